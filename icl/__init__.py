@@ -1,0 +1,26 @@
+"""In-context learning for tables: predict zero-shot, and turn predictions into valid confidence intervals.
+
+Names load on first use, so that `import icl` is cheap and `import icl.inference` never imports torch.
+"""
+
+from importlib import import_module
+
+__version__ = "0.1.0"
+
+_HOME = {
+    "ICLClassifier": "icl.estimator",
+    "ICLRegressor": "icl.estimator",
+    "available_checkpoints": "icl.checkpoint",
+    "load_release": "icl.checkpoint",
+}
+__all__ = ["ICLClassifier", "ICLRegressor", "__version__", "available_checkpoints", "load_release"]
+
+
+def __getattr__(name: str):
+    if name not in _HOME:
+        raise AttributeError(f"module 'icl' has no attribute {name!r}; it offers {', '.join(__all__)}.")
+    return getattr(import_module(_HOME[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *_HOME])
