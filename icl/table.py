@@ -22,6 +22,8 @@ from numbers import Number
 
 import numpy as np
 import pandas as pd
+from scipy.special import ndtri
+from sklearn.exceptions import DataConversionWarning
 
 # A query cell this many context standard deviations away is as far as one can be; float32 squares stay finite.
 _FARTHEST = 1e9
@@ -34,7 +36,7 @@ class _Column:
 
     kind: str  # "number", "time", "ordered" or "category"
     levels: dict[str, int] = field(default_factory=dict)
-    unit: float = 1.0  # a power of two, so that dividing by it is exact and no square overflows
+    unit: float = 1.0
     center: float = 0.0
     scale: float = 1.0
 
@@ -158,11 +160,35 @@ def _learn(series: pd.Series, name) -> tuple[_Column, np.ndarray]:
         column.levels = {level: code for code, level in enumerate(order)}
     values = _read(column, series, name)
     seen = values[~np.isnan(values)]
-    if column.kind != "category" and len(seen) and np.any(seen != 0):
-        column.unit = float(np.ldexp(1.0, min(int(np.frexp(np.abs(seen).max())[1]), 1023)))
-        column.center = float(np.mean(seen / column.unit))
-        column.scale = float(np.std(seen / column.unit)) or 1.0
+    if column.kind != "category":
+        column.unit, column.center, column.scale = units(seen)
     return column, values
+
+
+def units(values: np.ndarray) -> tuple[float, float, float]:
+    """unit, center, scale such that (values / unit - center) / scale has mean 0 and standard deviation 1.
+
+    The unit is a power of two: dividing by it is exact, and then no square overflows, be the values 1e300.
+    """
+    largest = np.abs(values).max(initial=0.0)
+    unit = float(np.ldexp(1.0, min(int(np.frexp(largest)[1]), 1023))) if largest else 1.0
+    if len(values) == 0:
+        return 1.0, 0.0, 1.0
+    return unit, float(np.mean(values / unit)), float(np.std(values / unit)) or 1.0
+
+
+def view_number(transform: str, context: np.ndarray, rows: np.ndarray) -> np.ndarray:
+    """A numeric column of (M,) rows on another scale, learnt from its (N,) context cells; NaN stays NaN.
+
+    Args:
+        transform: "quantile" (normal scores of the context ranks) or "power" (logarithmic far from the median).
+    """
+    seen = context[~np.isnan(context)].astype(np.float64)
+    if transform == "quantile":
+        values, counts = np.unique(seen, return_counts=True)
+        return ndtri(np.interp(rows, values, (counts.cumsum() - counts / 2) / len(seen)))
+    low, median, high = np.quantile(seen, [0.25, 0.5, 0.75])
+    return np.arcsinh((rows - median) / ((high - low) or 1.0))
 
 
 def _kind(series: pd.Series, name) -> str:
@@ -284,3 +310,84 @@ def _standardise(column: _Column, values: np.ndarray) -> np.ndarray:
 def _names(names: list, limit: int = 8) -> str:
     shown = ", ".join(repr(name) for name in names[:limit])
     return (f"{shown} and {len(names) - limit} more" if len(names) > limit else shown) or "none"
+
+
+def as_column(y) -> pd.Series | np.ndarray:
+    """y as one column without missing values."""
+    if y is None:
+        raise ValueError("fit requires y to be passed, but the target y is None: pass one label per row.")
+    if not isinstance(y, pd.Series):
+        y = np.asarray(y)
+        if y.ndim == 2 and y.shape[1] == 1:
+            warnings.warn(
+                "A column-vector y was passed when a 1d array was expected; pass y.ravel().",
+                DataConversionWarning,
+                stacklevel=3,
+            )
+            y = y.ravel()
+        if y.ndim != 1:
+            raise ValueError(
+                f"y should be a 1d array, got an array of shape {y.shape} instead. Fit one estimator per target."
+            )
+    if y.dtype.kind == "c":
+        raise ValueError(f"Complex data not supported: y is {y.dtype}. Fit one estimator per real part.")
+    n_missing = int(pd.isna(y).sum())
+    if n_missing:
+        raise ValueError(
+            f"Input y contains NaN: {n_missing} of {len(y)} labels are missing. Drop these rows before fit "
+            f"(X[y.notna()], y.dropna()); to use unlabelled rows as well, see icl.inference."
+        )
+    return y
+
+
+def class_codes(y: pd.Series | np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Sorted classes (C,), and the code (n,) int64 of each label among them."""
+    values = y
+    if isinstance(y, pd.Series):
+        extension = pd.api.types.is_extension_array_dtype(y.dtype)
+        values = np.asarray(y.astype(object).infer_objects() if extension else y)
+    if values.dtype.kind == "f" and not np.all(np.mod(values, 1) == 0):
+        example = values[np.mod(values, 1) != 0][0]
+        raise ValueError(
+            f"Unknown label type: continuous. y holds {example}, which names no class; use ICLRegressor for amounts, "
+            f"or turn the values into text if they are labels."
+        )
+    try:
+        classes, codes = np.unique(values, return_inverse=True)
+    except TypeError as error:
+        kinds = sorted({type(v).__name__ for v in values})
+        raise ValueError(
+            f"Unknown label type: y mixes {' and '.join(kinds)}, which have no common order; use y.astype(str)."
+        ) from error
+    if len(classes) < 2:
+        held = f"the one class {classes[0]!r}" if len(classes) else "no labels"
+        raise ValueError(
+            f"y holds {held}; a classifier needs at least 2 classes among the labelled rows. Add rows of another class."
+        )
+    return classes, codes.astype(np.int64)
+
+
+def as_numbers(y: pd.Series | np.ndarray) -> np.ndarray:
+    """(n,) float64 targets, finite and not all equal."""
+    example = y.iloc[0] if isinstance(y, pd.Series) and len(y) else y[0] if len(y) else 0.0
+    try:
+        if y.dtype.kind in "mM" or isinstance(example, str):
+            raise TypeError
+        values = np.asarray(y, dtype=np.float64)
+    except (TypeError, ValueError) as error:
+        raise ValueError(
+            f"y holds {example!r} ({y.dtype}), but a regressor needs numbers. Use ICLClassifier for labels, or convert "
+            f"y, dates for instance to days."
+        ) from error
+    if np.isinf(values).any():
+        raise ValueError(
+            f"Input y contains infinity ({int(np.isinf(values).sum())} of {len(values)} values). Drop these rows, or "
+            f"replace the values by a finite bound."
+        )
+    if len(values) < 2 or np.all(values == values[0]):
+        held = f"the one value {values[0]:g}" if len(values) else "no values"
+        raise ValueError(
+            f"y holds {held} (n_samples = {len(values)}): there is nothing to predict from a constant target. Pass at "
+            f"least 2 labelled rows with different values."
+        )
+    return values
