@@ -1,0 +1,15 @@
+"""Predictions plus a few real labels give estimates with valid intervals.
+
+    from icl.inference import infer, Mean, OLS
+    result = infer(OLS("income ~ age + C(sex)"), table=df, predictor=model)   # a missing income = an unlabeled row
+    print(result.summary())
+
+NumPy, SciPy, pandas, formulaic and scikit-learn only; importing this package loads NumPy alone.
+"""
+
+from icl.inference.diagnostics import Diagnostic
+from icl.inference.entry import infer
+from icl.inference.estimands import OLS, Estimand, Mean
+from icl.inference.result import InferenceResult, WaldTest
+
+__all__ = ["OLS", "Diagnostic", "Estimand", "InferenceResult", "Mean", "WaldTest", "infer"]

@@ -1,0 +1,208 @@
+"""`infer`: the one function a user calls."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from icl.inference.diagnostics import Diagnostic, diagnose
+from icl.inference.estimands import Estimand
+from icl.inference.rectify import STD_ERRORS, Problem
+from icl.inference.result import InferenceResult
+from icl.inference.rows import Rows, read_rows, require_columns
+from icl.inference.surrogate import Surrogate, cross_fit, finite
+from icl.inference.weights import read_weight
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+def infer(
+    estimand: Estimand,
+    table: pd.DataFrame | None = None,
+    *,
+    labeled: pd.DataFrame | None = None,
+    unlabeled: pd.DataFrame | None = None,
+    predictor: Any = None,
+    predictions: str | np.ndarray | tuple | None = None,
+    features: Sequence[str] | None = None,
+    folds: int = 5,
+    seed: int = 0,
+    weight: str | float = "auto",
+    std_error: str = "auto",
+    reference: str = "t",
+    level: float = 0.95,
+    compat: str | None = None,
+) -> InferenceResult:
+    """Estimate with an interval from a few labeled rows and predictions for all of them.
+
+    Valid whatever the quality of the predictions, provided that the labeled rows are a random sample of all rows
+    (missing completely at random) and no labeled row was predicted by a model that saw its label. Good predictions make
+    the interval narrow; useless ones leave the classical answer.
+
+    Args:
+        estimand: `Mean("income")`, `OLS("income ~ age + C(sex)")`.
+        table: all rows; a missing outcome marks an unlabeled row. Or pass `labeled` and `unlabeled`.
+        predictor: anything with fit and predict, fitted or not; it is cloned and cross-fitted on the labeled rows. A
+            classifier's probability of outcome 1 is used for a binary outcome.
+        predictions: instead of a predictor, the column that holds out-of-sample predictions, or an array in the
+            order of the rows of `table` (of `labeled`, then `unlabeled`), or a pair of arrays (labeled, unlabeled).
+            With neither, the answer is the classical one.
+        features: columns that the predictor may see; default: all but the outcome.
+        folds, seed: of the cross-fitting.
+        weight: how much the predictions count: 0 (labeled rows only), 1 (PPI), a number, "ppi++" (one scalar, tuned
+            to minimise the summed variance), "synsurr" (the partial regression coefficient of the outcome on the
+            predictions), or "auto" (= "synsurr").
+        std_error: "HC0" to "HC3" (sandwich), "residual" (equal variances), "model" (SynSurr's published variance, which
+            also takes the weight as known), or "auto": "residual" for a mean, where it equals the
+            textbook standard error, and "HC3" for a regression.
+        reference: "t", with n - 1 degrees of freedom for a mean (n - 2 if the weight is tuned) and n - P for a
+            regression, or "normal".
+        level: coverage of the intervals that are printed, a fraction.
+        compat: "ppi_py" reproduces ppi-python 0.2.3 (no small-sample correction, clipped two-step weight);
+            `std_error` and `reference` are then ignored.
+    Returns:
+        InferenceResult: estimates, intervals, p-values, comparison of methods, diagnostics.
+    Raises:
+        ValueError: for input that cannot give a valid answer; the message says what came and what to do.
+    Source:
+        Angelopoulos et al. (2023), doi:10.1126/science.adi6000; Angelopoulos, Duchi, Zrnic (2023), arXiv:2311.01453;
+        McCaw et al. (2024), doi:10.1038/s41588-024-01793-9; Zrnic & Candes (2024), arXiv:2309.16598.
+    """
+    if not isinstance(estimand, Estimand):
+        raise ValueError(f"estimand= got {estimand!r}; pass Mean('column') or OLS('outcome ~ covariates').")
+    _check_options(std_error, reference, level, compat)
+    weight = read_weight(weight, compat)
+    if std_error == "auto":
+        std_error = estimand.default_std_error
+    rows = read_rows(estimand, table, labeled, unlabeled)
+    y = estimand.outcome(rows.labeled)
+    X, terms = estimand.design(rows.columns(estimand.covariate_columns))
+    n, P = len(y), X.shape[1]
+    _check_outcome(y, P, estimand)
+    notes = _row_notes(rows)
+    surrogate = None
+    if predictor is not None and predictions is not None:
+        raise ValueError("got predictor= and predictions=; pass the model or its out-of-sample predictions, not both.")
+    if len(rows.unlabeled):
+        if predictions is not None:
+            surrogate = _read_predictions(rows, predictions)
+        elif predictor is not None:
+            columns = _feature_columns(rows, estimand, features)
+            surrogate = cross_fit(predictor, rows.labeled[columns], y, rows.unlabeled[columns], folds, seed)
+    elif predictor is not None or predictions is not None:
+        notes.append(
+            Diagnostic(
+                "no_unlabeled_rows",
+                "there are no unlabeled rows, so predictions cannot help; the answer is the classical one.",
+            )
+        )
+    if surrogate is None:
+        weight = 0.0
+    problem = Problem(
+        estimand,
+        terms,
+        y,
+        X[:n],
+        X[n:],
+        getattr(surrogate, "f_labeled", None),
+        getattr(surrogate, "f_unlabeled", None),
+        std_error,
+        reference,
+        compat,
+    )
+    answer = problem.solve(weight)
+    notes += diagnose(problem, answer)
+    source = surrogate.source if surrogate else "none"
+    return InferenceResult.of(problem, answer, level=level, source=source, diagnostics=notes)
+
+
+def _check_options(std_error: str, reference: str, level: float, compat: str | None) -> None:
+    for name, got, known in (
+        ("std_error", std_error, STD_ERRORS),
+        ("reference", reference, ("t", "normal")),
+        ("compat", compat, (None, "ppi_py")),
+    ):
+        if got not in known:
+            raise ValueError(f"{name} got {got!r}; known are {', '.join(map(repr, known))}.")
+    if not 0 < level < 1:
+        raise ValueError(f"level must lie in (0, 1), got {level}; write 0.95 for 95%.")
+
+
+def _check_outcome(y: np.ndarray, P: int, estimand: Estimand) -> None:
+    if not np.isfinite(y).all():
+        raise ValueError(
+            f"the outcome of {str(estimand)!r} is not finite on {int((~np.isfinite(y)).sum())} labeled rows; "
+            "check the domain of its transformation (the logarithm of zero?)."
+        )
+    if len(y) < P + 2:
+        raise ValueError(
+            f"{len(y)} labeled rows are too few for {str(estimand)!r} with {P} coefficient(s); at least "
+            f"{P + 2} are needed. Label more rows or drop covariates."
+        )
+    if np.ptp(y) == 0:
+        raise ValueError(
+            f"all {len(y)} labeled outcomes equal {y[0]:g}: they show no variation to judge uncertainty by, "
+            "and an interval of width zero would be false. Label more rows."
+        )
+
+
+def _row_notes(rows: Rows) -> list[Diagnostic]:
+    if not rows.n_unused_labels:
+        return []
+    return [
+        Diagnostic(
+            "unused_labels",
+            f"{rows.n_unused_labels} rows of unlabeled= carry an outcome; it was not used. "
+            "Move them to labeled= if they were sampled at random too.",
+        )
+    ]
+
+
+def _read_predictions(rows: Rows, predictions: str | np.ndarray | tuple) -> Surrogate:
+    n, N = len(rows.labeled), len(rows.unlabeled)
+    if isinstance(predictions, str):
+        require_columns(rows.labeled, [predictions], "labeled rows", "as predictions")
+        require_columns(rows.unlabeled, [predictions], "unlabeled rows", "as predictions")
+        values = [part[predictions].to_numpy(dtype=float, na_value=np.nan) for part in (rows.labeled, rows.unlabeled)]
+        source = f"column {predictions!r}, taken to be out-of-sample"
+    elif isinstance(predictions, tuple):
+        if len(predictions) != 2:
+            raise ValueError(f"predictions= got {len(predictions)} arrays; a pair (labeled, unlabeled) was expected.")
+        values, source = [np.asarray(part, dtype=float) for part in predictions], "arrays, taken to be out-of-sample"
+    else:
+        array = np.asarray(predictions, dtype=float)
+        if array.shape != (n + N,):
+            raise ValueError(f"predictions= got shape {array.shape}; expected one number for each of the {n + N} rows.")
+        values, source = np.split(array[rows.order], [n]), "an array, taken to be out-of-sample"
+    for part, size, which in ((values[0], n, "labeled"), (values[1], N, "unlabeled")):
+        if part.shape != (size,):
+            raise ValueError(f"predictions= got shape {part.shape} for the {size} {which} rows; expected ({size},).")
+        finite(part, f"predictions= holds numbers for the {which} rows, of which")
+    return Surrogate(values[0], values[1], source)
+
+
+def _feature_columns(rows: Rows, estimand: Estimand, features: Sequence[str] | None) -> list:
+    hidden = set(estimand.outcome_columns)
+    if features is None:
+        columns = [name for name in rows.labeled.columns if name not in hidden]
+        absent = [name for name in columns if name not in rows.unlabeled.columns]
+        if absent:
+            raise ValueError(
+                f"the unlabeled rows have no column {absent}, which the labeled rows have. Name the columns "
+                "that the predictor may see with features=[...]."
+            )
+    else:
+        if isinstance(features, str):
+            raise ValueError(f"features= got the string {features!r}; pass a list of columns.")
+        columns = list(features)
+        leaks = sorted(hidden.intersection(columns))
+        if leaks:
+            raise ValueError(f"features= contains the outcome {leaks}; remove it, the predictor must not see it.")
+        for part, which in ((rows.labeled, "labeled rows"), (rows.unlabeled, "unlabeled rows")):
+            require_columns(part, columns, which, "as features")
+    if not columns:
+        raise ValueError("there is no column that the predictor could see; add covariates or pass predictions=.")
+    return columns
