@@ -1,8 +1,8 @@
 """The published Python implementation's answers, faults included, for people who must reproduce an earlier analysis.
 
-Differences from the default, all measured in `tests/inference/test_references.py`: no small-sample correction and a
-normal reference; the weight is clipped to [0, 1]; a regression scores predictions around the coefficients of the outcome,
-with one Hessian from all rows; the weight is tuned in two steps, and the interval is centered at the second one.
+Differences from the default: no small-sample correction and a normal reference; the weight is clipped to [0, 1]; a
+regression scores predictions around the coefficients of the outcome, with one Hessian from all rows; the weight is
+tuned in two steps, and estimate and interval are those of the second (the peer prints the first as point estimate).
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ def _theta(problem: Problem, weight: float) -> np.ndarray:
 
 
 def _scores(problem: Problem, theta: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Score rows of the outcome and of the predictions on labeled rows (n, P), of the predictions on unlabeled (N, P)."""
+    """Scores of outcome and predictions on labeled rows (n, P) each, and of predictions on unlabeled rows (N, P)."""
     XL, XU = problem.X_labeled, problem.X_unlabeled
     fitted = XL @ theta
     return (

@@ -221,12 +221,12 @@ class OLS(Estimand):
 
 def as_numbers(column: pd.Series, advice: str) -> np.ndarray:
     """(R,) float64 values of a column of numbers or booleans; ValueError for text, dates and infinities."""
-    from pandas.api.types import is_bool_dtype, is_complex_dtype, is_numeric_dtype
+    from pandas.api.types import is_bool_dtype, is_complex_dtype, is_numeric_dtype, is_object_dtype
 
     kind = column.dtype
     if not (is_numeric_dtype(kind) or is_bool_dtype(kind)) or is_complex_dtype(kind):
         values = column.dropna()
-        if kind != object or not all(isinstance(v, (bool, int, float, np.number, np.bool_)) for v in values):
+        if not is_object_dtype(kind) or not all(isinstance(v, (bool, int, float, np.number, np.bool_)) for v in values):
             seen = ", ".join(repr(v) for v in list(dict.fromkeys(values))[:4])
             raise ValueError(f"column {column.name!r} holds {kind} values ({seen}), not numbers. Use {advice}.")
     numbers = column.to_numpy(dtype=float, na_value=np.nan)

@@ -62,9 +62,9 @@ def _assumption(result: InferenceResult) -> str:
     if not result._problem.has_predictions:
         return "Assumes that the labeled rows are a random sample of the population."
     return (
-        "Assumes that the labeled rows are a random sample of all rows (missing completely at random), and that no labeled "
-        "row was predicted by a model that saw its label. The predictions may be wrong in any way. n effective: "
-        "labeled rows that would give the same precision without predictions."
+        "Assumes that the labeled rows are a random sample of all rows (missing completely at random), and that no "
+        "labeled row was predicted by a model that saw its label. The predictions may be wrong in any way. "
+        "n effective: labeled rows that would give the same precision without predictions."
     )
 
 

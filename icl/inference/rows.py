@@ -66,8 +66,8 @@ def read_rows(estimand: Estimand, table: Any, labeled: Any, unlabeled: Any) -> R
             n_missing = int(frame[column].isna().sum())
             if n_missing:
                 raise ValueError(
-                    f"covariate {column!r} is missing on {n_missing} of {len(frame)} {name} rows. {str(estimand)!r} needs "
-                    "complete covariates: fill them, add an indicator of missingness, or drop those rows."
+                    f"covariate {column!r} is missing on {n_missing} of {len(frame)} {name} rows. {str(estimand)!r} "
+                    "needs complete covariates: fill them, add an indicator of missingness, or drop those rows."
                 )
     return rows
 
@@ -98,7 +98,7 @@ def _split(table: pd.DataFrame, outcome: list[str]) -> Rows:
     if not len(table):
         raise ValueError("table= has no rows; pass the labeled rows and the unlabeled ones (missing outcome).")
     require_columns(table, outcome, "rows of table=", "as the outcome")
-    is_labeled = table[outcome].notna().all(axis=1).to_numpy()
+    is_labeled = _has_all(table, outcome)
     order = np.concatenate([np.flatnonzero(is_labeled), np.flatnonzero(~is_labeled)])
     n_labeled = int(is_labeled.sum())
     if not n_labeled:
@@ -109,11 +109,15 @@ def _split(table: pd.DataFrame, outcome: list[str]) -> Rows:
     return Rows(table.iloc[order[:n_labeled]], table.iloc[order[n_labeled:]], order)
 
 
+def _has_all(frame: pd.DataFrame, columns: list[str]) -> np.ndarray:
+    return np.logical_and.reduce([frame[name].notna().to_numpy() for name in columns])
+
+
 def _pair(labeled: pd.DataFrame, unlabeled: pd.DataFrame | None, outcome: list[str]) -> Rows:
     if not len(labeled):
         raise ValueError("labeled= has no rows; label a random sample of rows first.")
     require_columns(labeled, outcome, "labeled rows", "as the outcome")
-    n_missing = int(labeled[outcome].isna().any(axis=1).sum())
+    n_missing = len(labeled) - int(_has_all(labeled, outcome).sum())
     if n_missing:
         raise ValueError(
             f"{n_missing} of {len(labeled)} rows in labeled= have no value of {outcome}. Move them to unlabeled=, or "
@@ -122,5 +126,5 @@ def _pair(labeled: pd.DataFrame, unlabeled: pd.DataFrame | None, outcome: list[s
     if unlabeled is None:
         unlabeled = labeled.iloc[:0]
     held_out = [name for name in outcome if name in unlabeled.columns]
-    n_unused = int(unlabeled[held_out].notna().all(axis=1).sum()) if held_out else 0
+    n_unused = int(_has_all(unlabeled, held_out).sum()) if held_out else 0
     return Rows(labeled, unlabeled, np.arange(len(labeled) + len(unlabeled)), n_unused)

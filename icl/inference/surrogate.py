@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Surrogate:
-    """Predictions f of the labeled (n,) and unlabeled (N,) rows, in the units of the outcome, and where they came from."""
+    """Predictions f of the labeled (n,) and unlabeled (N,) rows, in the units of the outcome, and their source."""
 
     f_labeled: np.ndarray
     f_unlabeled: np.ndarray
