@@ -129,13 +129,13 @@ class _InContextEstimator(BaseEstimator):
         return self._encoder.transform(X)
 
     def _problems(self, rows_MF: np.ndarray) -> list[_Problem]:
-        problems = []
-        for member in self._members:
+        def problem(member: _Member) -> _Problem:
             context_NF = member.view(self._context_NF, self._context_NF)
             y_N = member.slots[self._y_N] if len(member.slots) else self._y_N
             flags_F = self._encoder.is_categorical_[member.columns]
-            problems.append(_Problem(context_NF, y_N, member.view(self._context_NF, rows_MF), flags_F))
-        return problems
+            return _Problem(context_NF, y_N, member.view(self._context_NF, rows_MF), flags_F)
+
+        return [problem(member) for member in self._members]
 
     def _predict_blocks(self, X, reduce) -> np.ndarray:
         """`reduce` of the predictive distribution of every row of X: (n, ...)."""
@@ -173,8 +173,10 @@ class _InContextEstimator(BaseEstimator):
                 f"folds must give one integer for each of the {len(y_labeled)} labelled rows and name at least two "
                 f"folds, got shape {folds.shape} with {len(numbers)} fold(s)."
             )
-        fitted, rows = [], []
         y_labeled = pd.Series(as_column(y_labeled))
+        if isinstance(self, ClassifierMixin) and (n_classes := len(class_codes(y_labeled)[0])) != 2:
+            raise ValueError(f"predict_folds needs two classes, y has {n_classes}; make it one class against the rest.")
+        fitted, rows = [], []
         for number in numbers:
             context, held_out = np.flatnonzero(folds != number), np.flatnonzero(folds == number)
             try:
@@ -182,7 +184,6 @@ class _InContextEstimator(BaseEstimator):
                 model = type(self)(**self.get_params(deep=False)).fit(
                     _take(X_labeled, context), y_labeled.iloc[context]
                 )
-                self._check_fold(model, y_labeled)
             except ValueError as error:
                 raise ValueError(f"fold {number} leaves a context of {len(context)} rows: {error}") from error
             fitted.append(model)
@@ -196,9 +197,6 @@ class _InContextEstimator(BaseEstimator):
             labeled[folds == number] = point[: np.count_nonzero(folds == number)]
         n_unlabeled = len(rows[0]) - np.count_nonzero(folds == numbers[0])
         return labeled, np.stack([point[len(point) - n_unlabeled :] for point in points])
-
-    def _check_fold(self, model, y_labeled) -> None:
-        pass
 
 
 class ICLClassifier(ClassifierMixin, _InContextEstimator):
@@ -248,7 +246,8 @@ class ICLClassifier(ClassifierMixin, _InContextEstimator):
 
     def predict(self, X) -> np.ndarray:
         """(n,) most probable labels."""
-        return self.classes_[self.predict_proba(X).argmax(axis=1)]
+        most_probable = self.predict_proba(X).argmax(axis=1)
+        return self.classes_[most_probable]
 
     def _average(self, scores: list[torch.Tensor], n_rows: int) -> CategoricalPredictive:
         members = [s[:n_rows, m.slots] / self.softmax_temperature for s, m in zip(scores, self._members)]
@@ -258,29 +257,12 @@ class ICLClassifier(ClassifierMixin, _InContextEstimator):
     def _point(distribution: CategoricalPredictive) -> np.ndarray:
         return distribution.probs[:, 1].numpy()
 
-    def _check_fold(self, model, y_labeled) -> None:
-        classes = class_codes(as_column(y_labeled))[0]
-        if len(classes) != 2 or len(model.classes_) != 2:
-            raise ValueError(
-                f"predict_folds needs two classes, in every context; y has {len(classes)} and this context "
-                f"{len(model.classes_)}. Stratify the folds, or reduce y to two classes."
-            )
-
 
 class ICLRegressor(RegressorMixin, _InContextEstimator):
     """Predictive distribution of a number, from a table's labelled rows as context; no training.
 
-    Args:
-        checkpoint: None for the best one shipped, a name of `icl.available_checkpoints()`, a release folder, or a
-            TabularTransformer.
-        n_estimators: members averaged; cost grows with it.
-        device: "auto" (a CUDA device if there is one, else the CPU) or a torch device.
-        random_state: int, numpy RandomState or None for fresh members at every fit.
-        softmax_temperature: above 1 widens the distribution, below 1 narrows it.
-        memory_gb: what a forward pass may take, estimated; query rows and members are split to respect it.
-
-    Attributes:
-        dropped_columns_: columns that are constant or missing throughout in the context, hence ignored.
+    Parameters and attributes are those of `ICLClassifier`, without `classes_`; a `softmax_temperature` above 1 widens
+    the distribution, below 1 narrows it.
     """
 
     def fit(self, X, y) -> ICLRegressor:

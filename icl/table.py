@@ -35,6 +35,7 @@ class _Column:
     """How one column is read: its kind, and what the context taught about it."""
 
     kind: str  # "number", "time", "ordered" or "category"
+    is_text: bool = False  # numbers that came as text or objects: what is no number is missing, as an unseen level is
     levels: dict[str, int] = field(default_factory=dict)
     unit: float = 1.0
     center: float = 0.0
@@ -131,6 +132,7 @@ def as_table(X) -> tuple[pd.DataFrame, bool]:
             raise ValueError(
                 f"X has duplicate column names: {_names(list(twice))}. Rename them; names tell columns apart."
             )
+        _check_width(X.shape)
         return X, True
     if hasattr(X, "toarray"):
         raise TypeError("Sparse data was passed for X, but a dense table is required; convert it with X.toarray().")
@@ -142,15 +144,19 @@ def as_table(X) -> tuple[pd.DataFrame, bool]:
     array = np.asarray(X)
     if array.dtype.kind == "U" and not isinstance(X, np.ndarray):
         array = np.array(X, dtype=object)  # a list of mixed rows: keep numbers as numbers
+    _check_width(array.shape)
     table = pd.DataFrame(array)
-    if array.shape[1] == 0:
-        raise ValueError(f"X has no columns: 0 feature(s) (shape={array.shape}) while a minimum of 1 is required.")
     return (table.infer_objects() if array.dtype == object else table), False
+
+
+def _check_width(shape: tuple[int, ...]) -> None:
+    if shape[1] == 0:
+        raise ValueError(f"X has no columns: 0 feature(s) (shape={shape}) while a minimum of 1 is required.")
 
 
 def _learn(series: pd.Series, name) -> tuple[_Column, np.ndarray]:
     """The reader of a context column, and the column as it reads it (before standardising)."""
-    column = _Column(_kind(series, name))
+    column = _Column(_kind(series, name), is_text=not pd.api.types.is_numeric_dtype(series.dtype))
     if column.kind == "ordered":
         column.levels = {_text(level): rank for rank, level in enumerate(series.cat.categories)}
     if column.kind == "category":
@@ -219,7 +225,7 @@ def _read(column: _Column, series: pd.Series, name) -> np.ndarray:
     """(n,) float64: numbers, days or codes; NaN where missing or never seen."""
     if column.kind in ("category", "ordered"):
         return np.array([column.levels.get(text, np.nan) for text in _texts(series)], dtype=np.float64)
-    values = _days(series, name) if column.kind == "time" else _numbers(series, name)
+    values = _days(series, name) if column.kind == "time" else _numbers(series, name, column.is_text)
     if np.isinf(values).any():
         raise ValueError(
             f"column {name!r} of X contains infinity or a value too large ({int(np.isinf(values).sum())} cells). "
@@ -228,7 +234,7 @@ def _read(column: _Column, series: pd.Series, name) -> np.ndarray:
     return values
 
 
-def _numbers(series: pd.Series, name) -> np.ndarray:
+def _numbers(series: pd.Series, name, is_text: bool) -> np.ndarray:
     dtype = series.dtype
     if pd.api.types.is_numeric_dtype(dtype) and not pd.api.types.is_complex_dtype(dtype):
         return series.to_numpy(dtype=np.float64, na_value=np.nan)
@@ -239,7 +245,7 @@ def _numbers(series: pd.Series, name) -> np.ndarray:
     values = np.full(len(cells), np.nan)
     values[~blank.to_numpy()] = _parse(cells[~blank])
     wrong = ~blank.to_numpy() & np.isnan(values)
-    if wrong.any():
+    if wrong.any() and not is_text:
         raise ValueError(
             f"column {name!r} of X held numbers at fit, now {cells[wrong].iloc[0]!r} ({int(wrong.sum())} such cells). "
             f"Replace it by NaN if it means missing, or make the column categorical before fit: "
@@ -360,7 +366,7 @@ def class_codes(y: pd.Series | np.ndarray) -> tuple[np.ndarray, np.ndarray]:
             f"Unknown label type: y mixes {' and '.join(kinds)}, which have no common order; use y.astype(str)."
         ) from error
     if len(classes) < 2:
-        held = f"the one class {classes[0]!r}" if len(classes) else "no labels"
+        held = f"the one class {classes.tolist()[0]!r}" if len(classes) else "no labels"
         raise ValueError(
             f"y holds {held}; a classifier needs at least 2 classes among the labelled rows. Add rows of another class."
         )

@@ -1,0 +1,41 @@
+"""Fixtures that several test files share. Keep it small."""
+
+import pytest
+import torch
+
+torch.set_num_threads(2)
+
+
+@pytest.fixture(scope="session")
+def seeded():
+    """seeded(n): a generator of its own, so that no test draws from ambient randomness."""
+    return lambda seed: torch.Generator().manual_seed(seed)
+
+
+def perturbed(model, generator: torch.Generator, std: float = 0.2):
+    """Every weight moved: zero-initialised outputs would pass any symmetry test."""
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.add_(std * torch.randn(parameter.shape, generator=generator))
+    return model.eval()
+
+
+@pytest.fixture(scope="session")
+def tiny_model(seeded):
+    """A random TabularTransformer of some 12k parameters; at most 20 features and 5 classes. Do not change it."""
+    from icl.model import TabularConfig, TabularTransformer
+
+    config = TabularConfig(
+        d_embed=16, n_layers=2, n_heads=2, n_thinking_rows=2, n_bins=32, max_features=20, max_classes=5, max_context=200
+    )
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        return perturbed(TabularTransformer(config), seeded(1))
+
+
+@pytest.fixture(scope="session")
+def tiny_release(tiny_model, tmp_path_factory):
+    """Path of `tiny_model` as a release folder, stored in float32. Do not change it."""
+    from icl.checkpoint import save_release
+
+    return save_release(tiny_model, tmp_path_factory.mktemp("release") / "tiny", {"seed": 0}, dtype=torch.float32)
