@@ -11,14 +11,14 @@ import numpy as np
 
 from icl.inference.estimands import Mean
 from icl.inference.rectify import Problem, Rectified
+from icl.inference.weights import name_of
 
 
 def solve_like_ppi_py(problem: Problem, weight: str | float) -> Rectified:
     """The answer of ppi-python 0.2.3 for a mean or a linear regression; its interval is estimate -+ z std_error."""
-    name = weight if isinstance(weight, str) else {0.0: "classical", 1.0: "ppi"}.get(float(weight), f"{weight:g}")
     solve = _mean if isinstance(problem.estimand, Mean) else _ols
     estimate, covariance, value = solve(problem, weight)
-    return Rectified(name, estimate, covariance, np.inf, value, tuned=isinstance(weight, str))
+    return Rectified(name_of(weight), estimate, covariance, np.inf, value, tuned=isinstance(weight, str))
 
 
 def _mean(problem: Problem, weight: str | float) -> tuple[np.ndarray, np.ndarray, float]:

@@ -153,8 +153,12 @@ class OLS(Estimand):
     @cached_property
     def _parsed(self) -> Any:
         from formulaic import Formula
+        from formulaic.errors import FormulaicError
 
-        parsed = Formula(self.formula)
+        try:
+            parsed = Formula(self.formula)
+        except FormulaicError as reason:
+            raise ValueError(f"the formula {self.formula!r} cannot be read: {reason}") from reason
         if not hasattr(parsed, "lhs") or not hasattr(parsed, "rhs"):
             raise ValueError(f"the formula {self.formula!r} has no outcome; write 'outcome ~ covariates'.")
         return parsed
@@ -176,7 +180,7 @@ class OLS(Estimand):
         how = f"a column of 0 and 1 for the value of interest as the outcome of {str(self)!r}"
         if self.covariates is not None or str(self._parsed.lhs) == column:
             return as_numbers(labeled[column], how)
-        y = self._parsed.lhs.get_model_matrix(labeled, na_action="ignore")
+        y = self._evaluate(self._parsed.lhs, labeled, "ignore")
         if y.shape[1] != 1:
             raise ValueError(f"the left side of {self.formula!r} has {y.shape[1]} columns; OLS takes one. Use {how}.")
         return as_numbers(y.iloc[:, 0], how)
@@ -185,7 +189,7 @@ class OLS(Estimand):
         if self.covariates is not None:
             columns = [as_numbers(frame[name], f"OLS('{self.formula} ~ C({name})')") for name in self.covariates]
             return np.column_stack([np.ones(len(frame)), *columns]), ["Intercept", *self.covariates]
-        X = self._parsed.rhs.get_model_matrix(frame, na_action="raise")
+        X = self._evaluate(self._parsed.rhs, frame, "raise")
         values = X.to_numpy(dtype=float)
         if values.shape[1] == 0:
             raise ValueError(f"the right side of {self.formula!r} has no column; write '~ 1' for the mean.")
@@ -209,6 +213,15 @@ class OLS(Estimand):
 
     def degrees_of_freedom(self, n_labeled: int, n_terms: int, tuned: bool) -> int:
         return n_labeled - n_terms
+
+    def _evaluate(self, side: Any, frame: pd.DataFrame, na_action: str) -> pd.DataFrame:
+        from formulaic.errors import FormulaicError
+
+        try:
+            with np.errstate(all="ignore"):  # a logarithm of zero is reported by name and count below, not as a warning
+                return side.get_model_matrix(frame, na_action=na_action)
+        except (FormulaicError, ValueError, TypeError) as reason:
+            raise ValueError(f"the formula {self.formula!r} cannot be evaluated on these rows: {reason}") from reason
 
     def _refuse(self, is_fine: np.ndarray, terms: list[str] | None, rows: str, n_rows: int) -> None:
         names = terms or [f"column {j}" for j in range(len(is_fine))]

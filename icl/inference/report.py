@@ -114,7 +114,7 @@ def forest_plot(
 
     Args:
         ax: axes to draw on; default: new ones.
-        terms: which parameters; default: all, less the intercept where there are others.
+        terms: which parameters, all on one scale; default: all, less the intercept where there are others.
         truth: known values, a number or a mapping from term to number, drawn as black lines.
     Returns:
         The axes.

@@ -38,7 +38,7 @@ class InferenceResult:
     Attributes:
         estimate: (P,) estimates, indexed by term.
         covariance: (P, P) their covariance.
-        method: "classical", "ppi", "ppi++", "synsurr", or the number given as weight.
+        method: "classical", "ppi", "ppi++", "synsurr", or "weight 0.5" for a number.
         weight: how much the predictions count; 0 for the classical answer.
         df: degrees of freedom of the t reference; inf for the normal one.
         level: coverage of the printed intervals.

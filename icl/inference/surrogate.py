@@ -88,7 +88,9 @@ def assign_folds(y: np.ndarray, folds: int, seed: int, stratify: bool) -> np.nda
     rng = np.random.default_rng(seed)
     order = rng.permutation(len(y))
     if stratify:
-        order = order[np.argsort(y[order], kind="stable")]
+        # Classes in order of first appearance, so that the folds do not depend on which class is called 1.
+        _, first, code = np.unique(y[order], return_index=True, return_inverse=True)
+        order = order[np.argsort(first[code], kind="stable")]
     fold_of_row = np.empty(len(y), dtype=int)
     fold_of_row[order] = np.arange(len(y)) % folds
     return fold_of_row

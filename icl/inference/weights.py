@@ -61,10 +61,17 @@ def read_weight(weight: str | float, compat: str | None = None) -> str | float:
     return value
 
 
+def name_of(weight: str | float) -> str:
+    """The method that a weight stands for, as tables and plots print it."""
+    return (
+        weight if isinstance(weight, str) else {0.0: "classical", 1.0: "ppi"}.get(float(weight), f"weight {weight:g}")
+    )
+
+
 def decide_weight(problem: Problem, weight: str | float) -> Weight:
     """The weight that `weight` (after `read_weight`) stands for on this problem."""
     if not isinstance(weight, str):
-        return Weight({0.0: "classical", 1.0: "ppi"}.get(float(weight), f"{weight:g}"), float(weight))
+        return Weight(name_of(weight), float(weight))
     u = problem.labeled_f.residual
     information = u @ u
     if np.sqrt(information) <= 1e-10 * np.linalg.norm(problem.f_labeled):

@@ -1,0 +1,198 @@
+"""Input that cannot give a valid answer is refused with advice; doubtful input is answered with a diagnostic."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn.linear_model import LinearRegression, LogisticRegression
+
+from icl.inference import OLS, Mean, infer
+
+
+def draw(n: int = 50, N: int = 200, seed: int = 0) -> pd.DataFrame:
+    rng = np.random.default_rng(seed)
+    x, noise, other = rng.normal(size=(3, n + N))
+    y = 1 + x + noise
+    table = pd.DataFrame({"y": y, "x": x, "f": 0.7 * y + other, "group": np.resize(["a", "b", "c"], n + N)})
+    table["twice"] = 2 * table["x"]
+    table["text"] = np.resize(["yes", "no", "no"], n + N)
+    table["flat"] = 1.0
+    table.loc[n:, ["y", "flat"]] = np.nan
+    table.loc[n:, "text"] = None
+    return table
+
+
+def set_cell(column: str, value: object, row: int = 3) -> pd.DataFrame:
+    table = draw()
+    table.loc[row, column] = value
+    return table
+
+
+def fewer(n: int, N: int = 200) -> pd.DataFrame:
+    return pd.concat([draw().head(n), draw().tail(N)])
+
+
+class Odd:
+    """A predictor that gives whatever it was told to."""
+
+    def __init__(self, answer):
+        self.answer = answer
+
+    def fit(self, X, y):
+        return self
+
+    def predict(self, X):
+        return self.answer(len(X))
+
+
+T, F = Mean("y"), OLS("y ~ x")
+REFUSED = {
+    "empty table": (T, dict(table=draw().head(0)), "no rows"),
+    "empty labeled": (T, dict(labeled=draw().head(0), unlabeled=draw()), "no rows"),
+    "no labels": (T, dict(table=draw().tail(200)), "none of the 200 rows"),
+    "no table": (T, dict(), "neither"),
+    "both tables": (T, dict(table=draw(), labeled=draw()), "both"),
+    "table and unlabeled": (T, dict(table=draw(), unlabeled=draw()), "already holds"),
+    "array as table": (T, dict(table=np.ones((3, 2))), "DataFrame"),
+    "missing outcome column": (Mean("income"), dict(table=draw()), r"no column \['income'\].*they have: y, x"),
+    "missing covariate": (OLS("y ~ age"), dict(table=draw()), r"no column \['age'\]"),
+    "missing predictions": (T, dict(table=draw(), predictions="yhat"), r"no column \['yhat'\]"),
+    "twice the same column": (T, dict(table=draw()[["y", "x", "x"]]), r"several columns named \['x'\]"),
+    "labeled without label": (T, dict(labeled=draw()), "200 of 250 rows in labeled="),
+    "covariate with NaN": (F, dict(table=set_cell("x", np.nan)), "covariate 'x' is missing on 1 of 50 labeled"),
+    "infinite covariate": (F, dict(table=set_cell("x", np.inf)), "'x'.*not finite|infinite"),
+    "infinite outcome": (T, dict(table=set_cell("y", np.inf)), "1 infinite"),
+    "log of a negative": (OLS("np.log(y - 9) ~ x"), dict(table=draw()), "not finite"),
+    "NaN prediction": (T, dict(table=set_cell("f", np.nan), predictions="f"), "1 of 50 are NaN or infinite"),
+    "infinite prediction": (T, dict(table=set_cell("f", -np.inf, 99), predictions="f"), "unlabeled rows.*1 of 200"),
+    "short array": (T, dict(table=draw(), predictions=np.ones(7)), r"shape \(7,\).*250 rows"),
+    "short pair": (T, dict(table=draw(), predictions=(np.ones(50), np.ones(7))), r"\(7,\) for the 200 unlabeled"),
+    "text outcome": (Mean("text"), dict(table=draw()), r"not numbers. Use Mean\('text', event"),
+    "text outcome in ols": (OLS("text ~ x"), dict(table=draw()), "not numbers"),
+    "unknown event": (Mean("text", event="maybe"), dict(table=draw()), "'no', 'yes'"),
+    "constant outcome": (Mean("flat"), dict(table=draw()), "all 50 labeled outcomes equal 1"),
+    "two labels": (T, dict(table=fewer(2)), "2 labeled rows are too few.*at least 3"),
+    "three labels": (F, dict(table=fewer(3)), "at least 4"),
+    "collinear": (OLS("y ~ x + twice"), dict(table=draw()), r"\['x', 'twice'\].*collinear"),
+    "unlabeled level": (OLS("y ~ C(group)"), dict(table=set_cell("group", "d", 99)), r"C\(group\)\[T.d\].*always zero"),
+    "single row level": (OLS("y ~ C(group)"), dict(table=set_cell("group", "d")), "alone decide"),
+    "no formula": (lambda: OLS("y"), dict(), "names no covariates"),
+    "broken formula": (OLS("y ~ x + ("), dict(table=draw()), "cannot be read"),
+    "unknown function": (OLS("y ~ nonsense(x)"), dict(table=draw()), r"no column \['nonsense'\]"),
+    "no estimand": ("y", dict(table=draw()), "Mean"),
+    "predictor and predictions": (T, dict(table=draw(), predictor=LinearRegression(), predictions="f"), "not both"),
+    "class as predictor": (T, dict(table=draw(), predictor=LinearRegression), "the class LinearRegression"),
+    "number as predictor": (T, dict(table=draw(), predictor=3), "fit and predict"),
+    "classifier of numbers": (T, dict(table=draw(), predictor=LogisticRegression(), features=["x"]), "regressor"),
+    "outcome as feature": (T, dict(table=draw(), predictor=LinearRegression(), features=["y"]), "must not see it"),
+    "string as features": (T, dict(table=draw(), predictor=LinearRegression(), features="x"), "list of columns"),
+    "no features": (T, dict(table=draw()[["y"]], predictor=LinearRegression()), "no column that the predictor"),
+    "one fold": (T, dict(table=draw(), predictor=LinearRegression(), features=["x"], folds=1), "folds got 1"),
+    "too many folds": (T, dict(table=draw(), predictor=LinearRegression(), features=["x"], folds=51), "from 2 to 50"),
+    "NaN from predictor": (T, dict(table=draw(), predictor=Odd(lambda n: np.full(n, np.nan))), "Odd gave predictions"),
+    "matrix from predictor": (T, dict(table=draw(), predictor=Odd(lambda n: np.ones((n, 2)))), r"shape \(10, 2\)"),
+    "unknown weight": (T, dict(table=draw(), weight="pspa"), "known are 'auto'"),
+    "no weight": (T, dict(table=draw(), weight=None), "weight got None"),
+    "infinite weight": (T, dict(table=draw(), weight=np.inf), "finite number"),
+    "percent level": (T, dict(table=draw(), level=95), "write 0.95"),
+    "unknown std_error": (T, dict(table=draw(), std_error="HC4"), "known are 'auto'"),
+    "unknown reference": (T, dict(table=draw(), reference="z"), "'normal'"),
+    "unknown compat": (T, dict(table=draw(), compat="ipd"), "'ppi_py'"),
+    "synsurr in compat": (T, dict(table=draw(), compat="ppi_py", weight="synsurr"), "knows no weight"),
+}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_refused_with_advice(name):
+    estimand, options, message = REFUSED[name]
+    with pytest.raises(ValueError, match=message):
+        infer(estimand() if callable(estimand) else estimand, **options)
+
+
+def codes(estimand, table, **options) -> list[str]:
+    return [finding.code for finding in infer(estimand, table, **options).diagnostics]
+
+
+def test_an_ordinary_analysis_has_nothing_to_say():
+    for estimand in (T, F, OLS("y ~ x + C(group)"), Mean("text", event="yes")):
+        assert codes(estimand, draw()) == []
+    for seed in range(30):
+        for estimand in (T, F):
+            assert codes(estimand, draw(seed=seed), predictions="f") == []
+
+
+def test_labels_as_predictions_are_flagged():
+    table = draw()
+    table["f"] = table["y"].fillna(table["f"])
+    assert "in_sample" in codes(T, table, predictions="f")
+
+
+def test_shifted_labels_are_flagged_in_mean_and_in_spread():
+    table = draw(n=100, N=400)
+    biased = table.assign(f=table["f"] + 1.5 * table["y"].notna())
+    tight = table.assign(f=table["f"] * np.where(table["y"].notna(), 0.4, 1.0))
+    for shifted in (biased, tight):
+        finding = infer(F, shifted, predictions="f").diagnostics
+        assert [d.code for d in finding if d.code == "shift"] and "predictions" in str(finding[-1])
+
+
+def test_weak_and_constant_and_contrary_predictions_are_flagged():
+    table = draw()
+    noise = np.random.default_rng(8).normal(size=len(table))
+    y = table["y"].to_numpy()[:50]
+    noise[:50] -= (y - y.mean()) * np.cov(noise[:50], y)[0, 1] / y.var(ddof=1)
+    assert "weak_predictions" in codes(T, table, predictions=noise)
+    assert codes(T, table, predictions=np.zeros(250)) == ["no_information"]
+    assert "negative_weight" in codes(T, table.assign(f=-table["f"]), predictions="f")
+    assert "wider_than_classical" in codes(T, table, predictions=5 * noise, weight=1)
+
+
+def test_one_row_that_decides_the_weight_is_flagged():
+    predictions = np.zeros(250)
+    predictions[0] = predictions[100] = 1
+    assert "weight_leverage" in codes(F, draw(), predictions=predictions)
+
+
+def test_rare_events_are_flagged():
+    table = draw(n=60)
+    table["event"] = np.where(table["y"].isna(), np.nan, np.arange(260) < 4)
+    assert codes(Mean("event"), table) == ["rare_event"]
+
+
+def test_no_unlabeled_rows_give_the_classical_answer_and_say_so():
+    labeled = draw().head(50)
+    result = infer(T, labeled, predictions="f")
+    assert result.method == "classical"
+    assert [d.code for d in result.diagnostics] == ["no_unlabeled_rows"]
+    assert infer(T, labeled, predictor=LinearRegression()).estimate.equals(result.estimate)
+
+
+def test_outcomes_of_unlabeled_rows_are_not_used_and_that_is_said():
+    rows = draw(n=250, N=0)
+    hidden = infer(T, labeled=rows.head(50), unlabeled=rows.tail(200), predictions="f")
+    assert [d.code for d in hidden.diagnostics] == ["unused_labels"]
+    honest = infer(T, labeled=rows.head(50), unlabeled=rows.tail(200).drop(columns="y"), predictions="f")
+    assert honest.estimate.equals(hidden.estimate) and not honest.diagnostics
+
+
+def test_columns_of_only_one_table_are_named():
+    rows = draw()
+    with pytest.raises(ValueError, match=r"no column \['x', .*\], which the labeled rows have"):
+        infer(T, labeled=rows.head(50), unlabeled=rows.tail(200)[["f"]], predictor=LinearRegression(), features=None)
+
+
+def test_level_that_no_unlabeled_row_has_leaves_synsurr_and_explains_ppi():
+    table = draw()
+    table.loc[:9, "group"] = "d"
+    result = infer(OLS("y ~ C(group)"), table, predictions="f")
+    assert np.isfinite(result.std_error).all()
+    comparison = result.compare()
+    assert comparison.loc["ppi", "estimate"].isna().all()
+    assert comparison.loc["ppi", "note"].str.contains("unlabeled rows the terms").all()
+    assert "ppi" in result.plot().get_yticklabels()[2].get_text()
+
+
+def test_two_unlabeled_rows_are_enough_for_synsurr_only():
+    table = fewer(50, 2)
+    assert np.isfinite(infer(F, table, predictions="f").std_error).all()
+    with pytest.raises(ValueError, match="2 unlabeled rows cannot support"):
+        infer(F, table, predictions="f", weight=1)

@@ -1,0 +1,134 @@
+"""The result object: what it prints, draws and refuses."""
+
+import subprocess
+import sys
+
+import matplotlib
+import numpy as np
+import pandas as pd
+import pytest
+from numpy.testing import assert_allclose
+
+from icl.inference import OLS, Mean, infer
+
+matplotlib.use("Agg")
+
+
+@pytest.fixture(scope="module")
+def result(table):
+    return infer(OLS("y_lin ~ x1 + x2"), table, predictions="f_lin", level=0.9)
+
+
+def test_estimates_are_labeled_pandas_objects(result):
+    assert list(result.estimate.index) == ["Intercept", "x1", "x2"]
+    assert list(result.covariance.columns) == list(result.covariance.index) == list(result.estimate.index)
+    assert_allclose(np.sqrt(np.diag(result.covariance)), result.std_error)
+    assert list(result.interval().columns) == ["lower", "upper"]
+    assert result.n_labeled == 400 and result.n_unlabeled == 4_000 and result.df == 397
+
+
+def test_to_frame_has_the_columns_of_broom(result):
+    frame = result.to_frame()
+    names = ["term", "estimate", "std.error", "statistic", "p.value", "conf.low", "conf.high"]
+    assert list(frame.columns) == names
+    assert_allclose(frame["statistic"], result.estimate / result.std_error)
+    assert_allclose(frame[["conf.low", "conf.high"]], result.interval(0.9))
+
+
+def test_effective_sample_size_is_the_ratio_of_variances_and_below_its_bound(table):
+    result = infer(Mean("y_lin"), table, predictions="f_lin")
+    classical = infer(Mean("y_lin"), table)
+    assert_allclose(result.n_effective, 400 * (classical.std_error / result.std_error) ** 2)
+    assert_allclose(result.gain, result.n_effective / 400)
+    bound = 400 / (1 - result.correlation**2 * 4_000 / 4_400)
+    assert (result.n_effective < 1.02 * bound).all() and (result.n_effective > 500).all()
+    assert_allclose(classical.gain, 1)
+
+
+def test_compare_lists_every_method_and_marks_the_imputed_one(result, table, inputs):
+    comparison = result.compare()
+    methods = list(comparison.index.get_level_values("method").unique())
+    assert methods == ["classical", "imputed", "ppi", "ppi++", "synsurr"]
+    assert list(comparison["valid"].groupby(level="method", sort=False).all()) == [True, False, True, True, True]
+    assert comparison.loc["imputed", "note"].str.startswith("INVALID").all()
+    for name, weight in (("classical", 0), ("ppi", 1), ("ppi++", "ppi++"), ("synsurr", "synsurr")):
+        alone = infer(OLS("y_lin ~ x1 + x2"), table, predictions="f_lin", weight=weight, level=0.9)
+        assert_allclose(comparison.loc[name, "estimate"], alone.estimate)
+        assert_allclose(comparison.loc[name, ["lower", "upper"]].to_numpy(), alone.interval())
+    labeled = inputs["labeled"] == 1
+    filled = pd.DataFrame(inputs).assign(y_lin=np.where(labeled, inputs["y_lin"], inputs["f_lin"]))
+    as_if_real = infer(OLS("y_lin ~ x1 + x2"), filled, level=0.9)
+    assert_allclose(comparison.loc["imputed", ["lower", "upper"]].to_numpy(), as_if_real.interval())
+
+
+def test_compare_keeps_a_weight_of_the_users_own(table):
+    result = infer(Mean("y_lin"), table, predictions="f_lin", weight=0.25)
+    assert_allclose(result.compare().loc[("weight 0.25", "y_lin"), "estimate"], result.estimate.iloc[0])
+    assert "synsurr" not in infer(Mean("y_lin"), table, predictions="f_lin", compat="ppi_py").compare().index
+
+
+def test_without_predictions_only_the_classical_answer_is_compared(table):
+    result = infer(Mean("y_lin"), table)
+    assert list(result.compare().index.get_level_values("method")) == ["classical"]
+    assert "no predictions were used" in result.summary()
+
+
+def test_summary_states_method_assumption_and_level(result):
+    text = result.summary()
+    for words in ("OLS y_lin ~ x1 + x2", "400 labeled, 4,000 unlabeled", "synsurr, weight 0.830 (tuned)", "90% low",
+                  "missing completely at random", "397 degrees of freedom", "n effective"):  # fmt: skip
+        assert words in text.replace("\n", " "), words
+    assert "80% low" in result.summary(level=0.8)
+    assert max(map(len, text.splitlines())) <= 100
+    assert repr(result) == text
+
+
+def test_summary_lists_the_diagnostics(table):
+    text = infer(Mean("y_lin"), table, predictions=np.zeros(4_400)).summary()
+    assert "[no_information]" in text
+
+
+def test_wald_takes_terms_and_matrices_and_refuses_the_rest(result):
+    by_name, by_matrix = result.wald(["x1", "x2"]), result.wald([[0, 1, 0], [0, 1, 1]])
+    assert_allclose(by_name.statistic, by_matrix.statistic)  # the same plane in other coordinates
+    assert by_name.df == 2 and by_name.df_residual == 397 and by_name.p_value < 1e-10
+    assert result.wald("x1", float(result.estimate["x1"])).p_value == pytest.approx(1)
+    for bad, words in ((["age"], "no terms"), ([[1, 0]], "expected 3 columns"), ([[0, 1, 0], [0, 2, 0]], "repeat")):
+        with pytest.raises(ValueError, match=words):
+            result.wald(bad)
+
+
+@pytest.mark.parametrize("call", [lambda r: r.interval(95), lambda r: r.interval(0), lambda r: r.compare(1.0)])
+def test_levels_are_fractions(result, call):
+    with pytest.raises(ValueError, match=r"write 0.95 for 95%"):
+        call(result)
+
+
+@pytest.mark.parametrize("call", [lambda r: r.interval(alternative="greater"), lambda r: r.p_value(0, "less")])
+def test_unknown_alternatives_are_refused(result, call):
+    with pytest.raises(ValueError, match="known are 'two-sided', 'larger', 'smaller'"):
+        call(result)
+
+
+def test_plot_draws_every_method_and_the_truth_on_the_given_axes(result):
+    import matplotlib.pyplot as plt
+
+    _, ax = plt.subplots()
+    assert result.plot(ax, truth={"x1": 0.4, "x2": -0.25}) is ax
+    labels = [label.get_text() for label in ax.get_yticklabels()]
+    assert labels == ["classical", "imputed (INVALID)", "ppi", "ppi++", "synsurr"] * 2
+    drawn = {tuple(line.get_xdata()) for line in ax.lines}
+    assert tuple(result.interval().loc["x1"]) in drawn and (0.4, 0.4) in drawn
+    with pytest.raises(ValueError, match="the terms are"):
+        result.plot(ax, terms=["age"])
+    plt.close("all")
+
+
+def test_importing_the_package_loads_numpy_alone():
+    code = (
+        "import sys, icl.inference\n"
+        "heavy = {'torch', 'pandas', 'scipy', 'sklearn', 'formulaic', 'matplotlib', 'rich', 'transformers'}\n"
+        "print(sorted(heavy & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
