@@ -80,7 +80,7 @@ class _InContextEstimator(BaseEstimator):
     def _fit(self, X, y: np.ndarray, n_classes: int | None):
         """Encode and keep the context. `y`: (n,) codes 0..C-1, or standardised targets."""
         _check_params(self)
-        encoder = TableEncoder().fit(X)
+        encoder = TableEncoder(type(self).__name__).fit(X)
         context_NF = encoder.transform(X)
         n_rows, n_features = context_NF.shape
         if len(y) != n_rows:
@@ -181,9 +181,8 @@ class _InContextEstimator(BaseEstimator):
             context, held_out = np.flatnonzero(folds != number), np.flatnonzero(folds == number)
             try:
                 # Not sklearn's clone, which would copy a model passed as checkpoint.
-                model = type(self)(**self.get_params(deep=False)).fit(
-                    _take(X_labeled, context), y_labeled.iloc[context]
-                )
+                model = type(self)(**self.get_params(deep=False))
+                model.fit(_take(X_labeled, context), y_labeled.iloc[context])
             except ValueError as error:
                 raise ValueError(f"fold {number} leaves a context of {len(context)} rows: {error}") from error
             fitted.append(model)

@@ -35,7 +35,7 @@ class _Column:
     """How one column is read: its kind, and what the context taught about it."""
 
     kind: str  # "number", "time", "ordered" or "category"
-    is_text: bool = False  # numbers that came as text or objects: what is no number is missing, as an unseen level is
+    is_text: bool  # numbers that came as text or objects: what is no number is missing, as an unseen level is
     levels: dict[str, int] = field(default_factory=dict)
     unit: float = 1.0
     center: float = 0.0
@@ -51,6 +51,9 @@ class TableEncoder:
         is_categorical_: (F,) bool for the columns kept.
         n_levels_: (F,) int, number of codes for a categorical column, 0 for others.
     """
+
+    def __init__(self, owner: str = "the estimator"):
+        self.owner = owner  # named in messages
 
     def fit(self, X) -> TableEncoder:
         """Learn levels and scales from context rows.
@@ -98,23 +101,23 @@ class TableEncoder:
         return matrix
 
     def _align(self, table: pd.DataFrame, has_names: bool) -> pd.DataFrame:
-        if has_names == self.has_names_:
-            missing = [name for name in self.columns_ if name not in table.columns]
-            extra = [name for name in table.columns if name not in set(self.columns_)]
-            if has_names and (missing or extra):
+        if has_names and self.has_names_:
+            known = set(self.columns_)
+            missing, extra = known - set(table.columns), set(table.columns) - known
+            if missing or extra:
                 raise ValueError(
-                    f"the columns of X differ from those at fit: missing {_names(missing)}; not seen at fit "
-                    f"{_names(extra)}. Pass the same {len(self.columns_)} columns; their order does not matter."
+                    f"the columns of X differ from those at fit: missing {_names(sorted(missing, key=str))}; not seen at fit "
+                    f"{_names(sorted(extra, key=str))}. Pass the same {len(self.columns_)} columns; their order does not matter."
                 )
         if table.shape[1] != len(self.columns_):
             raise ValueError(
-                f"X has {table.shape[1]} features, but the estimator is expecting {len(self.columns_)} features as "
+                f"X has {table.shape[1]} features, but {self.owner} is expecting {len(self.columns_)} features as "
                 f"input: pass the columns that fit saw ({_names(self.columns_)})."
             )
         if has_names != self.has_names_:
-            said = "X has feature names, but the estimator was fitted without" if has_names else ""
-            said = said or "X does not have valid feature names, but the estimator was fitted with"
-            warnings.warn(f"{said} feature names: columns are matched by position.", UserWarning, stacklevel=4)
+            has, out = ("has", "out") if has_names else ("does not have valid", "")
+            said = f"X {has} feature names, but {self.owner} was fitted with{out} feature names: matched by position."
+            warnings.warn(said, UserWarning, stacklevel=4)
             table = table.set_axis(self.columns_, axis=1)
         return table
 
@@ -136,12 +139,12 @@ def as_table(X) -> tuple[pd.DataFrame, bool]:
         return X, True
     if hasattr(X, "toarray"):
         raise TypeError("Sparse data was passed for X, but a dense table is required; convert it with X.toarray().")
-    if isinstance(X, pd.Series) or np.ndim(X) != 2:
-        raise ValueError(
-            f"X must be a table with rows and columns. Expected 2D array, got {type(X).__name__} with {np.ndim(X)} "
-            f"dimension(s). Reshape your data with X.reshape(-1, 1) or X.to_frame() if it is a single column."
-        )
     array = np.asarray(X)
+    if array.ndim != 2:
+        raise ValueError(
+            f"X must be a table. Expected 2D array, got {type(X).__name__} with {array.ndim} dimension(s). Reshape "
+            f"your data with X.reshape(-1, 1) or X.to_frame() if it is a single column."
+        )
     if array.dtype.kind == "U" and not isinstance(X, np.ndarray):
         array = np.array(X, dtype=object)  # a list of mixed rows: keep numbers as numbers
     _check_width(array.shape)
@@ -325,11 +328,8 @@ def as_column(y) -> pd.Series | np.ndarray:
     if not isinstance(y, pd.Series):
         y = np.asarray(y)
         if y.ndim == 2 and y.shape[1] == 1:
-            warnings.warn(
-                "A column-vector y was passed when a 1d array was expected; pass y.ravel().",
-                DataConversionWarning,
-                stacklevel=3,
-            )
+            said = "A column-vector y was passed when a 1d array was expected; pass y.ravel()."
+            warnings.warn(said, DataConversionWarning, stacklevel=3)
             y = y.ravel()
         if y.ndim != 1:
             raise ValueError(
