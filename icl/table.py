@@ -103,11 +103,12 @@ class TableEncoder:
     def _align(self, table: pd.DataFrame, has_names: bool) -> pd.DataFrame:
         if has_names and self.has_names_:
             known = set(self.columns_)
-            missing, extra = known - set(table.columns), set(table.columns) - known
+            missing = [name for name in self.columns_ if name not in table.columns]
+            extra = [name for name in table.columns if name not in known]
             if missing or extra:
                 raise ValueError(
-                    f"the columns of X differ from those at fit: missing {_names(sorted(missing, key=str))}; not seen at fit "
-                    f"{_names(sorted(extra, key=str))}. Pass the same {len(self.columns_)} columns; their order does not matter."
+                    f"the columns of X differ from those at fit: missing {_names(missing)}; not seen at fit "
+                    f"{_names(extra)}. Pass the same {len(self.columns_)} columns; their order does not matter."
                 )
         if table.shape[1] != len(self.columns_):
             raise ValueError(
