@@ -75,7 +75,9 @@ def infer(
         raise ValueError(f"estimand= got {estimand!r}; pass Mean('column') or OLS('outcome ~ covariates').")
     _check_options(std_error, reference, level, compat)
     weight = read_weight(weight, compat)
-    if std_error == "auto":
+    if compat is not None:
+        std_error, reference = "HC0", "normal"
+    elif std_error == "auto":
         std_error = estimand.default_std_error
     rows = read_rows(estimand, table, labeled, unlabeled)
     y = estimand.outcome(rows.labeled)
@@ -101,17 +103,9 @@ def infer(
         )
     if surrogate is None:
         weight = 0.0
+    f_labeled, f_unlabeled = (surrogate.f_labeled, surrogate.f_unlabeled) if surrogate else (None, None)
     problem = Problem(
-        estimand,
-        terms,
-        y,
-        X[:n],
-        X[n:],
-        getattr(surrogate, "f_labeled", None),
-        getattr(surrogate, "f_unlabeled", None),
-        std_error,
-        reference,
-        compat,
+        estimand, terms, y, X[:n], X[n:], f_labeled, f_unlabeled, std_error, reference, compat, predictor is not None
     )
     answer = problem.solve(weight)
     notes += diagnose(problem, answer)
@@ -166,14 +160,14 @@ def _read_predictions(rows: Rows, predictions: str | np.ndarray | tuple) -> Surr
     if isinstance(predictions, str):
         require_columns(rows.labeled, [predictions], "labeled rows", "as predictions")
         require_columns(rows.unlabeled, [predictions], "unlabeled rows", "as predictions")
-        values = [part[predictions].to_numpy(dtype=float, na_value=np.nan) for part in (rows.labeled, rows.unlabeled)]
+        values = [_numbers(part[predictions]) for part in (rows.labeled, rows.unlabeled)]
         source = f"column {predictions!r}, taken to be out-of-sample"
     elif isinstance(predictions, tuple):
         if len(predictions) != 2:
             raise ValueError(f"predictions= got {len(predictions)} arrays; a pair (labeled, unlabeled) was expected.")
-        values, source = [np.asarray(part, dtype=float) for part in predictions], "arrays, taken to be out-of-sample"
+        values, source = [_numbers(part) for part in predictions], "arrays, taken to be out-of-sample"
     else:
-        array = np.asarray(predictions, dtype=float)
+        array = _numbers(predictions)
         if array.shape != (n + N,):
             raise ValueError(f"predictions= got shape {array.shape}; expected one number for each of the {n + N} rows.")
         values, source = np.split(array[rows.order], [n]), "an array, taken to be out-of-sample"
@@ -182,6 +176,17 @@ def _read_predictions(rows: Rows, predictions: str | np.ndarray | tuple) -> Surr
             raise ValueError(f"predictions= got shape {part.shape} for the {size} {which} rows; expected ({size},).")
         finite(part, f"predictions= holds numbers for the {which} rows, of which")
     return Surrogate(values[0], values[1], source)
+
+
+def _numbers(values: Any) -> np.ndarray:
+    try:
+        if hasattr(values, "to_numpy"):
+            return values.to_numpy(dtype=float, na_value=np.nan)
+        return np.asarray(values, dtype=float)
+    except (TypeError, ValueError) as reason:
+        raise ValueError(
+            f"predictions= holds values that are not numbers ({reason}). For a class, pass its predicted probability."
+        ) from reason
 
 
 def _feature_columns(rows: Rows, estimand: Estimand, features: Sequence[str] | None) -> list:

@@ -54,6 +54,8 @@ class Problem:
     std_error: str = "HC3"
     reference: str = "t"
     compat: str | None = None
+    is_cross_fitted: bool = False
+    """Predictions were made inside the call, so those of unlabeled rows are averages over folds, and tighter."""
     _answers: dict = field(default_factory=dict, repr=False, compare=False)
 
     @property
@@ -107,8 +109,7 @@ class Problem:
         X = np.concatenate([self.X_labeled, self.X_unlabeled])
         fit = self.estimand.fit(X, np.concatenate([self.y, self.f_unlabeled]), self.terms, "labeled and unlabeled")
         df = len(X) - X.shape[1] if self.reference == "t" else np.inf
-        kind = "HC0" if self.compat else self.std_error
-        return Rectified("imputed", fit.estimate, _covariance(fit, kind), df, is_valid=False)
+        return Rectified("imputed", fit.estimate, _covariance(fit, self.std_error), df, is_valid=False)
 
 
 def rectify(problem: Problem, weight: str | float) -> Rectified:

@@ -31,7 +31,7 @@ class WaldTest:
     p_value: float
 
 
-@dataclass(frozen=True, repr=False)
+@dataclass(frozen=True, repr=False, eq=False)
 class InferenceResult:
     """Estimates of P parameters from n labeled rows, N unlabeled rows and predictions for both.
 

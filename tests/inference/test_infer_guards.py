@@ -64,6 +64,7 @@ REFUSED = {
     "log of a negative": (OLS("np.log(y - 9) ~ x"), dict(table=draw()), "not finite"),
     "NaN prediction": (T, dict(table=set_cell("f", np.nan), predictions="f"), "1 of 50 are NaN or infinite"),
     "infinite prediction": (T, dict(table=set_cell("f", -np.inf, 99), predictions="f"), "unlabeled rows.*1 of 200"),
+    "text predictions": (T, dict(table=draw(), predictions="group"), "predicted probability"),
     "short array": (T, dict(table=draw(), predictions=np.ones(7)), r"shape \(7,\).*250 rows"),
     "short pair": (T, dict(table=draw(), predictions=(np.ones(50), np.ones(7))), r"\(7,\) for the 200 unlabeled"),
     "text outcome": (Mean("text"), dict(table=draw()), r"not numbers. Use Mean\('text', event"),
@@ -124,6 +125,14 @@ def test_labels_as_predictions_are_flagged():
     table = draw()
     table["f"] = table["y"].fillna(table["f"])
     assert "in_sample" in codes(T, table, predictions="f")
+
+
+def test_cross_fitting_by_itself_is_no_shift():
+    from sklearn.tree import DecisionTreeRegressor
+
+    options = dict(predictor=DecisionTreeRegressor(), features=["x", "f"], seed=1)
+    for seed in range(20):
+        assert "shift" not in codes(T, draw(seed=seed, n=150, N=1_000), **options)
 
 
 def test_shifted_labels_are_flagged_in_mean_and_in_spread():
@@ -188,7 +197,7 @@ def test_level_that_no_unlabeled_row_has_leaves_synsurr_and_explains_ppi():
     comparison = result.compare()
     assert comparison.loc["ppi", "estimate"].isna().all()
     assert comparison.loc["ppi", "note"].str.contains("unlabeled rows the terms").all()
-    assert "ppi" in result.plot().get_yticklabels()[2].get_text()
+    assert "ppi" in result.plot(terms=["C(group)[T.b]"]).get_yticklabels()[2].get_text()
 
 
 def test_two_unlabeled_rows_are_enough_for_synsurr_only():

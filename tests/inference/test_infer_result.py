@@ -121,6 +121,8 @@ def test_plot_draws_every_method_and_the_truth_on_the_given_axes(result):
     assert tuple(result.interval().loc["x1"]) in drawn and (0.4, 0.4) in drawn
     with pytest.raises(ValueError, match="the terms are"):
         result.plot(ax, terms=["age"])
+    panels = result.plot(truth=0.0)
+    assert [panel.get_xlabel().split()[0] for panel in panels] == ["x1", "x2"]
     plt.close("all")
 
 
