@@ -1,0 +1,71 @@
+"""Latent features: correlated, clustered and heavy-tailed columns, before they become a table."""
+
+from __future__ import annotations
+
+import torch
+from einops import rearrange
+from torch import Tensor
+
+from priors.draw import (
+    apply_by_kind,
+    bernoulli,
+    choice,
+    integers,
+    log_uniform,
+    normal,
+    standardise,
+    student_t,
+    uniform,
+)
+from priors.task import TaskShape
+
+
+def draw_latent_features(shape: TaskShape, generator: torch.Generator) -> Tensor:
+    """(B, R, F) columns of mean 0 and standard deviation 1.
+
+    Each column is a mix of its own noise, a few factors shared by the task, and, in a third of the tasks, cluster
+    centres. How strongly columns correlate is a task-level draw, so tables are coherent rather than average.
+    """
+    B, R, F = shape.n_tasks, shape.n_rows, shape.n_features
+    n_factors = 1 + min(F, 6)
+    own_BRF = normal((B, R, F), generator)
+    heavy_B = bernoulli(0.15, (B,), generator)
+    if heavy_B.any():
+        df = log_uniform(2.0, 8.0, (B, 1, F), generator)
+        own_BRF = torch.where(heavy_B[:, None, None], student_t(df, (B, R, F), generator), own_BRF)
+    own_BRF = torch.where(bernoulli(0.2, (B, 1, F), generator), uniform(-1.73, 1.73, (B, R, F), generator), own_BRF)
+
+    factors_BRK = normal((B, R, n_factors), generator)
+    loadings_BKF = normal((B, n_factors, F), generator) * log_uniform(0.1, 1.0, (B, n_factors, 1), generator)
+    shared_BRF = standardise(torch.einsum("brk,bkf->brf", factors_BRK, loadings_BKF), 1)
+    strength_B1F = (uniform(0, 1, (B, 1, 1), generator) * uniform(0, 1.2, (B, 1, F), generator)).clamp(0, 0.98)
+    Z_BRF = (1 - strength_B1F).sqrt() * own_BRF + strength_B1F.sqrt() * shared_BRF
+
+    clustered_B = bernoulli(0.3, (B, 1, 1), generator)
+    max_clusters = 8
+    n_clusters_B = integers(2, max_clusters, (B, 1), generator)
+    cluster_BR = (uniform(0, 1, (B, R), generator).square() * n_clusters_B).long()
+    centres_BKF = normal((B, max_clusters, F), generator) * log_uniform(0.3, 4.0, (B, 1, F), generator)
+    shift_BRF = torch.gather(centres_BKF, 1, cluster_BR[:, :, None].expand(B, R, F))
+    return standardise(Z_BRF + clustered_B * shift_BRF, 1)
+
+
+def warp_columns(Z_BRF: Tensor, generator: torch.Generator) -> Tensor:
+    """Give each column a marginal shape by a monotone or rounding map, as measurement units do."""
+    B, _, F = Z_BRF.shape
+    strength = log_uniform(0.3, 1.5, (), generator)
+    kind_BF = choice([5, 1.5, 1, 1, 1, 1], (B, F), generator)
+    step = log_uniform(0.1, 1.0, (), generator)
+    columns_BFR = apply_by_kind(
+        rearrange(Z_BRF, "b r f -> b f r"),
+        kind_BF,
+        [
+            lambda z: z,
+            lambda z: torch.exp((strength * z).clamp(-8, 8)),
+            lambda z: z.sign() * z.abs() ** (1 + strength),
+            lambda z: torch.special.ndtr(z) ** (1 / strength),
+            lambda z: torch.round(z / step) * step,
+            lambda z: z.clamp_min(0),
+        ],
+    )
+    return rearrange(columns_BFR, "b f r -> b r f")

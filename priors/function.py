@@ -1,0 +1,56 @@
+"""Tables whose target is a random function of the columns: linear, smooth, additive, or ruled by trees."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from priors.columns import discretise
+from priors.draw import bernoulli, choice, log_uniform, standardise
+from priors.features import draw_latent_features, warp_columns
+from priors.gp import draw_fourier
+from priors.mechanisms import draw_additive, draw_linear, draw_mlp
+from priors.table import LatentTable, TablePrior
+from priors.task import TaskShape
+from priors.tree import draw_trees
+
+FUNCTIONS = {
+    "linear": draw_linear,
+    "additive": draw_additive,
+    "mlp": draw_mlp,
+    "gp": draw_fourier,
+    "tree": draw_trees,
+}
+
+
+@dataclass(frozen=True)
+class FunctionPrior(TablePrior):
+    """Columns first, then `target = f(columns)`; half of the batches add two functions.
+
+    Args:
+        linear, additive, mlp, gp, tree: weights with which each kind of function is drawn.
+    """
+
+    linear: float = 1.0
+    additive: float = 1.0
+    mlp: float = 2.0
+    gp: float = 1.0
+    tree: float = 4.0
+
+    def sample_latent(self, shape: TaskShape, n_outputs: int, generator: torch.Generator) -> LatentTable:
+        Z_BRF = draw_latent_features(shape, generator)
+        shown_BRF, effect_BRF, is_categorical_BF = discretise(Z_BRF, generator)
+        outputs_BRT = self._draw(effect_BRF, n_outputs, generator)
+        if bool(bernoulli(0.5, (), generator)):
+            share_B11 = log_uniform(0.05, 1, (shape.n_tasks, 1, 1), generator)
+            outputs_BRT = outputs_BRT + share_B11 * self._draw(effect_BRF, n_outputs, generator)
+        numeric_BF = (shown_BRF == Z_BRF).all(1)
+        X_BRF = torch.where(numeric_BF[:, None], warp_columns(shown_BRF, generator), shown_BRF)
+        return LatentTable(X_BRF, is_categorical_BF, outputs_BRT)
+
+    def _draw(self, effect_BRF: Tensor, n_outputs: int, generator: torch.Generator) -> Tensor:
+        weights = [getattr(self, name) for name in FUNCTIONS]
+        name = list(FUNCTIONS)[int(choice(weights, (), generator))]
+        return standardise(FUNCTIONS[name](effect_BRF, n_outputs, generator), 1)

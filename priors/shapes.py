@@ -1,0 +1,55 @@
+"""Which shapes of tasks are seen: rows, features and context share, rounded to few distinct values."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+
+from priors.draw import log_uniform, uniform
+from priors.task import TaskShape
+
+# Few distinct shapes: kernels are compiled or planned per shape, and varying ones make CPU memory grow.
+_GRID = sorted({round(2 ** (k / 2)) for k in range(32)} - {1} | {3, 5})
+
+
+@dataclass(frozen=True)
+class ShapeSampler:
+    """Rows log-uniform, features skewed to few, context share uniform; as many tasks as fit into `n_cells`."""
+
+    n_cells: int = 6_000
+    """Cells (tasks x rows x features) of one batch; what keeps the cost of a step even."""
+    rows: tuple[int, int] = (32, 512)
+    """Range of context + query rows."""
+    features: tuple[int, int] = (2, 50)
+    mean_features: float = 8.0
+    """Features are the minimum plus an exponential draw with this mean, cut at the maximum."""
+    context_share: tuple[float, float] = (0.3, 0.9)
+    max_tasks: int = 32
+
+    def __post_init__(self):
+        for name in ("rows", "features", "context_share"):
+            low, high = getattr(self, name)
+            if not 0 < low <= high:
+                raise ValueError(f"{name} must be a range (low, high) with 0 < low <= high, got {(low, high)}.")
+        if self.rows[0] < 8:
+            raise ValueError(f"rows must start at 8 or more, so that context and query exist; got {self.rows}.")
+        if self.context_share[1] >= 1:
+            raise ValueError(f"context_share is a range of fractions below 1, got {self.context_share}.")
+
+    def sample(self, generator: torch.Generator) -> TaskShape:
+        n_rows = _round_to_grid(float(log_uniform(*self.rows, (), generator)), *self.rows)
+        low, high = self.features
+        skewed = low - math.log(1 - float(torch.rand((), generator=generator))) * self.mean_features
+        n_features = _round_to_grid(min(skewed, high), low, high)
+        share = round(float(uniform(*self.context_share, (), generator)) * 8) / 8
+        n_context = min(max(round(n_rows * share), 4), n_rows - 4)
+        n_tasks = max(1, min(self.max_tasks, self.n_cells // (n_rows * n_features)))
+        return TaskShape(n_tasks, n_rows, n_context, n_features)
+
+
+def _round_to_grid(value: float, low: int, high: int) -> int:
+    """The grid value next in ratio, kept inside the range."""
+    candidates = [g for g in _GRID if low <= g <= high] or [low]
+    return min(candidates, key=lambda g: abs(math.log(g / value)))

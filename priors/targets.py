@@ -1,0 +1,179 @@
+"""What turns latent outputs into a target: class labels, or a number in realistic units.
+
+Dimension key: B tasks, R rows, T latent outputs, C classes.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from priors.draw import (
+    apply_by_kind,
+    bernoulli,
+    choice,
+    integers,
+    log_uniform,
+    normal,
+    standardise,
+    student_t,
+    uniform,
+)
+
+
+@dataclass(frozen=True)
+class TargetConfig:
+    """How targets are made from latent outputs."""
+
+    max_classes: int = 10
+    """Most classes a task may have; half of the tasks are binary."""
+    min_class_share: float = 0.01
+    """Smallest expected share of the rarest class in binary tasks."""
+    noise: tuple[float, float] = (0.01, 1.0)
+    """Range of the noise standard deviation, in units of the signal's, log-uniform per task."""
+    max_label_noise: float = 0.2
+    """Largest share of flipped labels, in the quarter of tasks that have flips."""
+
+    def __post_init__(self):
+        if self.max_classes < 2:
+            raise ValueError(f"max_classes must be at least 2, got {self.max_classes}.")
+        if not 0 < self.min_class_share < 0.5:
+            raise ValueError(f"min_class_share must lie in (0, .5), got {self.min_class_share}.")
+
+
+def draw_noise(size: tuple[int, ...], config: TargetConfig, generator: torch.Generator) -> Tensor:
+    """Noise (B, R, ...) whose level is one draw per task and whose shape is Gaussian or, in a fifth, Student t."""
+    per_task = (size[0],) + (1,) * (len(size) - 1)
+    std_B = log_uniform(*config.noise, per_task, generator)
+    df_B = log_uniform(2.0, 10.0, per_task, generator)
+    heavy_B = bernoulli(0.2, per_task, generator)
+    return std_B * torch.where(heavy_B, student_t(df_B, size, generator), normal(size, generator))
+
+
+def regression_target(outputs_BRT: Tensor, config: TargetConfig, generator: torch.Generator) -> Tensor:
+    """(B, R) float targets: the first output plus noise, warped as measured quantities are.
+
+    A fifth of the tasks are heteroskedastic: the second output drives the log of the noise level.
+    """
+    B, R, _ = outputs_BRT.shape
+    g = generator
+    signal_BR = standardise(outputs_BRT[..., 0], 1)
+    noise_BR = draw_noise((B, R), config, g)
+    log_scale_BR = standardise(outputs_BRT[..., -1], 1).clamp(-3, 3) * uniform(0, 1, (B, 1), g)
+    noise_BR = noise_BR * torch.where(bernoulli(0.2, (B, 1), g), log_scale_BR.exp(), 1.0)
+    y_BR = standardise(signal_BR + noise_BR, 1)
+
+    strength = log_uniform(0.2, 1.5, (), g)
+    n_steps = log_uniform(2, 30, (), g)
+    kind_B = choice([10, 3, 1, 1.5, 1, 1, 1], (B,), g)
+    y_BR = apply_by_kind(
+        y_BR,
+        kind_B,
+        [
+            lambda y: y,
+            lambda y: torch.exp((strength * y).clamp(-8, 8)),  # log-normal: prices, counts of people
+            lambda y: y.sign() * y.abs() ** (1 + strength),
+            lambda y: torch.round(y * n_steps / 3),  # scores, ages, grades
+            lambda y: y.clamp_min(0),  # zero-inflated amounts
+            lambda y: torch.special.ndtr(y) ** (1 / strength),  # bounded shares
+            lambda y: torch.round(torch.exp((strength * y).clamp(-8, 5)) * 3),  # counts
+        ],
+    )
+    return y_BR
+
+
+def class_target(
+    outputs_BRT: Tensor, n_context: int, config: TargetConfig, generator: torch.Generator
+) -> tuple[Tensor, Tensor]:
+    """Class labels by cutting one output at quantiles, or by a noisy argmax over several.
+
+    Args:
+        outputs_BRT: latent outputs; at most T classes come from the argmax.
+        n_context: labels of classes that would be absent everywhere are closed up; see `order_rows` for the context.
+    Returns:
+        y_BR: int64 labels in 0..n_classes-1, every class present among the rows.
+        n_classes_B: int64.
+    """
+    B, R, T = outputs_BRT.shape
+    g = generator
+    limit = max(2, min(config.max_classes, n_context // 4))
+    several_B = integers(2, limit, (B, 1), g)
+    n_wanted_B1 = torch.where(bernoulli(0.5, (B, 1), g), 2, several_B)
+
+    cut_BR = _cut_at_quantiles(outputs_BRT[..., 0], n_wanted_B1, limit, config, g)
+    argmax_BR = _noisy_argmax(outputs_BRT, n_wanted_B1, g) if T > 1 else cut_BR
+    y_BR = torch.where(bernoulli(0.55, (B, 1), g), cut_BR, argmax_BR)
+
+    flip_rate_B1 = torch.where(bernoulli(0.25, (B, 1), g), uniform(0, config.max_label_noise, (B, 1), g), 0.0)
+    random_BR = (uniform(0, 1, (B, R), g) * n_wanted_B1).long()
+    y_BR = torch.where(bernoulli(flip_rate_B1, (B, R), g), random_BR, y_BR)
+
+    y_BR, n_classes_B = _close_up(y_BR, max(limit, T))
+    # A task with a single class teaches nothing: fall back to a median split of the first output.
+    single_B = n_classes_B < 2
+    if single_B.any():
+        half_BR = (outputs_BRT[..., 0].argsort(1).argsort(1) >= R // 2).long()
+        y_BR = torch.where(single_B[:, None], half_BR, y_BR)
+        n_classes_B = torch.where(single_B, 2, n_classes_B)
+    # Labels are names: class slots are shuffled so that no slot means "rare" or "high".
+    slots_BC = torch.rand((B, max(limit, T)), generator=g, device=g.device)
+    valid_BC = torch.arange(slots_BC.shape[1], device=g.device) < n_classes_B[:, None]
+    slots_BC = torch.where(valid_BC, slots_BC, 2.0).argsort(1).argsort(1)
+    return slots_BC.gather(1, y_BR), n_classes_B
+
+
+def order_rows(y_BR: Tensor, n_classes_B: Tensor, max_classes: int, generator: torch.Generator) -> Tensor:
+    """(B, R) row order: random, but one row of each class comes first, so that the context knows every class.
+
+    Real protocols split by class for the same reason.
+    """
+    B, R = y_BR.shape
+    key_BR = torch.rand((B, R), generator=generator, device=y_BR.device)
+    key_BCR = torch.where(
+        y_BR[:, None, :] == torch.arange(max_classes, device=y_BR.device)[:, None], key_BR[:, None, :], 3.0
+    )
+    first_BC = key_BCR.argmin(-1)
+    exists_BC = torch.arange(max_classes, device=y_BR.device) < n_classes_B[:, None]
+    bonus_BR = torch.zeros_like(key_BR).scatter_reduce(1, first_BC, exists_BC.to(key_BR.dtype), "amax")
+    return (key_BR - bonus_BR).argsort(1)
+
+
+def _cut_at_quantiles(
+    output_BR: Tensor, n_classes_B1: Tensor, limit: int, config: TargetConfig, g: torch.Generator
+) -> Tensor:
+    B, R = output_BR.shape
+    y_BR = standardise(output_BR, 1)
+    y_BR = y_BR + draw_noise((B, R), config, g)
+    concentration_B1 = log_uniform(0.5, 8, (B, 1), g)
+    share_BC = torch._standard_gamma(concentration_B1.expand(B, limit).contiguous(), generator=g) + 0.02
+    share_BC = torch.where(torch.arange(limit, device=g.device) < n_classes_B1, share_BC, 0.0)
+    # Binary: half the tasks are imbalanced, log-uniform down to min_class_share.
+    rare_B = bernoulli(0.5, (B,), g) & (n_classes_B1[:, 0] == 2)
+    minority_B = log_uniform(config.min_class_share, 0.5, (B,), g)
+    pair_BC = torch.zeros_like(share_BC)
+    pair_BC[:, 0], pair_BC[:, 1] = minority_B, 1 - minority_B
+    flip_B = bernoulli(0.5, (B,), g)
+    pair_BC[:, :2] = torch.where(flip_B[:, None], pair_BC[:, :2].flip(1), pair_BC[:, :2])
+    share_BC = torch.where(rare_B[:, None], pair_BC, share_BC)
+    upper_BC = (share_BC.cumsum(1) / share_BC.sum(1, keepdim=True)).contiguous()
+    rank_BR = (y_BR.argsort(1).argsort(1).to(upper_BC.dtype) + 0.5) / R
+    return torch.minimum(torch.searchsorted(upper_BC, rank_BR), n_classes_B1 - 1)
+
+
+def _noisy_argmax(outputs_BRT: Tensor, n_classes_B1: Tensor, g: torch.Generator) -> Tensor:
+    B, _, T = outputs_BRT.shape
+    scores_BRT = standardise(outputs_BRT, 1) * log_uniform(1, 30, (B, 1, 1), g)
+    scores_BRT = scores_BRT + normal((B, 1, T), g) * uniform(0, 1, (B, 1, 1), g) * scores_BRT.std(1, keepdim=True)
+    u_BRT = uniform(0, 1, tuple(scores_BRT.shape), g)
+    gumbel_BRT = -torch.log((-torch.log(u_BRT.clamp_min(1e-9))).clamp_min(1e-9))
+    allowed_B1T = (torch.arange(T, device=g.device) < n_classes_B1)[:, None, :]
+    return (scores_BRT + gumbel_BRT).masked_fill(~allowed_B1T, -torch.inf).argmax(-1)
+
+
+def _close_up(y_BR: Tensor, n_slots: int) -> tuple[Tensor, Tensor]:
+    """Renumber the classes that occur as 0..n_classes-1."""
+    present_BC = torch.zeros(y_BR.shape[0], n_slots, dtype=torch.long, device=y_BR.device).scatter_(1, y_BR, 1)
+    rank_BC = present_BC.cumsum(1) - 1
+    return rank_BC.gather(1, y_BR), present_BC.sum(1)
