@@ -376,14 +376,15 @@ def class_codes(y: pd.Series | np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 def as_numbers(y: pd.Series | np.ndarray) -> np.ndarray:
     """(n,) float64 targets, finite and not all equal."""
-    example = y.iloc[0] if isinstance(y, pd.Series) and len(y) else y[0] if len(y) else 0.0
+    strange = [v for v in y if not isinstance(v, Number)] if y.dtype == object else list(y[:1])
     try:
-        if y.dtype.kind in "mM" or isinstance(example, str):
+        if y.dtype.kind in "mM" or any(isinstance(v, str) for v in strange):
             raise TypeError
         values = np.asarray(y, dtype=np.float64)
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, OverflowError) as error:
+        example = repr(strange[0]) if strange else "a value out of range"
         raise ValueError(
-            f"y holds {example!r} ({y.dtype}), but a regressor needs numbers. Use ICLClassifier for labels, or convert "
+            f"y holds {example} ({y.dtype}), but a regressor needs numbers. Use ICLClassifier for labels, or convert "
             f"y, dates for instance to days."
         ) from error
     if np.isinf(values).any():

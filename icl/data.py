@@ -1,0 +1,110 @@
+"""The endless stream of synthetic tasks: a batch is a pure function of (seed, step, rank)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import lightning as L
+import numpy as np
+import torch
+from torch.utils.data import DataLoader, IterableDataset, get_worker_info
+
+from priors import MixturePrior, Prior, ShapeSampler, TaskBatch
+
+_SHAPES, _TASKS = 0, 1
+
+
+def seeded_generator(*key: int) -> torch.Generator:
+    """A generator whose stream depends on every number of `key` and on nothing else."""
+    state = np.random.SeedSequence(key).generate_state(1, np.uint64)[0]
+    return torch.Generator().manual_seed(int(state >> np.uint64(1)))
+
+
+def sample_step(priors: list[Prior], shapes: ShapeSampler, seed: int, step: int, rank: int = 0) -> list[TaskBatch]:
+    """The batches of one optimiser step, one from each prior.
+
+    Ranks share the shapes of a step, so that none waits for another, but never its tasks.
+    """
+    shape_generator = seeded_generator(seed, step, _SHAPES)
+    step_shapes = [shapes.sample(shape_generator) for _ in priors]
+    return [
+        prior.sample(shape, seeded_generator(seed, step, _TASKS, rank, k))
+        for k, (prior, shape) in enumerate(zip(priors, step_shapes, strict=True))
+    ]
+
+
+class TaskStream(IterableDataset):
+    """Steps `start`, `start + 1`, ... of the stream, dealt to any number of workers without changing it."""
+
+    def __init__(
+        self,
+        priors: list[Prior],
+        shapes: ShapeSampler,
+        seed: int,
+        rank: int = 0,
+        start: int = 0,
+        n_steps: int | None = None,
+    ):
+        self.priors, self.shapes, self.seed, self.rank = priors, shapes, seed, rank
+        self.start, self.n_steps = start, n_steps
+
+    def __iter__(self) -> Iterator[list[TaskBatch]]:
+        worker = get_worker_info()
+        step, stride = (self.start, 1) if worker is None else (self.start + worker.id, worker.num_workers)
+        while self.n_steps is None or step < self.start + self.n_steps:
+            yield sample_step(self.priors, self.shapes, self.seed, step, self.rank)
+            step += stride
+
+
+class TaskLoader(DataLoader):
+    """A loader that a trainer may resume: the stream itself starts at the trainer's step, so no state is kept."""
+
+    def state_dict(self) -> dict:
+        return {}
+
+    def load_state_dict(self, state_dict: dict) -> None:
+        pass
+
+
+class TaskDataModule(L.LightningDataModule):
+    """Training stream and a fixed validation set.
+
+    Args:
+        priors: one batch from each makes an optimiser step; list a prior twice to weigh it twice.
+        shapes: sampler of task shapes.
+        seed: of the training stream; validation uses its own.
+        n_validation_steps: validation steps (times `len(priors)` batches), the same at every check.
+        num_workers: processes that sample; 0 samples in the trainer's own. Changes nothing but speed.
+    """
+
+    def __init__(
+        self,
+        priors: list[Prior] | None = None,
+        shapes: ShapeSampler = ShapeSampler(),  # noqa: B008 - frozen
+        seed: int = 0,
+        n_validation_steps: int = 32,
+        num_workers: int = 0,
+    ):
+        super().__init__()
+        self.priors = priors or [MixturePrior(task="classification"), MixturePrior(task="regression")]
+        self.shapes, self.seed = shapes, seed
+        self.n_validation_steps, self.num_workers = n_validation_steps, num_workers
+        if n_validation_steps < 1:
+            raise ValueError(f"n_validation_steps must be at least 1, got {n_validation_steps}.")
+
+    def train_dataloader(self) -> TaskLoader:
+        stream = TaskStream(
+            self.priors, self.shapes, self.seed, rank=self.trainer.global_rank, start=self.trainer.global_step
+        )
+        return TaskLoader(stream, batch_size=None, num_workers=self.num_workers)
+
+    def val_dataloader(self) -> DataLoader:
+        # A seed no training run uses by accident; every rank validates on its own share.
+        stream = TaskStream(
+            self.priors,
+            self.shapes,
+            seed=self.seed + 2**31,
+            rank=self.trainer.global_rank,
+            n_steps=self.n_validation_steps,
+        )
+        return DataLoader(stream, batch_size=None)

@@ -1,0 +1,294 @@
+"""The whole network in one file: a transformer over cells that reads labelled rows and answers for the others.
+
+Dimension key: B tasks, R rows = N context + M query, S rows after thinking rows are prepended, F features,
+G feature groups, T tokens per row = G + 1 target token, E embedding, H heads, C classes, K bins.
+
+Sources:
+    Hollmann et al. (2025), doi:10.1038/s41586-024-08328-6 (alternating attention over features and rows);
+    Pfefferle et al. (2025), nanoTabPFN, arXiv:2511.03634; thinking rows and repeated feature grouping follow the
+    public speed runs and reports of that family.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as nnf
+from einops import rearrange
+from torch import Tensor, nn
+from transformers import PretrainedConfig, PreTrainedModel
+
+from icl.distribution import CategoricalPredictive, HistogramPredictive, histogram_edges
+
+GROUP_OFFSETS = (0, 1, 3)
+RANK_FREQUENCIES = (1, 2, 4)
+CHANNELS = 4 + 2 * len(RANK_FREQUENCIES)  # value, rank, missing, categorical, and waves of the rank
+
+
+class TabularConfig(PretrainedConfig):
+    """Size and limits of a `TabularTransformer`; unknown keys are errors.
+
+    Args:
+        d_embed: width of a token.
+        n_layers: blocks of feature attention, row attention and MLP.
+        n_heads: attention heads; must divide `d_embed`.
+        mlp_ratio: hidden width of the MLP in units of `d_embed`.
+        group_size: features per token.
+        n_thinking_rows: learned rows prepended to the context.
+        max_classes: class slots of the classification head.
+        n_bins: bins of the regression head.
+        max_features: most features the model was trained for; estimators refuse wider tables.
+        max_context: most context rows seen in training; estimators warn beyond.
+    """
+
+    model_type = "icl_tabular"
+
+    def __init__(
+        self,
+        d_embed: int = 96,
+        n_layers: int = 4,
+        n_heads: int = 3,
+        mlp_ratio: int = 2,
+        group_size: int = 3,
+        n_thinking_rows: int = 16,
+        max_classes: int = 10,
+        n_bins: int = 128,
+        max_features: int = 100,
+        max_context: int = 1_000,
+        **kwargs,
+    ):
+        super().__init__(**kwargs)
+        self.d_embed, self.n_layers, self.n_heads, self.mlp_ratio = d_embed, n_layers, n_heads, mlp_ratio
+        self.group_size, self.n_thinking_rows = group_size, n_thinking_rows
+        self.max_classes, self.n_bins = max_classes, n_bins
+        self.max_features, self.max_context = max_features, max_context
+        if d_embed % n_heads:
+            raise ValueError(f"n_heads must divide d_embed, got d_embed={d_embed} and n_heads={n_heads}.")
+        for name in ("d_embed", "n_layers", "n_heads", "mlp_ratio", "group_size", "n_bins", "max_features"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}.")
+        if max_classes < 2:
+            raise ValueError(f"max_classes must be at least 2, got {max_classes}.")
+
+
+@dataclass(frozen=True)
+class TargetScale:
+    """Location and scale (B, 1) of a regression target, from its context rows."""
+
+    loc: Tensor
+    scale: Tensor
+
+
+def target_scale(y_BN: Tensor) -> TargetScale:
+    """Mean and standard deviation of the context targets; the scale of a constant target is 1."""
+    loc = y_BN.mean(1, keepdim=True)
+    scale = (y_BN - loc).square().mean(1, keepdim=True).sqrt()
+    return TargetScale(loc, torch.where(scale > 1e-12 * loc.abs().clamp_min(1e-30), scale, torch.ones_like(scale)))
+
+
+class CellEncoder(nn.Module):
+    """Table cells -> feature tokens (B, R, G, E).
+
+    Everything is measured against the context rows, so the answer does not depend on units or on other queries.
+    """
+
+    def __init__(self, config: TabularConfig):
+        super().__init__()
+        self.group_size = config.group_size
+        n_inputs = CHANNELS * config.group_size * len(GROUP_OFFSETS)
+        self.project = nn.Linear(n_inputs, config.d_embed)
+        self.mix = nn.Linear(config.d_embed, config.d_embed, bias=False)
+
+    def forward(self, X_BRF: Tensor, n_context: int, is_categorical_BF: Tensor) -> Tensor:
+        cells_BRFC = self.describe(X_BRF, n_context, is_categorical_BF)
+        n_features = X_BRF.shape[-1]
+        n_groups = -(-n_features // self.group_size)
+        first_G = torch.arange(n_groups, device=X_BRF.device) * self.group_size
+        # Circular offsets show each feature to several tokens, in different company; no padding is needed.
+        offsets = [o * self.group_size + k for o in GROUP_OFFSETS for k in range(self.group_size)]
+        index_GO = (first_G[:, None] + torch.tensor(offsets, device=X_BRF.device)) % n_features
+        grouped_BRGI = rearrange(cells_BRFC[:, :, index_GO], "b r g o c -> b r g (o c)")
+        hidden_BRGE = self.project(grouped_BRGI)
+        return hidden_BRGE + self.mix(nnf.gelu(hidden_BRGE))
+
+    @staticmethod
+    def describe(X_BRF: Tensor, n_context: int, is_categorical_BF: Tensor) -> Tensor:
+        """(B, R, F, CHANNELS): what a cell is, relative to the context values of its column."""
+        missing_BRF = X_BRF.isnan()
+        known_BNF = ~missing_BRF[:, :n_context]
+        count_B1F = known_BNF.sum(1, keepdim=True).clamp_min(1)
+        context_BNF = X_BRF[:, :n_context].nan_to_num()
+        mean_B1F = context_BNF.sum(1, keepdim=True) / count_B1F
+        deviation_BNF = (context_BNF - mean_B1F) * known_BNF
+        std_B1F = (deviation_BNF.square().sum(1, keepdim=True) / count_B1F).sqrt()
+        # A column that is constant up to rounding carries nothing: its cells become 0, not amplified noise.
+        constant_B1F = std_B1F <= 1e-6 * mean_B1F.abs()
+        z_BRF = (X_BRF - mean_B1F) / torch.where(constant_B1F, torch.ones_like(std_B1F), std_B1F)
+        z_BRF = z_BRF.masked_fill(missing_BRF | constant_B1F, 0.0)
+        value_BRF = 5 * torch.tanh(z_BRF / 5)
+
+        # Mid-rank among the known context values, in [-1, 1]: blind to outliers and to monotone units.
+        candidates_BNF = X_BRF[:, :n_context].masked_fill(~known_BNF, torch.inf)
+        sorted_BFN = rearrange(candidates_BNF, "b n f -> b f n").contiguous().sort(-1).values
+        cells_BFR = rearrange(X_BRF.nan_to_num(), "b r f -> b f r").contiguous()
+        below_BFR = torch.searchsorted(sorted_BFN, cells_BFR)
+        below_BFR = below_BFR + torch.searchsorted(sorted_BFN, cells_BFR, right=True)
+        rank_BRF = rearrange(below_BFR, "b f r -> b r f").to(X_BRF.dtype) / count_B1F - 1
+        rank_BRF = rank_BRF.masked_fill(missing_BRF, 0.0)
+
+        flags_BRF = is_categorical_BF[:, None, :].expand_as(X_BRF).to(X_BRF.dtype)
+        waves = [f(math.pi / 2 * k * rank_BRF) for k in RANK_FREQUENCIES for f in (torch.sin, torch.cos)]
+        return torch.stack([value_BRF, rank_BRF, missing_BRF.to(X_BRF.dtype), flags_BRF, *waves], -1)
+
+
+class TargetEncoder(nn.Module):
+    """Context targets -> one token per row; query rows get a learned 'unknown' token."""
+
+    def __init__(self, config: TabularConfig):
+        super().__init__()
+        self.classes = nn.Embedding(config.max_classes, config.d_embed)
+        self.number = nn.Linear(3, config.d_embed)
+        self.unknown = nn.Embedding(2, config.d_embed)  # 0 classification, 1 regression
+
+    def forward(self, y_BN: Tensor, n_query: int, regression: bool) -> Tensor:
+        if regression:
+            s = target_scale(y_BN)
+            z_BN = (y_BN - s.loc) / s.scale
+            known_BNE = self.number(torch.stack([z_BN, 3 * torch.tanh(z_BN / 3), torch.tanh(z_BN)], -1))
+        else:
+            known_BNE = self.classes(y_BN)
+        unknown_E = self.unknown.weight[int(regression)]
+        return torch.cat([known_BNE, unknown_E.expand(y_BN.shape[0], n_query, -1)], 1)
+
+
+class Attention(nn.Module):
+    """Multi-head attention over the second-to-last axis; keys and values may come from a prefix only."""
+
+    def __init__(self, config: TabularConfig, over_rows: bool):
+        super().__init__()
+        self.n_heads = config.n_heads
+        self.norm = nn.RMSNorm(config.d_embed, eps=1e-6)
+        self.query = nn.Linear(config.d_embed, config.d_embed, bias=False)
+        self.key_value = nn.Linear(config.d_embed, 2 * config.d_embed, bias=False)
+        self.out = nn.Linear(config.d_embed, config.d_embed, bias=False)
+        # Softmax over more rows spreads thinner; a learned multiple of log n counters it (Chiang & Cholak 2022).
+        self.log_scale = nn.Parameter(torch.zeros(config.n_heads)) if over_rows else None
+
+    def forward(self, x_ZLE: Tensor, n_keys: int | None = None) -> Tensor:
+        x_ZLE = self.norm(x_ZLE)
+        keys_ZKE = x_ZLE if n_keys is None else x_ZLE[:, :n_keys]
+        q = rearrange(self.query(x_ZLE), "z l (h d) -> z h l d", h=self.n_heads)
+        k, v = rearrange(self.key_value(keys_ZKE), "z l (two h d) -> two z h l d", two=2, h=self.n_heads)
+        if self.log_scale is not None:
+            q = q * (1 + self.log_scale * (math.log(keys_ZKE.shape[1]) - math.log(128)))[:, None, None]
+        out = nnf.scaled_dot_product_attention(q, k, v)
+        return self.out(rearrange(out, "z h l d -> z l (h d)"))
+
+
+class Block(nn.Module):
+    """Attention over the tokens of a row, attention over the rows of a token, MLP; all pre-norm and residual."""
+
+    def __init__(self, config: TabularConfig):
+        super().__init__()
+        self.over_features = Attention(config, over_rows=False)
+        self.over_rows = Attention(config, over_rows=True)
+        self.norm = nn.RMSNorm(config.d_embed, eps=1e-6)
+        self.up = nn.Linear(config.d_embed, config.mlp_ratio * config.d_embed, bias=False)
+        self.down = nn.Linear(config.mlp_ratio * config.d_embed, config.d_embed, bias=False)
+
+    def forward(self, x_BSTE: Tensor, n_keys: int) -> Tensor:
+        B, S, _, _ = x_BSTE.shape
+        rows = rearrange(x_BSTE, "b s t e -> (b s) t e")
+        x_BSTE = x_BSTE + rearrange(self.over_features(rows), "(b s) t e -> b s t e", b=B)
+        columns = rearrange(x_BSTE, "b s t e -> (b t) s e")
+        # Keys come from context rows only, so a query's answer cannot depend on which queries share its batch.
+        x_BSTE = x_BSTE + rearrange(self.over_rows(columns, n_keys), "(b t) s e -> b s t e", b=B)
+        return x_BSTE + self.down(nnf.gelu(self.up(self.norm(x_BSTE))))
+
+
+class TabularTransformer(PreTrainedModel):
+    """One trunk, two heads: class scores, or a histogram over the standardised target."""
+
+    config_class = TabularConfig
+    base_model_prefix = "icl_tabular"
+
+    def __init__(self, config: TabularConfig):
+        super().__init__(config)
+        self.cells = CellEncoder(config)
+        self.target = TargetEncoder(config)
+        self.thinking = nn.Parameter(torch.randn(config.n_thinking_rows, config.d_embed) * 0.5)
+        self.blocks = nn.ModuleList([Block(config) for _ in range(config.n_layers)])
+        self.norm = nn.RMSNorm(2 * config.d_embed, eps=1e-6)
+        self.class_head = _head(2 * config.d_embed, config.max_classes)
+        self.bin_head = _head(2 * config.d_embed, config.n_bins)
+        self.post_init()
+
+    def _init_weights(self, module: nn.Module) -> None:
+        if isinstance(module, nn.Linear):
+            nn.init.trunc_normal_(module.weight, std=1 / math.sqrt(module.in_features))
+            if module.bias is not None:
+                nn.init.zeros_(module.bias)
+        elif isinstance(module, nn.Embedding):
+            nn.init.normal_(module.weight, std=0.5)
+        # Zero-initialised outputs make every block start as the identity.
+        if isinstance(module, Attention):
+            nn.init.zeros_(module.out.weight)
+        elif isinstance(module, Block):
+            nn.init.zeros_(module.down.weight)
+
+    def forward(
+        self,
+        X_BRF: Tensor,
+        y_BN: Tensor,
+        is_categorical_BF: Tensor | None = None,
+        n_classes: int | Tensor | None = None,
+    ) -> Tensor:
+        """Scores for the query rows.
+
+        Args:
+            X_BRF: cells; NaN is missing, categories are integer codes; the first N = y.shape[1] rows are context.
+            y_BN: targets of the context rows: float in any units (regression) or int64 classes.
+            is_categorical_BF: bool; None means all numeric.
+            n_classes: None for regression; else the number of classes, an int or a (B,) tensor.
+        Returns:
+            (B, M, K) bin scores, or (B, M, max_classes) class scores with -inf beyond `n_classes`.
+        """
+        B, R, F = X_BRF.shape
+        n_context = y_BN.shape[1]
+        if is_categorical_BF is None:
+            is_categorical_BF = torch.zeros(B, F, dtype=torch.bool, device=X_BRF.device)
+        cells_BRGE = self.cells(X_BRF, n_context, is_categorical_BF)
+        target_BRE = self.target(y_BN, R - n_context, regression=n_classes is None)
+        x_BRTE = torch.cat([cells_BRGE, target_BRE[:, :, None]], 2)
+        thinking_BSTE = self.thinking[None, :, None].expand(B, -1, x_BRTE.shape[2], -1)
+        x_BSTE = torch.cat([thinking_BSTE, x_BRTE], 1)
+        n_keys = len(self.thinking) + n_context
+        for block in self.blocks:
+            x_BSTE = block(x_BSTE, n_keys)
+        query_BMTE = x_BSTE[:, n_keys:]
+        pooled_BME2 = self.norm(torch.cat([query_BMTE[:, :, :-1].mean(2), query_BMTE[:, :, -1]], -1))
+        if n_classes is None:
+            return self.bin_head(pooled_BME2)
+        slots_C = torch.arange(self.config.max_classes, device=X_BRF.device)
+        limit_B11 = torch.as_tensor(n_classes, device=X_BRF.device).reshape(-1, 1, 1)
+        return self.class_head(pooled_BME2).masked_fill(slots_C >= limit_B11, -torch.inf)
+
+    def predict_distribution(
+        self,
+        X_BRF: Tensor,
+        y_BN: Tensor,
+        is_categorical_BF: Tensor | None = None,
+        n_classes: int | Tensor | None = None,
+    ) -> CategoricalPredictive | HistogramPredictive:
+        """The predictive distribution of each query row, batch shape (B, M), in the units of `y_BN`."""
+        scores = self(X_BRF, y_BN, is_categorical_BF, n_classes)
+        if n_classes is not None:
+            return CategoricalPredictive(scores)
+        s = target_scale(y_BN)
+        return HistogramPredictive(scores, histogram_edges(self.config.n_bins).to(scores), s.loc, s.scale)
+
+
+def _head(n_inputs: int, n_outputs: int) -> nn.Sequential:
+    return nn.Sequential(nn.Linear(n_inputs, n_inputs), nn.GELU(), nn.Linear(n_inputs, n_outputs))
