@@ -31,7 +31,7 @@ def cross_fit(
 
     A predictor that can batch its folds may offer
     `predict_folds(X_labeled, y, fold_of_row, X_unlabeled) -> (f_labeled (n,), f_unlabeled_by_fold (folds, N))`,
-    where `fold_of_row` (n,) numbers the fold whose model must not see the row. It is called on a clone.
+    where `fold_of_row` (n,) numbers the fold whose model must not see the row, and which leaves the predictor as it was.
 
     Args:
         predictor: unfitted or fitted; it is cloned, so what it has learned so far is not used.
@@ -62,7 +62,7 @@ def cross_fit(
     target = y.astype(int) if classifies else y
     fold_of_row = assign_folds(target, int(folds), seed, stratify=classifies)
     if hasattr(predictor, "predict_folds"):
-        f_labeled, by_fold = _fresh(predictor, seed).predict_folds(X_labeled, target, fold_of_row, X_unlabeled)
+        f_labeled, by_fold = _seeded(predictor, seed).predict_folds(X_labeled, target, fold_of_row, X_unlabeled)
         f_labeled = _checked(f_labeled, n, name, "labeled")
         by_fold = np.asarray(by_fold, dtype=float)
         if by_fold.shape != (folds, len(X_unlabeled)):
@@ -107,13 +107,24 @@ def is_classifier(predictor: Any) -> bool:
 
 
 def _fresh(predictor: Any, seed: int) -> Any:
+    """An unfitted clone that draws from `seed` where the predictor would draw from the global random state."""
     from sklearn.base import clone
 
     model = clone(predictor, safe=False)
-    if hasattr(model, "get_params") and hasattr(model, "set_params"):
-        ambient = [k for k, v in model.get_params().items() if k.split("__")[-1] == "random_state" and v is None]
+    if ambient := _ambient(model):
         model.set_params(**dict.fromkeys(ambient, seed))
     return model
+
+
+def _seeded(predictor: Any, seed: int) -> Any:
+    """The predictor itself, or a clone where it needs a seed; a clone may copy a large network."""
+    return _fresh(predictor, seed) if _ambient(predictor) else predictor
+
+
+def _ambient(predictor: Any) -> list[str]:
+    if not hasattr(predictor, "get_params") or not hasattr(predictor, "set_params"):
+        return []
+    return [k for k, v in predictor.get_params().items() if k.split("__")[-1] == "random_state" and v is None]
 
 
 def _predict(model: Any, X: pd.DataFrame, classifies: bool, which: str) -> np.ndarray:
