@@ -72,8 +72,7 @@ class TableEncoder:
         for position, name in enumerate(self.columns_):
             column, values = _learn(table.iloc[:, position], name)
             seen = values[~np.isnan(values)]
-            constant = len(seen) == 0 or (len(seen) == len(values) and np.all(seen == seen[0]))
-            if constant:
+            if len(seen) == 0 or (len(seen) == len(values) and np.all(seen == seen[0])):
                 self.dropped_columns_.append(name)
             else:
                 self._kept[name] = column

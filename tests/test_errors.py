@@ -132,6 +132,8 @@ def test_labels_of_the_wrong_kind(tiny_release, X):
     refuse(lambda: ICLClassifier(tiny_release).fit(X, [0.5, 1.5, 0.5, 2]), "continuous", "0.5", "ICLRegressor")
     refuse(lambda: ICLClassifier(tiny_release).fit(X, pd.Series([0, "a", 1, 2])), "mixes int and str", "astype(str)")
     refuse(lambda: ICLRegressor(tiny_release).fit(X, list("abab")), "'a'", "needs numbers", "ICLClassifier")
+    refuse(lambda: ICLRegressor(tiny_release).fit(X, pd.Series([1, 2, "?", 3])), "'?'", "needs numbers")
+    refuse(lambda: ICLRegressor(tiny_release).fit(X, pd.Series([1, 2, 10**400, 3])), "out of range")
     refuse(lambda: ICLRegressor(tiny_release).fit(X, pd.date_range("2024", periods=4)), "needs numbers", "days")
     refuse(lambda: ICLRegressor(tiny_release).fit(X, [1, 2, 3, np.inf]), "infinity", "1 of 4", "finite bound")
 
