@@ -208,7 +208,7 @@ class OLS(Estimand):
             self._refuse(np.abs(Vt[-1]) < 1e-3, terms, rows, len(X))
         projected = Q.T @ y
         estimate = np.linalg.solve(R, projected)
-        lever = np.linalg.solve(R, Q.T).T
+        lever = Q @ np.linalg.inv(R).T
         return Fit(estimate, lever, y - Q @ projected, np.einsum("rp,rp->r", Q, Q))
 
     def degrees_of_freedom(self, n_labeled: int, n_terms: int, tuned: bool) -> int:

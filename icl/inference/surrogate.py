@@ -31,7 +31,7 @@ def cross_fit(
 
     A predictor that can batch its folds may offer
     `predict_folds(X_labeled, y, fold_of_row, X_unlabeled) -> (f_labeled (n,), f_unlabeled_by_fold (folds, N))`,
-    where `fold_of_row` (n,) numbers the fold whose model must not see the row, and which leaves the predictor as it was.
+    where `fold_of_row` (n,) numbers the fold whose model must not see the row. It must leave the predictor as it was.
 
     Args:
         predictor: unfitted or fitted; it is cloned, so what it has learned so far is not used.
