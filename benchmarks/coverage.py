@@ -42,8 +42,9 @@ Nominal coverage {level:.0%}. Each cell: coverage, and in brackets the median wi
 Heteroskedastic outcome, nonlinear in x; the slope is that of the best linear approximation. `useless`: independent
 noise; `biased`: wrong level, wrong sign, wrong shape; `good`: outcome plus noise (correlation .97). All methods as
 `InferenceResult.compare()` gives them; `synsurr` is what `weight="auto"` takes. Last column: `compat="ppi_py"`.
-The slope is a hard case at n = 20 and 50 (leverage, curvature and noise grow together): there the classical HC3 interval
-itself covers .87, and the others are to be read against it. Imputation covers where predictions happen to be unbiased.
+The slope is a hard case at n = 20 and 50 (leverage, curvature and noise grow together): there the classical HC3
+interval itself covers .87, and the others are to be read against it.
+Imputation covers only where predictions happen to be unbiased.
 """
 
 FORESTS = """
