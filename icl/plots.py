@@ -1,0 +1,128 @@
+"""Figures: data in, axes out. Context grey, query blue, truth black; nothing is estimated or written here."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+QUERY, CONTEXT, TRUTH, INVALID = "tab:blue", "0.6", "black", "tab:red"
+
+
+def plot_calibration(nominal: np.ndarray, observed: np.ndarray, ax: Any, label: str | None = None) -> Any:
+    """Observed against nominal coverage, both fractions; the diagonal is perfect, above it intervals are too wide."""
+    ax.plot([0, 1], [0, 1], color=TRUTH, lw=1)
+    ax.plot(nominal, observed, color=QUERY, marker="o", ms=4, label=label)
+    ax.set(xlabel="nominal coverage (fraction)", ylabel="observed coverage (fraction)", xlim=(0, 1), ylim=(0, 1))
+    ax.set_aspect("equal")
+    return _plain(ax)
+
+
+def plot_predictive_band(
+    truth: np.ndarray, median: np.ndarray, low: np.ndarray, high: np.ndarray, ax: Any, unit: str = "outcome"
+) -> Any:
+    """Median and band of each row's predictive distribution against its true value; rows in order of the median.
+
+    Args:
+        truth, median, low, high: (M,) in the same unit.
+        unit: what the vertical axis shows, with its unit.
+    """
+    order = np.argsort(median, kind="stable")
+    rank = np.arange(1, len(order) + 1)
+    ax.fill_between(rank, low[order], high[order], color=QUERY, alpha=0.2, lw=0, label="90% band")
+    ax.plot(rank, median[order], color=QUERY, lw=1.8, label="median")
+    ax.plot(rank, truth[order], color=TRUTH, marker="o", ms=2.2, ls="none", label="truth")
+    ax.set(xlabel="held-out rows, ordered by predicted median", ylabel=unit, xlim=(1, max(len(order), 2)))
+    ax.legend(frameon=False, ncols=3, loc="lower left", bbox_to_anchor=(0, 1), borderaxespad=0.2, fontsize="small")
+    return _plain(ax)
+
+
+def plot_scores(
+    means: pd.DataFrame,
+    stds: pd.DataFrame | None,
+    ax: Any,
+    xlabel: str,
+    base: float = 0.0,
+    highlight: str | None = None,
+) -> Any:
+    """Horizontal bars, a group for each row of `means` and a bar for each column.
+
+    Args:
+        means: index = groups (settings), columns = methods.
+        stds: of the same shape, drawn as whiskers; None for none.
+        xlabel: the score with its unit and direction.
+        base: score of a model that knows nothing, where the bars start.
+        highlight: method drawn in blue; the others are greys.
+    """
+    methods, n_groups = list(means.columns), len(means)
+    height = 0.8 / len(methods)
+    greys = iter(np.linspace(0.55, 0.8, max(len(methods), 2)))
+    spread = np.zeros(means.shape) if stds is None else np.nan_to_num(stds.to_numpy())
+    low, high = min(base, float((means - spread).min(axis=None))), max(base, float((means + spread).max(axis=None)))
+    room = max(high - low, 1e-3)
+    for j, method in enumerate(methods):
+        color = QUERY if method == highlight else str(round(float(next(greys)), 2))
+        place = np.arange(n_groups) + (j - (len(methods) - 1) / 2) * height
+        values = means[method].to_numpy()
+        ax.barh(place, values - base, height * 0.92, left=base, color=color, label=method)
+        if stds is not None:
+            ax.errorbar(values, place, xerr=spread[:, j], fmt="none", elinewidth=1, ecolor="0.25")
+        for y, end, value in zip(place, np.maximum(values + spread[:, j], base), values):
+            ax.text(end + 0.02 * room, y, f"{value:.3f}", va="center", fontsize=7.5)
+    ax.axvline(base, color=TRUTH, lw=0.8)
+    ax.set_yticks(np.arange(n_groups), list(means.index))
+    ax.set(xlabel=xlabel, xlim=(low - 0.03 * room if low < base else low, high + 0.15 * room))
+    ax.invert_yaxis()
+    ax.tick_params(axis="y", length=0)
+    ax.legend(frameon=False, ncols=len(methods), loc="lower left", bbox_to_anchor=(0, 1), fontsize="small")
+    _plain(ax).spines["left"].set_visible(False)
+    return ax
+
+
+def plot_training_curve(log: pd.DataFrame, axes: Sequence[Any]) -> Sequence[Any]:
+    """Loss against tasks seen: classification on the first axes, regression on the second.
+
+    Args:
+        log: `pandas.read_csv` of the metrics.csv that training writes: step, tasks_seen, {train,val}/{classification,
+            regression}_loss; a cell is empty where nothing was logged. Several parts of a resumed run may be
+            concatenated.
+        axes: two axes.
+    Raises:
+        ValueError: if a column is missing.
+    """
+    tasks = ("classification", "regression")
+    needed = ["step", "tasks_seen", *(f"train/{task}_loss" for task in tasks)]
+    missing = [name for name in needed if name not in log.columns]
+    if missing:
+        raise ValueError(f"the training log has no column {missing}; expected the metrics.csv of a training run.")
+    log = log.sort_values("step", kind="stable")
+    # Validation rows may come without the count of tasks, which grows steadily with the step.
+    known = log.dropna(subset=["tasks_seen"])
+    seen = np.interp(log["step"], known["step"], known["tasks_seen"]) if len(known) else log["step"].to_numpy()
+    for ax, task in zip(axes, tasks):
+        train = log[f"train/{task}_loss"].to_numpy(dtype=float)
+        has = ~np.isnan(train)
+        ax.plot(seen[has], train[has], color=CONTEXT, lw=0.6, alpha=0.7, label="training, one step")
+        if f"val/{task}_loss" in log:
+            held_out = log[f"val/{task}_loss"].to_numpy(dtype=float)
+            has_val = ~np.isnan(held_out)
+            ax.plot(seen[has_val], held_out[has_val], color=QUERY, lw=1.8, marker="o", ms=3, label="validation")
+        if has.any():
+            # The first steps are far above everything that follows, and would flatten it.
+            low, high = np.percentile(train[has], [0.5, 95])
+            room = 0.1 * max(high - low, 1e-3)
+            ax.set_ylim(low - room, high + room)
+        ax.set(xlabel="synthetic tasks seen", ylabel=f"{task}: negative log score (nats per query)")
+        ax.xaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
+        ax.legend(frameon=False, fontsize="small")
+        _plain(ax)
+    return axes
+
+
+def _plain(ax: Any) -> Any:
+    ax.spines[["top", "right"]].set_visible(False)
+    return ax
