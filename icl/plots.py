@@ -10,7 +10,9 @@ import numpy as np
 if TYPE_CHECKING:
     import pandas as pd
 
-QUERY, CONTEXT, TRUTH, INVALID = "tab:blue", "0.6", "black", "tab:red"
+QUERY, CONTEXT, TRUTH = "tab:blue", "0.6", "black"
+SMOOTHED = 25
+"""Logged steps that one point of the smoothed training curve averages."""
 
 
 def plot_calibration(nominal: np.ndarray, observed: np.ndarray, ax: Any, label: str | None = None) -> Any:
@@ -106,7 +108,12 @@ def plot_training_curve(log: pd.DataFrame, axes: Sequence[Any]) -> Sequence[Any]
     for ax, task in zip(axes, tasks):
         train = log[f"train/{task}_loss"].to_numpy(dtype=float)
         has = ~np.isnan(train)
-        ax.plot(seen[has], train[has], color=CONTEXT, lw=0.6, alpha=0.7, label="training, one step")
+        ax.plot(seen[has], train[has], color=CONTEXT, lw=0.6, alpha=0.5, label="training, single steps")
+        if has.sum() >= 2 * SMOOTHED:
+            # Each step shows other tasks, so a single one says little.
+            kernel = np.full(SMOOTHED, 1 / SMOOTHED)
+            smooth = (np.convolve(values, kernel, "valid") for values in (seen[has], train[has]))
+            ax.plot(*smooth, color="0.3", lw=1.2, label=f"training, mean of {SMOOTHED}")
         if f"val/{task}_loss" in log:
             held_out = log[f"val/{task}_loss"].to_numpy(dtype=float)
             has_val = ~np.isnan(held_out)
@@ -116,7 +123,7 @@ def plot_training_curve(log: pd.DataFrame, axes: Sequence[Any]) -> Sequence[Any]
             low, high = np.percentile(train[has], [0.5, 95])
             room = 0.1 * max(high - low, 1e-3)
             ax.set_ylim(low - room, high + room)
-        ax.set(xlabel="synthetic tasks seen", ylabel=f"{task}: negative log score (nats per query)")
+        ax.set(xlabel="synthetic tasks seen", ylabel="loss (nats per query row)", title=task)
         ax.xaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
         ax.legend(frameon=False, fontsize="small")
         _plain(ax)

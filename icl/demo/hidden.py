@@ -81,29 +81,50 @@ def answer(study: Study, level: float, seed: int) -> Answer:
 
 
 def redraw(
-    study: Study, n_draws: int, level: float, seed: int, tick: Callable[[], None], n_context: int = 60
+    study: Study, n_contexts: int, n_draws: int, level: float, seed: int, tick: Callable[[], None], n_context: int = 60
 ) -> pd.DataFrame:
     """How often the intervals hold when labels are hidden again and again.
 
-    `n_context` rows are set aside and serve as the context of all predictions, once. The other rows are a population
-    whose answer is known. Each draw takes labeled and unlabeled rows from it with replacement, as many as there are,
-    so that the draws are independent samples and the nominal coverage is what a valid interval must show.
+    `n_context` random rows are set aside and serve as the context of all predictions. The other rows are a population
+    whose answer is known. Each of `n_draws` takes labeled and unlabeled rows from it with replacement, as many as there
+    are, so that the draws are independent samples and the nominal coverage is what a valid interval must show. All
+    this `n_contexts` times, because one predictor may happen to be right on average, which flatters imputation.
 
     Returns:
-        One row for each (term, method): coverage, its Monte-Carlo error, and mean_width.
+        One row for each (term, method): coverage, its Monte-Carlo error (over contexts), and mean_width.
     """
+    import pandas as pd
+
+    parts = [
+        _draws(study, study.table.frame, n_context, n_draws, level, np.random.default_rng([seed, i]), tick).assign(
+            context=i
+        )
+        for i in range(n_contexts)
+    ]
+    by_context = pd.concat(parts).groupby(["term", "method", "context"], sort=False)
+    means = by_context.agg(coverage=("covers", "mean"), mean_width=("width", "mean"), valid=("valid", "first"))
+    groups = means.groupby(["term", "method"], sort=False)
+    table = groups.agg({"coverage": "mean", "mean_width": "mean", "valid": "first"})
+    table["monte_carlo_error"] = groups["coverage"].std() / np.sqrt(n_contexts)
+    table = table.reset_index()
+    table.insert(0, "estimand", str(study.estimand))
+    return table
+
+
+def _draws(
+    study: Study, frame: pd.DataFrame, n_context: int, n_draws: int, level: float, rng: Any, tick: Callable[[], None]
+) -> pd.DataFrame:
+    """A row for each (draw, term, method): covers, width, valid."""
     import pandas as pd
 
     from icl.inference import infer
 
-    frame = study.table.frame
-    order = np.random.default_rng([seed, 0]).permutation(len(frame))
+    order = rng.permutation(len(frame))
     population = frame.iloc[order[n_context:]].reset_index(drop=True)
     outcome = study.table.y.name
     predicted = _predict_once(study, frame.iloc[order[:n_context]], population.drop(columns=outcome))
     columns = [outcome, *study.estimand.covariate_columns]
     truth = infer(study.estimand, table=population[columns]).estimate
-    rng = np.random.default_rng([seed, 1])
     parts = []
     for _ in range(n_draws):
         rows = rng.integers(0, len(population), len(population))
@@ -120,15 +141,8 @@ def redraw(
     draws = pd.concat(parts, ignore_index=True)
     draws = draws[draws["term"].isin(study.terms)]
     target = draws["term"].map(truth)
-    draws = draws.assign(
-        covers=(draws["lower"] <= target) & (target <= draws["upper"]), width=draws["upper"] - draws["lower"]
-    )
-    groups = draws.groupby(["term", "method"], sort=False)
-    table = groups.agg(coverage=("covers", "mean"), mean_width=("width", "mean"), valid=("valid", "first"))
-    table["monte_carlo_error"] = np.sqrt(table["coverage"] * (1 - table["coverage"]) / n_draws)
-    table = table.reset_index()
-    table.insert(0, "estimand", str(study.estimand))
-    return table
+    covers = (draws["lower"] <= target) & (target <= draws["upper"])
+    return draws.assign(covers=covers, width=draws["upper"] - draws["lower"])
 
 
 def _predict_once(study: Study, context: pd.DataFrame, X: pd.DataFrame) -> np.ndarray:

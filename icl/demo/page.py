@@ -77,7 +77,7 @@ def estimate_table(answers: list[Answer], level: float) -> Table:
         n, n_all = answer.result.n_labeled, len(answer.study.table.y)
         for term in answer.study.terms:
             part = answer.estimates[answer.estimates["term"] == term]
-            digits = _digits(part["std_error"].min())
+            digits = _digits(part.loc[part["valid"], "std_error"].min())
             truth = f"{answer.full_data[term]:.{digits}f}"
             name = TERM_WORDS.get(term, term)
             rows.append(Row([name, f"all {n_all} labels", truth, "", "", ""], "truth", starts_group=True))
@@ -108,11 +108,11 @@ def coverage_table(coverage: pd.DataFrame, level: float, n_draws: int) -> Table:
                 f"{100 * row['coverage']:.1f}%",
                 f"±{100 * row['monte_carlo_error']:.1f}",
                 f"{row['mean_width']:.{_digits(row['mean_width'] / 4)}f}",
-                f"{100 * (row['mean_width'] / alone - 1):+.0f}%" if row["method"] != "classical" else "",
+                _percent(row["mean_width"] / alone - 1) if row["method"] != "classical" else "",
             ]
             rows.append(Row(cells, _style(row["method"], "synsurr"), starts_group=i == 0))
     note = (
-        "Independent draws for each question; predictions from 60 other rows. ± is the standard error of the "
+        "Random draws, with predictions from 60 other rows that are redrawn too. ± is the standard error of the "
         "coverage. A valid interval shows the nominal coverage; narrower is better only then."
     )
     columns = ["estimate of", "method", "coverage", "±", "mean width", "vs labelled only"]
@@ -158,8 +158,8 @@ def html_page(done: Demonstration, images: dict[str, bytes], seconds: float) -> 
     page.text(*PART_1)
     page.figure(
         images["scores"],
-        f"Held-out scores, mean over {done.n_splits} splits (whiskers: standard deviation). Bars start where a model that "
-        "knows nothing ends: ROC AUC 0.5, R² 0.",
+        f"Held-out scores, mean over {done.n_splits} splits (whiskers: standard deviation). Bars start "
+        "where a model that knows nothing ends: ROC AUC 0.5, R² 0.",
     )
     for table in score_tables(done.scores, done.n_splits):
         page.table(table)
@@ -221,7 +221,8 @@ def band_figure(done: Demonstration) -> Figure:
 def forest_figure(done: Demonstration) -> Figure:
     """A panel for each parameter, every method in it."""
     panels = [(answer, term) for answer in done.answers for term in answer.study.terms]
-    figure = _figure(9, 2.5 * ((len(panels) + 1) // 2))
+    figure = _figure(9, 2.6 * ((len(panels) + 1) // 2))
+    figure.get_layout_engine().set(h_pad=0.12, w_pad=0.1)
     for ax, (answer, term) in zip(figure.subplots(-(-len(panels) // 2), 2).flat, panels):
         answer.result.plot(ax, terms=[term], level=done.level, truth=dict(answer.full_data))
         ax.set_xlabel(f"{TERM_WORDS.get(term, term)}  [{answer.study.estimand}]", fontsize="small")
@@ -246,6 +247,11 @@ def _is_best(value: float, values: Any, larger_is_better: bool) -> bool:
 
 def _score(value: float, metric: str) -> str:
     return f"{value:.{_digits(value / 100)}f}" if metric == "rmse" else f"{value:.3f}"
+
+
+def _percent(change: float) -> str:
+    whole = round(100 * change)
+    return f"{whole:+d}%" if whole else "0%"
 
 
 def _digits(scale: float) -> int:

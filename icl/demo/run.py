@@ -14,8 +14,8 @@ if TYPE_CHECKING:
 
     from icl.demo.hidden import Answer
 
-N_SPLITS, N_DRAWS = 5, 300
-QUICK_SPLITS, QUICK_DRAWS = 2, 20
+# (splits, contexts, draws of labels from each)
+FULL, QUICK = (5, 10, 30), (2, 2, 10)
 BAND_CONTEXT = 200
 
 
@@ -33,7 +33,7 @@ class Demonstration:
     """A row for each held-out row of the diabetes table."""
     answers: list[Answer]
     coverage: pd.DataFrame
-    """A row for each (estimand, term, method): what 300 re-draws of the labels show."""
+    """A row for each (estimand, term, method): what `n_draws` re-draws of the labels show."""
     report: Path
     """The page; figures and numbers lie beside it."""
 
@@ -47,7 +47,8 @@ def run_demo(out: str | Path, checkpoint: str | None, seed: int, level: float, q
     """
     started = time.perf_counter()
     folder = _writable_folder(Path(out))
-    n_splits, n_draws = (QUICK_SPLITS, QUICK_DRAWS) if quick else (N_SPLITS, N_DRAWS)
+    n_splits, n_contexts, n_each = QUICK if quick else FULL
+    n_draws = n_contexts * n_each
     with _progress(console) as step:
         step("loading the model", 1)
         import pandas as pd
@@ -79,7 +80,9 @@ def run_demo(out: str | Path, checkpoint: str | None, seed: int, level: float, q
         console.print(page.estimate_table(answers, level).to_rich(), "")
 
         tick = step("hiding the labels again and again", len(questions) * n_draws)
-        coverage = pd.concat([hidden.redraw(q, n_draws, level, seed, tick) for q in questions], ignore_index=True)
+        coverage = pd.concat(
+            [hidden.redraw(q, n_contexts, n_each, level, seed, tick) for q in questions], ignore_index=True
+        )
         console.print(page.coverage_table(coverage, level, n_draws).to_rich(), "")
         console.print(page.coverage_verdict(coverage, level), style="italic")
 

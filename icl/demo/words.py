@@ -18,8 +18,8 @@ PART_1 = (
     "The network gets the labelled rows (the context) and the rows to predict, and answers in one pass: nothing is "
     "fitted or tuned on the table. Beside it two classical methods learn from the same rows: logistic or ridge "
     "regression (ridge chooses its penalty by cross-validation) and a random forest of 200 trees on one core.",
-    "Whoever wins is printed in bold. With few rows, knowing many tables beforehand is worth most; with many rows "
-    "the classical methods catch up.",
+    "Whoever wins is printed in bold. The idea behind the network is that what it learned from many "
+    "tables makes up for the rows it lacks, so it should do best where the context is small.",
 )
 
 PART_2 = (
@@ -38,8 +38,9 @@ PART_3 = (
     "measure how far to trust them. Where predictions carry next to nothing, that measurement itself is noise: see "
     "the notes under each question below. The answer from all labels (bold row, black line) is what the intervals try "
     "to hold.",
-    "To see whether the intervals keep their promise, one draw is not enough. So 60 rows are set aside as context, the "
-    "rest is declared a population whose answer is known, and 60 labels are drawn from it again and again.",
+    "To see whether the intervals keep their promise, one draw is not enough. So 60 random rows are set aside as "
+    "context, the rest is declared a population whose answer is known, and 60 labels are drawn from it again and "
+    "again; then all that with other rows as context.",
     "The red rows are INVALID. Imputation takes the predictions for facts: it ignores that they may be off, "
     "and counts every unlabelled row as an observation. Its interval looks narrow, and is shown only as a warning.",
 )
