@@ -1,0 +1,110 @@
+"""One contract, inherited by every prior; add a prior to `PRIORS` and it is tested."""
+
+import pytest
+import torch
+from torch.testing import assert_close
+
+from priors import (
+    FunctionPrior,
+    GaussianProcessPrior,
+    LinearPrior,
+    MixturePrior,
+    Prior,
+    SCMPrior,
+    TaskShape,
+    available_priors,
+    make_prior,
+)
+
+PRIORS = {
+    "linear": LinearPrior(),
+    "gp": GaussianProcessPrior(),
+    "gp-matern12": GaussianProcessPrior(kernel="matern12"),
+    "scm-classification": SCMPrior(task="classification"),
+    "scm-regression": SCMPrior(task="regression"),
+    "function-classification": FunctionPrior(task="classification"),
+    "function-regression": FunctionPrior(task="regression"),
+    "mixture": MixturePrior(task="classification"),
+}
+SHAPES = [TaskShape(5, 40, 25, 1), TaskShape(3, 9, 4, 7), TaskShape(1, 130, 100, 33)]
+
+
+@pytest.fixture(params=PRIORS.values(), ids=PRIORS.keys())
+def prior(request) -> Prior:
+    return request.param
+
+
+@pytest.fixture(params=SHAPES, ids=str)
+def shape(request) -> TaskShape:
+    return request.param
+
+
+def test_it_is_a_prior(prior):
+    assert isinstance(prior, Prior)
+
+
+def test_batch_has_the_shape_asked_for(prior, shape, seeded):
+    batch = prior.sample(shape, seeded(0))
+    assert batch.shape == shape
+    assert batch.X.dtype == torch.float32 and batch.is_categorical.dtype == torch.bool
+    assert batch.y.shape == (shape.n_tasks, shape.n_rows)
+    assert batch.is_categorical.shape == (shape.n_tasks, shape.n_features)
+
+
+def test_values_are_usable(prior, shape, seeded):
+    for seed in range(5):
+        batch = prior.sample(shape, seeded(seed))
+        assert not batch.X.isinf().any()
+        assert batch.y.isfinite().all()
+        codes = batch.X[batch.is_categorical[:, None].expand_as(batch.X)]
+        codes = codes[~codes.isnan()]
+        assert_close(codes, codes.round())
+        assert (codes >= 0).all()
+
+
+def test_every_class_is_among_the_context_labels(prior, shape, seeded):
+    for seed in range(5):
+        batch = prior.sample(shape, seeded(seed))
+        if batch.n_classes is None:
+            assert batch.y.dtype == torch.float32
+            continue
+        assert batch.y.dtype == torch.int64 and (batch.n_classes >= 2).all()
+        for y_context, y, n_classes in zip(batch.y_context, batch.y, batch.n_classes, strict=True):
+            assert y_context.unique().tolist() == list(range(n_classes))
+            assert y.max() < n_classes
+
+
+def test_a_batch_is_a_function_of_the_generator(prior, shape, seeded):
+    torch.manual_seed(1)
+    first = prior.sample(shape, seeded(7))
+    torch.manual_seed(2)  # the ambient state plays no part
+    again, other = prior.sample(shape, seeded(7)), prior.sample(shape, seeded(8))
+    assert_close(first.X, again.X, rtol=0, atol=0, equal_nan=True)
+    assert_close(first.y, again.y, rtol=0, atol=0)
+    assert not torch.equal(first.X.nan_to_num(), other.X.nan_to_num())
+
+
+def test_sampling_leaves_the_ambient_generator_alone(prior, seeded):
+    before = torch.random.get_rng_state()
+    prior.sample(SHAPES[0], seeded(0))
+    assert torch.equal(before, torch.random.get_rng_state())
+
+
+def test_tasks_of_a_batch_differ(prior, seeded):
+    batch = prior.sample(TaskShape(8, 40, 25, 3), seeded(3))
+    columns = batch.X.nan_to_num().sum(1)
+    assert len(columns.unique(dim=0)) == 8
+
+
+def test_names_make_priors():
+    assert {"linear", "gp", "scm", "mixture"} <= set(available_priors())
+    for name in available_priors():
+        assert isinstance(make_prior(name), Prior)
+    with pytest.raises(ValueError, match=r"no prior 'lineer'.*linear"):
+        make_prior("lineer")
+
+
+@pytest.mark.parametrize("bad", [(0, 10, 5, 3), (1, 10, 10, 3), (1, 10, 1, 3), (1, 10, 5, 0)])
+def test_impossible_shapes_are_refused(bad):
+    with pytest.raises(ValueError, match="got"):
+        TaskShape(*bad)

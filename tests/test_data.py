@@ -1,0 +1,61 @@
+"""The task stream: a pure function of (seed, step, rank)."""
+
+import itertools
+
+import pytest
+import torch
+from torch.testing import assert_close
+
+from icl.data import TaskDataModule, TaskLoader, TaskStream, sample_step, seeded_generator
+from priors import MixturePrior, ShapeSampler
+
+PRIORS = [MixturePrior(task="classification"), MixturePrior(task="regression")]
+SHAPES = ShapeSampler(n_cells=600, rows=(16, 64), features=(1, 6))
+
+
+def first(loader, n=6):
+    return list(itertools.islice(iter(loader), n))
+
+
+def assert_same(left, right):
+    for batches, others in zip(left, right, strict=True):
+        for a, b in zip(batches, others, strict=True):
+            assert_close(a.X, b.X, rtol=0, atol=0, equal_nan=True)
+            assert_close(a.y, b.y, rtol=0, atol=0)
+
+
+# More workers than cores is the point here: the stream must not depend on them.
+@pytest.mark.filterwarnings("ignore:This DataLoader will create")
+@pytest.mark.parametrize("num_workers", [1, 3])
+def test_workers_change_nothing(num_workers):
+    alone = first(TaskLoader(TaskStream(PRIORS, SHAPES, seed=3), batch_size=None))
+    stream = TaskStream(PRIORS, SHAPES, seed=3, n_steps=6)
+    shared = list(TaskLoader(stream, batch_size=None, num_workers=num_workers))
+    assert_same(alone, shared)
+
+
+def test_a_stream_that_starts_later_is_the_same_stream():
+    assert_same(first(TaskStream(PRIORS, SHAPES, seed=3), 6)[4:], first(TaskStream(PRIORS, SHAPES, seed=3, start=4), 2))
+
+
+def test_ranks_share_shapes_but_no_tasks():
+    for step in range(5):
+        zero, one = (sample_step(PRIORS, SHAPES, seed=0, step=step, rank=rank) for rank in (0, 1))
+        for a, b in zip(zero, one, strict=True):
+            assert a.shape == b.shape
+            assert not torch.equal(a.X.nan_to_num(), b.X.nan_to_num())
+
+
+def test_every_number_of_the_key_changes_the_stream():
+    keys = [(0, 0, 1), (1, 0, 1), (0, 1, 1), (0, 0, 2), (0, 0)]
+    draws = {float(torch.rand((), generator=seeded_generator(*key))) for key in keys}
+    assert len(draws) == len(keys)
+
+
+def test_validation_is_fixed_and_apart_from_training():
+    data = TaskDataModule(PRIORS, SHAPES, seed=0, n_validation_steps=3)
+    data.trainer = type("Trainer", (), {"global_rank": 0, "global_step": 0})()
+    validation = list(data.val_dataloader())
+    assert_same(validation, list(data.val_dataloader()))
+    training = first(data.train_dataloader(), 3)
+    assert not torch.equal(validation[0][0].y, training[0][0].y)
