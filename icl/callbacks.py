@@ -74,8 +74,8 @@ class WriteRelease(L.Callback):
         provenance = {
             "seed": trainer.datamodule.seed,
             "steps": trainer.global_step,
-            "tasks_seen": int(pl_module.tasks_seen),
-            "wall_seconds": round(float(pl_module.wall_seconds)),
+            "tasks_seen": pl_module.tasks_seen,
+            "wall_seconds": round(pl_module.wall_seconds),
             "device": str(pl_module.device.type),
             "n_devices": trainer.world_size,
             "data": "synthetic tasks only",

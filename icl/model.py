@@ -11,6 +11,8 @@ Sources:
 
 from __future__ import annotations
 
+import difflib
+import inspect
 import math
 from dataclasses import dataclass
 
@@ -18,7 +20,7 @@ import torch
 import torch.nn.functional as nnf
 from einops import rearrange
 from torch import Tensor, nn
-from transformers import PretrainedConfig, PreTrainedModel
+from transformers import AutoConfig, AutoModel, PretrainedConfig, PreTrainedModel
 
 from icl.distribution import CategoricalPredictive, HistogramPredictive, histogram_edges
 
@@ -59,6 +61,7 @@ class TabularConfig(PretrainedConfig):
         max_context: int = 1_000,
         **kwargs,
     ):
+        _refuse_unknown(kwargs)
         super().__init__(**kwargs)
         self.d_embed, self.n_layers, self.n_heads, self.mlp_ratio = d_embed, n_layers, n_heads, mlp_ratio
         self.group_size, self.n_thinking_rows = group_size, n_thinking_rows
@@ -71,6 +74,17 @@ class TabularConfig(PretrainedConfig):
                 raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}.")
         if max_classes < 2:
             raise ValueError(f"max_classes must be at least 2, got {max_classes}.")
+
+
+def _refuse_unknown(options: dict) -> None:
+    """Raise for options that neither this configuration nor transformers' own bookkeeping knows."""
+    bookkeeping = {*PretrainedConfig().to_dict(), "model_type", "torch_dtype", "attn_implementation", "name_or_path"}
+    own = list(inspect.signature(TabularConfig.__init__).parameters)[1:-1]
+    unknown = [key for key in options if key not in bookkeeping and not key.startswith("_")]
+    if unknown:
+        close = difflib.get_close_matches(unknown[0], own, n=1)
+        hint = f"did you mean {close[0]!r}?" if close else f"the options are {', '.join(own)}."
+        raise ValueError(f"TabularConfig has no option {', '.join(map(repr, unknown))}; {hint}")
 
 
 @dataclass(frozen=True)
@@ -292,3 +306,7 @@ class TabularTransformer(PreTrainedModel):
 
 def _head(n_inputs: int, n_outputs: int) -> nn.Sequential:
     return nn.Sequential(nn.Linear(n_inputs, n_inputs), nn.GELU(), nn.Linear(n_inputs, n_outputs))
+
+
+AutoConfig.register(TabularConfig.model_type, TabularConfig, exist_ok=True)
+AutoModel.register(TabularConfig, TabularTransformer, exist_ok=True)

@@ -46,10 +46,17 @@ class PretrainingModule(L.LightningModule):
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(init_seed)
             self.model = TabularTransformer(TabularConfig(**(model or {})))
-        # Buffers travel with every checkpoint, so a resumed run reports its whole life.
-        self.register_buffer("tasks_seen", torch.zeros((), dtype=torch.long))
-        self.register_buffer("wall_seconds", torch.zeros((), dtype=torch.double))
+        # Not buffers: weight averaging would average them too.
+        self.tasks_seen, self.wall_seconds = 0, 0.0
         self._tick: float | None = None
+
+    def on_save_checkpoint(self, checkpoint: dict) -> None:
+        checkpoint["progress"] = {"tasks_seen": self.tasks_seen, "wall_seconds": self.wall_seconds}
+
+    def on_load_checkpoint(self, checkpoint: dict) -> None:
+        """A resumed run reports its whole life."""
+        progress = checkpoint["progress"]
+        self.tasks_seen, self.wall_seconds = progress["tasks_seen"], progress["wall_seconds"]
 
     def training_step(self, batches: list[TaskBatch], batch_idx: int) -> Tensor:
         losses = []
@@ -91,8 +98,8 @@ class PretrainingModule(L.LightningModule):
             self.wall_seconds += now - self._tick
             self.log("tasks_per_s", n_tasks / (now - self._tick), on_step=True, prog_bar=True)
         self._tick = now
-        self.log("tasks_seen", self.tasks_seen.float(), on_step=True)
-        self.log("wall_seconds", self.wall_seconds.float(), on_step=True)
+        self.log("tasks_seen", float(self.tasks_seen), on_step=True)
+        self.log("wall_seconds", self.wall_seconds, on_step=True)
 
     def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
         optimizer = MuonAdamW(self.model, self.optim)

@@ -121,8 +121,8 @@ class Page:
         """An image with its caption, which is also what a screen reader says."""
         data = base64.b64encode(png).decode()
         self.parts.append(
-            f'<figure class=image><img src="data:image/png;base64,{data}" alt="{escape(caption)}">'
-            f"<figcaption>{escape(caption)}</figcaption></figure>"
+            f'<figure class=image><div class=scroll><img src="data:image/png;base64,{data}" alt="{escape(caption)}">'
+            f"</div><figcaption>{escape(caption)}</figcaption></figure>"
         )
 
     def details(self, summary: str, text: str) -> None:
@@ -194,6 +194,8 @@ td.best, td.truth { font-weight: 700; }
 .warning { border-left: 4px solid var(--red); background: var(--red-paper); padding: 0.6rem 1rem; }
 figure.image img { display: block; width: 100%; height: auto; background: #fff; border: 1px solid var(--line);
   border-radius: 6px; margin-bottom: 0.5rem; }
+@media (max-width: 36rem) { table { font-size: 0.8rem; } th, td { padding: 0.2rem 0.45rem; }
+  figure.image img { min-width: 34rem; } }
 details { margin: 1rem 0; }
 summary { cursor: pointer; color: var(--soft); }
 pre { overflow-x: auto; background: var(--band); padding: 0.8rem 1rem; border-radius: 6px; font-size: 0.82rem; }

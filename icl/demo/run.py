@@ -52,6 +52,7 @@ def run_demo(out: str | Path, checkpoint: str | None, seed: int, level: float, q
     with _progress(console) as step:
         step("loading the model", 1)
         import pandas as pd
+        from rich.text import Text
 
         from icl.checkpoint import resolve_checkpoint
         from icl.demo import hidden, page, scores, tables
@@ -69,7 +70,7 @@ def run_demo(out: str | Path, checkpoint: str | None, seed: int, level: float, q
         table_scores = pd.concat(parts, ignore_index=True)
         for table in page.score_tables(table_scores, n_splits):
             console.print(table.to_rich(), "")
-        console.print(page.score_verdict(table_scores), "", style="italic")
+        console.print(Text(page.score_verdict(table_scores), style="italic"), "")
 
         questions = hidden.studies(by_name, checkpoint, seed)
         tick = step("estimating with 60 labels", len(questions))
@@ -84,7 +85,7 @@ def run_demo(out: str | Path, checkpoint: str | None, seed: int, level: float, q
             [hidden.redraw(q, n_contexts, n_each, level, seed, tick) for q in questions], ignore_index=True
         )
         console.print(page.coverage_table(coverage, level, n_draws).to_rich(), "")
-        console.print(page.coverage_verdict(coverage, level), style="italic")
+        console.print(Text(page.coverage_verdict(coverage, level), style="italic"))
 
         step("drawing figures and writing the report", 1)
         done = Demonstration(
