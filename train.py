@@ -10,18 +10,21 @@ import os
 # (measured on 2 shared cores: 6.5 s a step spinning, 0.7 s passive).
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
+from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.cli import LightningCLI
 
 from icl.data import TaskDataModule
 from icl.module import PretrainingModule
 
 
-def main(args: list[str] | None = None) -> LightningCLI:
+def main(args: list[str] | None = None, callbacks: list[Callback] | None = None) -> LightningCLI:
+    """Run the command; `callbacks` are added to those of the configuration."""
     return LightningCLI(
         PretrainingModule,
         TaskDataModule,
         seed_everything_default=0,
         save_config_kwargs={"overwrite": True},
+        trainer_defaults={"callbacks": callbacks or []},
         args=args,
     )
 
