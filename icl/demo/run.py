@@ -70,7 +70,7 @@ def run_demo(out: str | Path, checkpoint: str | None, seed: int, level: float, q
         table_scores = pd.concat(parts, ignore_index=True)
         for table in page.score_tables(table_scores, n_splits):
             console.print(table.to_rich(), "")
-        console.print(Text(page.score_verdict(table_scores), style="italic"), "")
+        console.print(Text(page.score_verdict(table_scores) + "\n", style="italic"))
 
         questions = hidden.studies(by_name, checkpoint, seed)
         tick = step("estimating with 60 labels", len(questions))
