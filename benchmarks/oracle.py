@@ -1,6 +1,6 @@
 """How close a model trained on the `linear` prior alone comes to the exact posterior predictive.
 
-    python benchmarks/oracle.py [--max_steps 8000]
+    python benchmarks/oracle.py [--max_steps 4000]
 
 Trains `configs/oracle.yaml` and measures, on the way, the gap in nats per query between the model's log density and
 the exact one (mean over the same 2,000 held-out tasks) at 20 and 100 context rows. Writes benchmarks/oracle.md.
@@ -78,7 +78,7 @@ def report(rows: list, prior: LinearPrior) -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--max_steps", type=int, default=8_000)
+    parser.add_argument("--max_steps", type=int, default=4_000)
     options = parser.parse_args()
     prior = LinearPrior(coefficient_std=1.0)  # as in configs/oracle.yaml
     measure = MeasureGap(prior)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import signal
 import threading
 from pathlib import Path
@@ -63,6 +64,13 @@ class WriteRelease(L.Callback):
 
     def __init__(self, folder: str | None = None):
         self.folder = folder
+        self._commit: str | None = None
+
+    @rank_zero_only
+    def on_fit_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        from icl.checkpoint import git_commit
+
+        self._commit = git_commit()  # of the code that runs, not of what the tree holds hours later
 
     @rank_zero_only
     def on_fit_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
@@ -72,6 +80,7 @@ class WriteRelease(L.Callback):
             return  # interrupted: the weights are in last.ckpt
         folder = Path(self.folder or Path(trainer.default_root_dir) / "release")
         provenance = {
+            "git_commit": self._commit,
             "seed": trainer.datamodule.seed,
             "steps": trainer.global_step,
             "tasks_seen": pl_module.tasks_seen,
@@ -81,4 +90,7 @@ class WriteRelease(L.Callback):
             "data": "synthetic tasks only",
         }
         save_release(pl_module.model, folder, provenance)
+        config = Path(trainer.log_dir or ".") / "config.yaml"
+        if config.is_file():  # as LightningCLI resolved it
+            shutil.copyfile(config, folder / "training.yaml")
         rank_zero_info(f"Release written to {folder}")

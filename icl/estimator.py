@@ -91,7 +91,7 @@ class _InContextEstimator(BaseEstimator):
         config = self._model().config
         if n_features > config.max_features:
             raise ValueError(
-                f"X has {n_features} usable columns, but checkpoint {self._checkpoint_name()} was pretrained for at "
+                f"X has {n_features} usable columns, but checkpoint {self._checkpoint_name()} takes at "
                 f"most {config.max_features}. Keep the {config.max_features} most relevant columns, or load a "
                 f"checkpoint with more `max_features`."
             )

@@ -41,8 +41,8 @@ class TabularConfig(PretrainedConfig):
         n_thinking_rows: learned rows prepended to the context.
         max_classes: class slots of the classification head.
         n_bins: bins of the regression head.
-        max_features: most features the model was trained for; estimators refuse wider tables.
-        max_context: most context rows seen in training; estimators warn beyond.
+        max_features: estimators refuse wider tables.
+        max_context: estimators warn beyond this many context rows.
     """
 
     model_type = "icl_tabular"

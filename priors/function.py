@@ -7,11 +7,13 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from priors.additive import draw_additive
 from priors.columns import discretise
 from priors.draw import bernoulli, choice, log_uniform, standardise
 from priors.features import draw_latent_features, warp_columns
 from priors.gp import draw_fourier
-from priors.mechanisms import draw_additive, draw_linear, draw_mlp
+from priors.linear import draw_linear
+from priors.mlp import draw_mlp
 from priors.table import LatentTable, TablePrior
 from priors.task import TaskShape
 from priors.tree import draw_trees

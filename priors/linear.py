@@ -1,4 +1,4 @@
-"""Conjugate Bayesian linear regression: a prior whose exact posterior predictive is known."""
+"""Linear targets: conjugate Bayesian regression with its exact posterior predictive, and random linear functions."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.distributions import StudentT
 
-from priors.draw import normal
+from priors.draw import log_uniform, normal
 from priors.task import TaskBatch, TaskShape
 
 
@@ -66,3 +66,10 @@ class LinearPrior:
 
 def _with_intercept(X_BRF: Tensor) -> Tensor:
     return torch.cat([torch.ones_like(X_BRF[..., :1]), X_BRF], -1)
+
+
+def draw_linear(V_BRF: Tensor, n_outputs: int, generator: torch.Generator) -> Tensor:
+    """Linear outputs with unequal, partly sparse coefficients."""
+    B, _, F = V_BRF.shape
+    weight_BFT = normal((B, F, n_outputs), generator) * log_uniform(0.05, 1, (B, F, 1), generator)
+    return torch.einsum("brf,bft->brt", V_BRF, weight_BFT)

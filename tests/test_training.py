@@ -75,6 +75,7 @@ def test_a_run_ends_with_a_release(finished):
     assert all(p.isfinite().all() for p in model.parameters())
     provenance = json.loads((finished / "release" / "provenance.json").read_text())
     assert provenance["steps"] == 8 and provenance["tasks_seen"] >= 24 and provenance["seed"] == 0
+    assert "MixturePrior" in (finished / "release" / "training.yaml").read_text()
 
 
 def test_the_log_holds_losses_and_the_resolved_config_stands_beside_it(finished):
