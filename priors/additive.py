@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
 
 from priors.draw import apply_by_kind, choice, log_uniform, normal, standardise
