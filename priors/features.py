@@ -1,11 +1,14 @@
-"""Latent features: correlated, clustered and heavy-tailed columns, before they become a table."""
+"""Latent features: correlated, clustered and heavy-tailed columns, and how they become the cells of a table."""
 
 from __future__ import annotations
+
+from typing import NamedTuple
 
 import torch
 from einops import rearrange
 from torch import Tensor
 
+from priors.columns import discretise
 from priors.draw import (
     apply_by_kind,
     bernoulli,
@@ -18,6 +21,41 @@ from priors.draw import (
     uniform,
 )
 from priors.task import TaskShape
+
+
+class Columns(NamedTuple):
+    """Cells (B, R, F) as shown, flags (B, F), and what a target should read of each cell (B, R, F)."""
+
+    X: Tensor
+    is_categorical: Tensor
+    effect: Tensor
+
+
+def draw_columns(shape: TaskShape, generator: torch.Generator) -> Columns:
+    """Columns of a table: latent features, some cut into levels, the others in the units of something measured."""
+    return as_columns(draw_latent_features(shape, generator), generator)
+
+
+def as_columns(Z_BRF: Tensor, generator: torch.Generator) -> Columns:
+    """Cells from latent columns of mean 0 and standard deviation 1; no column is constant."""
+    shown_BRF, effect_BRF, is_categorical_BF = discretise(Z_BRF, generator)
+    numeric_BF = (shown_BRF == Z_BRF).all(1)
+    X_BRF = torch.where(numeric_BF[:, None], warp_columns(shown_BRF, generator), shown_BRF)
+    return Columns(vary(X_BRF, Z_BRF, generator), is_categorical_BF, effect_BRF)
+
+
+def vary(X_BRF: Tensor, Z_BRF: Tensor, generator: torch.Generator) -> Tensor:
+    """Split every constant column in two values, by whether its latent value is above average.
+
+    Rare flags and rounding leave constant columns in short tables; they would cost a model cells and teach nothing.
+    """
+    constant_B1F = X_BRF.eq(X_BRF[:, :1]).all(1, keepdim=True)
+    if not constant_B1F.any():
+        return X_BRF
+    # The tiny noise splits a latent column that is itself constant.
+    key_BRF = Z_BRF + 1e-4 * normal(tuple(Z_BRF.shape), generator)
+    step_BRF = (key_BRF > key_BRF.mean(1, keepdim=True)).to(X_BRF.dtype)
+    return torch.where(constant_B1F, X_BRF.clamp(-1e6, 1e6) + step_BRF, X_BRF)
 
 
 def draw_latent_features(shape: TaskShape, generator: torch.Generator) -> Tensor:

@@ -8,9 +8,8 @@ import torch
 from torch import Tensor
 
 from priors.additive import draw_additive
-from priors.columns import discretise
 from priors.draw import bernoulli, choice, log_uniform, standardise
-from priors.features import draw_latent_features, warp_columns
+from priors.features import draw_columns
 from priors.gp import draw_fourier
 from priors.linear import draw_linear
 from priors.mlp import draw_mlp
@@ -42,15 +41,12 @@ class FunctionPrior(TablePrior):
     tree: float = 4.0
 
     def sample_latent(self, shape: TaskShape, n_outputs: int, generator: torch.Generator) -> LatentTable:
-        Z_BRF = draw_latent_features(shape, generator)
-        shown_BRF, effect_BRF, is_categorical_BF = discretise(Z_BRF, generator)
-        outputs_BRT = self._draw(effect_BRF, n_outputs, generator)
+        columns = draw_columns(shape, generator)
+        outputs_BRT = self._draw(columns.effect, n_outputs, generator)
         if bool(bernoulli(0.5, (), generator)):
             share_B11 = log_uniform(0.05, 1, (shape.n_tasks, 1, 1), generator)
-            outputs_BRT = outputs_BRT + share_B11 * self._draw(effect_BRF, n_outputs, generator)
-        numeric_BF = (shown_BRF == Z_BRF).all(1)
-        X_BRF = torch.where(numeric_BF[:, None], warp_columns(shown_BRF, generator), shown_BRF)
-        return LatentTable(X_BRF, is_categorical_BF, outputs_BRT)
+            outputs_BRT = outputs_BRT + share_B11 * self._draw(columns.effect, n_outputs, generator)
+        return LatentTable(columns.X, columns.is_categorical, outputs_BRT)
 
     def _draw(self, effect_BRF: Tensor, n_outputs: int, generator: torch.Generator) -> Tensor:
         weights = [getattr(self, name) for name in FUNCTIONS]

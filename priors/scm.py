@@ -12,9 +12,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from priors.columns import discretise
 from priors.draw import bernoulli, integers, log_uniform, normal, standardise, student_t, uniform
-from priors.features import warp_columns
+from priors.features import as_columns
 from priors.mechanisms import activate
 from priors.table import LatentTable, TablePrior
 from priors.task import TaskShape
@@ -62,10 +61,8 @@ class SCMPrior(TablePrior):
         others_BRT = torch.einsum("brh,bht->brt", nodes_BRH, mix_BHT)
         outputs_BRT = torch.cat([standardise(first_BR1, 1), standardise(others_BRT, 1)], -1)
 
-        shown_BRF, _, is_categorical_BF = discretise(Z_BRF, g)
-        numeric_BF = (shown_BRF == Z_BRF).all(1)
-        X_BRF = torch.where(numeric_BF[:, None], warp_columns(shown_BRF, g), shown_BRF)
-        return LatentTable(X_BRF, is_categorical_BF, outputs_BRT)
+        columns = as_columns(Z_BRF, g)
+        return LatentTable(columns.X, columns.is_categorical, outputs_BRT)
 
     def sample_nodes(self, shape: TaskShape, n_outputs: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         """All nodes (B, R, H) in topological order and each node's level (H,)."""

@@ -6,10 +6,31 @@ of depth D is D comparisons and one look-up in a table of 2^D leaves: batched, w
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import torch
 from torch import Tensor
 
 from priors.draw import integers, log_uniform, normal, uniform
+from priors.features import draw_columns
+from priors.table import LatentTable, TablePrior
+from priors.task import TaskShape
+
+
+@dataclass(frozen=True)
+class TreePrior(TablePrior):
+    """Tables whose target is a sum of oblivious trees over the columns.
+
+    Args:
+        max_trees: most trees of a sum; the number is log-uniform per batch.
+    """
+
+    max_trees: int = 48
+
+    def sample_latent(self, shape: TaskShape, n_outputs: int, generator: torch.Generator) -> LatentTable:
+        columns = draw_columns(shape, generator)
+        outputs_BRT = draw_trees(columns.effect, n_outputs, generator, self.max_trees)
+        return LatentTable(columns.X, columns.is_categorical, outputs_BRT)
 
 
 def draw_trees(V_BRF: Tensor, n_outputs: int, generator: torch.Generator, max_trees: int = 24) -> Tensor:

@@ -11,27 +11,48 @@ from priors import (
     MixturePrior,
     Prior,
     SCMPrior,
+    TaskBatch,
     TaskShape,
     available_priors,
     make_prior,
 )
+from priors.additive import AdditivePrior
+from priors.clusters import ClustersPrior
+from priors.mlp import MLPPrior
+from priors.rules import RulesPrior
+from priors.tree import TreePrior
 
+# Families of tables: both kinds of target, no blanked cells, so that what is drawn can be seen.
+FAMILIES = [FunctionPrior, SCMPrior, MLPPrior, TreePrior, RulesPrior, AdditivePrior, ClustersPrior]
 PRIORS = {
     "linear": LinearPrior(),
     "gp": GaussianProcessPrior(),
     "gp-matern12": GaussianProcessPrior(kernel="matern12"),
-    "scm-classification": SCMPrior(task="classification"),
-    "scm-regression": SCMPrior(task="regression"),
-    "function-classification": FunctionPrior(task="classification"),
-    "function-regression": FunctionPrior(task="regression"),
     "mixture": MixturePrior(task="classification"),
 }
-SHAPES = [TaskShape(5, 40, 25, 1), TaskShape(3, 9, 4, 7), TaskShape(1, 130, 100, 33)]
+for family in FAMILIES:
+    for task in ("classification", "regression"):
+        PRIORS[f"{family.__name__}-{task}"] = family(task=task, missing=0.0)
+SHAPES = [TaskShape(5, 40, 25, 1), TaskShape(3, 9, 4, 7), TaskShape(4, 24, 12, 2), TaskShape(1, 130, 100, 33)]
+LARGE = TaskShape(1, 2_048, 1_500, 100)
 
 
 @pytest.fixture(params=PRIORS.values(), ids=PRIORS.keys())
 def prior(request) -> Prior:
     return request.param
+
+
+def assert_usable(batch: TaskBatch):
+    """Finite, codes are codes, every column and every target varies."""
+    assert not batch.X.isinf().any()
+    assert batch.y.isfinite().all()
+    codes = batch.X[batch.is_categorical[:, None].expand_as(batch.X)]
+    codes = codes[~codes.isnan()]
+    assert torch.equal(codes, codes.round())
+    assert (codes >= 0).all()
+    assert batch.y.ne(batch.y[:, :1]).any(1).all()
+    if not batch.X.isnan().any():
+        assert batch.X.ne(batch.X[:, :1]).any(1).all()
 
 
 @pytest.fixture(params=SHAPES, ids=str)
@@ -53,13 +74,11 @@ def test_batch_has_the_shape_asked_for(prior, shape, seeded):
 
 def test_values_are_usable(prior, shape, seeded):
     for seed in range(5):
-        batch = prior.sample(shape, seeded(seed))
-        assert not batch.X.isinf().any()
-        assert batch.y.isfinite().all()
-        codes = batch.X[batch.is_categorical[:, None].expand_as(batch.X)]
-        codes = codes[~codes.isnan()]
-        assert_close(codes, codes.round())
-        assert (codes >= 0).all()
+        assert_usable(prior.sample(shape, seeded(seed)))
+
+
+def test_large_tables_are_usable(prior, seeded):
+    assert_usable(prior.sample(LARGE, seeded(0)))
 
 
 def test_every_class_is_among_the_context_labels(prior, shape, seeded):
