@@ -9,10 +9,11 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from priors.columns import mask_cells
-from priors.draw import bernoulli
+from priors.draw import bernoulli, normal
+from priors.missing import mask_cells
 from priors.targets import TargetConfig, class_target, order_rows, regression_target
 from priors.task import TaskBatch, TaskShape
+from priors.transform import is_constant
 
 
 @dataclass(frozen=True)
@@ -62,5 +63,15 @@ class TablePrior(ABC):
         else:
             y_BR, n_classes_B = regression_target(latent.outputs, self.target, generator), None
             X_BRF = latent.X
+        X_BRF, is_categorical_BF = _revive(X_BRF, latent.is_categorical, generator)
         X_BRF = mask_cells(X_BRF, generator, self.missing)
-        return TaskBatch(X_BRF, y_BR, shape.n_context, latent.is_categorical, n_classes_B)
+        return TaskBatch(X_BRF, y_BR, shape.n_context, is_categorical_BF, n_classes_B)
+
+
+def _revive(X_BRF: Tensor, is_categorical_BF: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    """Constant columns (in small tables, rounding may leave one value) become numeric noise."""
+    dead_BF = is_constant(X_BRF)
+    if not dead_BF.any():
+        return X_BRF, is_categorical_BF
+    noise_BRF = normal(tuple(X_BRF.shape), generator)
+    return torch.where(dead_BF[:, None], noise_BRF, X_BRF), is_categorical_BF & ~dead_BF

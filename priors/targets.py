@@ -5,7 +5,7 @@ Dimension key: B tasks, R rows, T latent outputs, C classes.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -21,6 +21,8 @@ from priors.draw import (
     student_t,
     uniform,
 )
+from priors.task import TaskBatch
+from priors.transform import Rate, check_rate, draw_rate, modulate
 
 
 @dataclass(frozen=True)
@@ -107,7 +109,8 @@ def class_target(
     y_BR = torch.where(bernoulli(0.55, (B, 1), g), cut_BR, argmax_BR)
 
     flip_rate_B1 = torch.where(bernoulli(0.25, (B, 1), g), uniform(0, config.max_label_noise, (B, 1), g), 0.0)
-    random_BR = (uniform(0, 1, (B, R), g) * n_wanted_B1).long()
+    # The product may round up to n_wanted, hence the minimum.
+    random_BR = torch.minimum((uniform(0, 1, (B, R), g) * n_wanted_B1).long(), n_wanted_B1 - 1)
     y_BR = torch.where(bernoulli(flip_rate_B1, (B, R), g), random_BR, y_BR)
 
     y_BR, n_classes_B = _close_up(y_BR, max(limit, T))
@@ -177,3 +180,174 @@ def _close_up(y_BR: Tensor, n_slots: int) -> tuple[Tensor, Tensor]:
     present_BC = torch.zeros(y_BR.shape[0], n_slots, dtype=torch.long, device=y_BR.device).scatter_(1, y_BR, 1)
     rank_BC = present_BC.cumsum(1) - 1
     return rank_BC.gather(1, y_BR), present_BC.sum(1)
+
+
+@dataclass(frozen=True)
+class RoundedTarget:
+    """Targets on a grid, as instruments and people record them. Regression only.
+
+    Rounding adds step^2 / 12 of variance where the step is small (Sheppard 1898).
+    """
+
+    step: Rate = (0.01, 1.0)
+    """In standard deviations of y; 0 leaves the task alone."""
+
+    def __post_init__(self):
+        check_rate(self, "step", 0, 10)
+
+    def __call__(self, batch: TaskBatch, generator: torch.Generator) -> TaskBatch:
+        if batch.n_classes is not None:
+            return batch
+        step_B1 = draw_rate(self.step, len(batch.y), generator) * batch.y.std(1, keepdim=True, correction=0)
+        rounded_BR = torch.round(batch.y / step_B1.clamp_min(1e-9)) * step_B1
+        return _with_target(batch, torch.where(step_B1 > 0, rounded_BR, batch.y))
+
+
+@dataclass(frozen=True)
+class CensoredTarget:
+    """The lowest and highest shares of the targets are recorded as the bound they passed. Regression only.
+
+    Source:
+        Tobin (1958), Estimation of relationships for limited dependent variables, doi:10.2307/1907382.
+    """
+
+    lower: Rate = 0.1
+    upper: Rate = 0.0
+
+    def __post_init__(self):
+        check_rate(self, "lower", 0, 0.5)
+        check_rate(self, "upper", 0, 0.49)
+
+    def __call__(self, batch: TaskBatch, generator: torch.Generator) -> TaskBatch:
+        if batch.n_classes is not None:
+            return batch
+        B, R = batch.y.shape
+        sorted_BR = batch.y.sort(1).values
+        n_low_B1 = (draw_rate(self.lower, B, generator) * R).round().long()
+        n_high_B1 = (draw_rate(self.upper, B, generator) * R).round().long()
+        floor_B1 = sorted_BR.gather(1, (n_low_B1 - 1).clamp_min(0))
+        ceiling_B1 = sorted_BR.gather(1, (R - n_high_B1).clamp_max(R - 1))
+        return _with_target(batch, torch.minimum(torch.maximum(batch.y, floor_B1), ceiling_B1))
+
+
+@dataclass(frozen=True)
+class CountTarget:
+    """Counts whose log rate is linear in the clean target: Poisson, or negative binomial. Regression only.
+
+    The counts' mean over the rows is `mean`; given its rate m, a count has variance m + dispersion m^2.
+
+    Source:
+        Cameron & Trivedi (2013), Regression Analysis of Count Data, chapter 3.
+    """
+
+    mean: Rate = (0.5, 50.0)
+    strength: Rate = (0.3, 1.5)
+    """Change of the log rate per standard deviation of y."""
+    dispersion: Rate = (0.0, 1.0)
+
+    def __post_init__(self):
+        check_rate(self, "mean", 0.01, 1e6)
+        check_rate(self, "strength", 0, 3)
+        check_rate(self, "dispersion", 0, 10)
+
+    def __call__(self, batch: TaskBatch, generator: torch.Generator) -> TaskBatch:
+        if batch.n_classes is not None:
+            return batch
+        B, R = batch.y.shape
+        g = generator
+        ratio_BR = (draw_rate(self.strength, B, g) * standardise(batch.y, 1).clamp(-4, 4)).exp()
+        rate_BR = draw_rate(self.mean, B, g) * ratio_BR / ratio_BR.mean(1, keepdim=True)
+        dispersion_B1 = draw_rate(self.dispersion, B, g)
+        shape_BR = (1 / dispersion_B1.clamp_min(1e-3)).expand(B, R).contiguous()
+        mixed_BR = torch._standard_gamma(shape_BR, generator=g) / shape_BR
+        rate_BR = rate_BR * torch.where(dispersion_B1 > 1e-3, mixed_BR, 1.0)
+        return _with_target(batch, torch.poisson(rate_BR, generator=g))
+
+
+@dataclass(frozen=True)
+class ZeroInflatedTarget:
+    """Amounts that are often exactly zero: claims, rainfall, spending. Regression only.
+
+    The target is measured from its minimum; a share `rate` of the rows is set to zero, low amounts more often.
+
+    Source:
+        Cragg (1971), Some statistical models for limited dependent variables, doi:10.2307/1909582.
+    """
+
+    rate: Rate = 0.3
+    strength: Rate = 1.0
+    """Slope of the log odds of an amount, in standard deviations of y; 0 sets zeros at random."""
+
+    def __post_init__(self):
+        check_rate(self, "rate", 0, 0.95)
+        check_rate(self, "strength", 0, 20)
+
+    def __call__(self, batch: TaskBatch, generator: torch.Generator) -> TaskBatch:
+        if batch.n_classes is not None:
+            return batch
+        B, R = batch.y.shape
+        rate_B1 = draw_rate(self.rate, B, generator)
+        weight_BR = torch.sigmoid(-draw_rate(self.strength, B, generator) * standardise(batch.y, 1))
+        zero_BR = bernoulli(modulate(rate_B1, weight_BR, 1), (B, R), generator)
+        amount_BR = torch.where(zero_BR, 0.0, batch.y - batch.y.amin(1, keepdim=True))
+        return _with_target(batch, torch.where(rate_B1 > 0, amount_BR, batch.y))
+
+
+@dataclass(frozen=True)
+class BoundedTarget:
+    """Shares, scores and probabilities: the target squashed into (low, high) by a logistic curve. Regression only."""
+
+    low: float = 0.0
+    high: float = 1.0
+    slope: Rate = (0.5, 4.0)
+    """Per standard deviation of y; a steep curve piles targets up at both bounds."""
+
+    def __post_init__(self):
+        check_rate(self, "slope", 0.01, 100)
+        if not self.low < self.high:
+            raise ValueError(f"low must be below high, got {self.low} and {self.high}.")
+
+    def __call__(self, batch: TaskBatch, generator: torch.Generator) -> TaskBatch:
+        if batch.n_classes is not None:
+            return batch
+        slope_B1 = draw_rate(self.slope, len(batch.y), generator)
+        share_BR = torch.sigmoid(slope_B1 * standardise(batch.y, 1))
+        return _with_target(batch, self.low + (self.high - self.low) * share_BR)
+
+
+@dataclass(frozen=True)
+class LevelEffects:
+    """A random intercept for each level of one categorical column of the task, if it has one. Regression only.
+
+    The effects are normal with standard deviation `std` times that of y: the expected share of the variance of y
+    that lies between levels, once they are added, is about std^2 / (1 + std^2).
+
+    Source:
+        Laird & Ware (1982), Random-effects models for longitudinal data, doi:10.2307/2529876.
+    """
+
+    std: Rate = 0.5
+
+    def __post_init__(self):
+        check_rate(self, "std", 0, 10)
+
+    def __call__(self, batch: TaskBatch, generator: torch.Generator) -> TaskBatch:
+        if batch.n_classes is not None:
+            return batch
+        B, R = batch.y.shape
+        has_B1 = batch.is_categorical.any(1, keepdim=True)
+        column_B1 = torch.multinomial((batch.is_categorical | ~has_B1).float(), 1, generator=generator)
+        code_BR = batch.X.gather(2, column_B1[:, None].expand(B, R, 1))[..., 0]
+        code_BR = torch.where(has_B1, code_BR, 0.0)
+        # A missing code is a level of its own, the last.
+        n_codes = int(code_BR.nan_to_num().max()) + 2
+        level_BR = code_BR.nan_to_num(nan=n_codes - 1).long()
+        effect_BR = normal((B, n_codes), generator).gather(1, level_BR)
+        std_B1 = draw_rate(self.std, B, generator) * batch.y.std(1, keepdim=True, correction=0) * has_B1
+        return replace(batch, y=batch.y + std_B1 * effect_BR)
+
+
+def _with_target(batch: TaskBatch, y_BR: Tensor) -> TaskBatch:
+    """The batch with a new target, except in tasks where it would be constant."""
+    alive_B1 = y_BR.amax(1, keepdim=True) > y_BR.amin(1, keepdim=True)
+    return replace(batch, y=torch.where(alive_B1, y_BR, batch.y))

@@ -78,14 +78,14 @@ def estimate_table(answers: list[Answer], level: float) -> Table:
         for term in answer.study.terms:
             part = answer.estimates[answer.estimates["term"] == term]
             digits = _digits(part.loc[part["valid"], "std_error"].min())
-            truth = f"{answer.full_data[term]:.{digits}f}"
+            truth = f"{answer.full_data[term]:z.{digits}f}"
             name = TERM_WORDS.get(term, term)
             rows.append(Row([name, f"all {n_all} labels", truth, "", "", ""], "truth", starts_group=True))
             for _, row in part.iterrows():
-                interval = f"{row['lower']:.{digits}f} to {row['upper']:.{digits}f}"
+                interval = f"{row['lower']:z.{digits}f} to {row['upper']:z.{digits}f}"
                 worth = f"{row['n_effective']:.0f}" if np.isfinite(row["n_effective"]) else "—"
                 covers = "yes" if row["covers"] else "NO"
-                cells = ["", METHOD_WORDS[row["method"]], f"{row['estimate']:.{digits}f}", interval, worth, covers]
+                cells = ["", METHOD_WORDS[row["method"]], f"{row['estimate']:z.{digits}f}", interval, worth, covers]
                 rows.append(Row(cells, _style(row["method"], answer.result.method)))
     note = (
         "Worth: number of labels that would give the same precision without predictions. Covers: whether the interval "
