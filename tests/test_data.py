@@ -54,8 +54,19 @@ def test_every_number_of_the_key_changes_the_stream():
 
 def test_validation_is_fixed_and_apart_from_training():
     data = TaskDataModule(PRIORS, SHAPES, seed=0, n_validation_steps=3)
-    data.trainer = type("Trainer", (), {"global_rank": 0, "global_step": 0})()
+    strategy = type("Strategy", (), {"root_device": torch.device("cpu")})()
+    data.trainer = type("Trainer", (), {"global_rank": 0, "global_step": 0, "strategy": strategy})()
     validation = list(data.val_dataloader())
     assert_same(validation, list(data.val_dataloader()))
     training = first(data.train_dataloader(), 3)
     assert not torch.equal(validation[0][0].y, training[0][0].y)
+
+
+def test_a_curriculum_is_asked_for_its_form_at_the_step():
+    class Growing:
+        def at_step(self, step):
+            return ShapeSampler(n_cells=600, rows=(16, 16 + 16 * step), features=(1, 6))
+
+    for step in (0, 1, 3):
+        for batch in sample_step(PRIORS, Growing(), seed=0, step=step):
+            assert batch.shape.n_rows <= 16 + 16 * step
