@@ -121,7 +121,7 @@ def choose_context(batch: TaskBatch, log_weight_BR: Tensor, generator: torch.Gen
     chosen_BN = key_BR.topk(batch.n_context, dim=1).indices
     late_BR = torch.ones_like(batch.y, dtype=torch.uint8).scatter_(1, chosen_BN, 0)
     # Stable: inside context and query the rows keep their order, which thus says nothing about the weights.
-    order_BR = late_BR.argsort(1, stable=True)
+    order_BR = late_BR.argsort(dim=1, stable=True)
     plain_B1 = log_weight_BR.amax(1, keepdim=True) == log_weight_BR.amin(1, keepdim=True)
     return take_rows(batch, torch.where(plain_B1, torch.arange(R, device=order_BR.device), order_BR))
 

@@ -1,0 +1,124 @@
+"""What happens to targets: rounding, censoring, counts, zeros, bounds and level effects, against theory."""
+
+import math
+
+import pytest
+import torch
+
+from priors import TargetConfig, TaskBatch
+from priors.targets import (
+    BoundedTarget,
+    CensoredTarget,
+    CountTarget,
+    LevelEffects,
+    RoundedTarget,
+    ZeroInflatedTarget,
+    class_target,
+    order_rows,
+)
+
+
+def numbers(seeded, n_tasks=200, n_rows=1_000):
+    X = torch.randn(n_tasks, n_rows, 2, generator=seeded(1))
+    y = 100 + 7 * torch.randn(n_tasks, n_rows, generator=seeded(2))
+    return TaskBatch(X, y, n_rows // 2, torch.zeros(n_tasks, 2, dtype=torch.bool))
+
+
+def assert_mean(values, expected, slack=0.0):
+    values = values.double().flatten()
+    assert abs(values.mean() - expected) < 4 * values.std() / math.sqrt(len(values)) + slack
+
+
+def test_rounding_adds_sheppards_variance(seeded):
+    batch = numbers(seeded)
+    out = RoundedTarget(step=0.4)(batch, seeded(3)).y
+    step = 0.4 * batch.y.std(1, keepdim=True, correction=0)
+    assert ((out / step) - (out / step).round()).abs().max() < 1e-3
+    assert_mean(((out - batch.y) / step).square(), 1 / 12)
+    assert_mean((out - batch.y) / step, 0.0)
+
+
+@pytest.mark.parametrize(("lower", "upper"), [(0.2, 0.0), (0.0, 0.1), (0.3, 0.4)])
+def test_censoring_moves_exactly_the_shares_to_the_bounds(lower, upper, seeded):
+    batch = numbers(seeded, n_tasks=20)
+    out = CensoredTarget(lower=lower, upper=upper)(batch, seeded(4)).y
+    for share, bound in ((lower, out.amin(1, keepdim=True)), (upper, out.amax(1, keepdim=True))):
+        assert ((out == bound).sum(1) == max(1, round(share * 1_000))).all()
+    inside = (out > out.amin(1, keepdim=True)) & (out < out.amax(1, keepdim=True))
+    assert torch.equal(out[inside], batch.y[inside])
+
+
+@pytest.mark.parametrize("dispersion", [0.0, 0.5])
+def test_counts_have_their_mean_and_variance(dispersion, seeded):
+    """Without dependence on y a count has mean m and variance m + dispersion m^2."""
+    count = CountTarget(mean=6.0, strength=0.0, dispersion=dispersion)(numbers(seeded), seeded(5)).y
+    assert torch.equal(count, count.round()) and count.min() >= 0
+    assert_mean(count, 6.0)
+    assert_mean((count - 6.0).square(), 6.0 + dispersion * 36)
+
+
+def test_counts_follow_the_clean_target_at_a_rate_linear_in_the_log(seeded):
+    batch = numbers(seeded)
+    count = CountTarget(mean=3.0, strength=0.8, dispersion=0.0)(batch, seeded(6)).y
+    assert_mean(count.mean(1), 3.0)
+    z = (batch.y - batch.y.mean(1, keepdim=True)) / batch.y.std(1, keepdim=True, correction=0)
+    # exp(s z) tilts a standard normal to mean s, so the count-weighted mean of z is s.
+    assert_mean((count * z).mean(1) / count.mean(1), 0.8, slack=0.003)
+
+
+@pytest.mark.parametrize("strength", [0.0, 2.0])
+def test_zero_inflation_has_its_share(strength, seeded):
+    batch = numbers(seeded)
+    out = ZeroInflatedTarget(rate=0.35, strength=strength)(batch, seeded(7)).y
+    assert out.min() == 0
+    zero = out == 0
+    # The minimum is zero whether it was hit or not.
+    assert_mean(zero, 0.35, slack=1 / 1_000)
+    low = batch.y < batch.y.mean(1, keepdim=True)
+    gap = zero[low].double().mean() - zero[~low].double().mean()
+    assert (gap > 0.2) if strength else abs(gap) < 4 * math.sqrt(4 * 0.35 * 0.65 / zero.numel()) + 1e-3
+
+
+def test_bounds_are_kept_in_the_order_of_the_target(seeded):
+    batch = numbers(seeded)
+    out = BoundedTarget(low=-1.0, high=3.0, slope=2.0)(batch, seeded(8)).y
+    assert out.min() >= -1 and out.max() <= 3
+    assert_mean(out.mean(1), 1.0)  # the middle, by symmetry
+    order = batch.y.argsort(1)
+    assert out.gather(1, order).diff(dim=1).min() >= 0
+
+
+def test_level_effects_add_their_variance_between_levels_only(seeded):
+    batch = numbers(seeded, n_tasks=2_000, n_rows=300)
+    batch.X[..., 1] = torch.randint(0, 20, (2_000, 300), generator=seeded(9)).float()
+    batch.X[:, :5, 1] = torch.nan
+    batch.is_categorical[:1_000, 1] = True
+    added = LevelEffects(std=0.5)(batch, seeded(10)).y - batch.y
+    assert (added[1_000:] == 0).all()  # no categorical column, no effect
+    added, code = added[:1_000], batch.X[:1_000, :, 1].nan_to_num(nan=20.0).long()
+    variance = batch.y[:1_000].var(1, correction=0)
+    assert_mean(added.square().mean(1) / variance, 0.25)
+    first = torch.stack([torch.where(code == k, added, -torch.inf).amax(1) for k in range(21)], 1)
+    assert (first.gather(1, code) - added).abs().max() < 1e-3  # one effect per level, up to rounding
+
+
+@pytest.mark.parametrize(
+    "transform", [RoundedTarget(step=10.0), CensoredTarget(lower=0.5, upper=0.49), CountTarget(mean=0.01)]
+)
+def test_no_target_becomes_constant(transform, seeded):
+    out = transform(numbers(seeded, n_tasks=300, n_rows=10), seeded(11)).y
+    assert (out.amax(1) > out.amin(1)).all()
+
+
+def test_flipped_labels_stay_inside_their_classes(seeded):
+    config = TargetConfig(max_label_noise=1.0)
+    y, n_classes = class_target(torch.randn(500, 60, 10, generator=seeded(12)), 40, config, seeded(13))
+    assert (y < n_classes[:, None]).all() and y.min() == 0
+
+
+def test_one_row_of_each_class_comes_first(seeded):
+    y = torch.randint(0, 5, (200, 50), generator=seeded(14))
+    y[:, :5] = torch.arange(5)
+    order = order_rows(y, torch.full((200,), 5), 10, seeded(15))
+    assert torch.equal(y.gather(1, order)[:, :5].sort(1).values, torch.arange(5).expand(200, 5))
+    assert torch.equal(order.sort(1).values, torch.arange(50).expand(200, 50))
