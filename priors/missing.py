@@ -107,6 +107,28 @@ class MissingBlocks:
         return replace(batch, X=_keep_alive(batch.X, batch.X.masked_fill(row_BR1 & open_B1F, torch.nan)))
 
 
+@dataclass(frozen=True)
+class CodedGaps:
+    """In a share of the columns, gaps are stored as a number: 0, -1, 99 or -999, or as a further category."""
+
+    columns: Rate = 0.5
+
+    def __post_init__(self):
+        check_rate(self, "columns", 0, 1)
+
+    def __call__(self, batch: TaskBatch, generator: torch.Generator) -> TaskBatch:
+        B, _, F = batch.X.shape
+        coded_B1F = _draw_open(self.columns, batch.X, generator)
+        # People use one code for a whole table.
+        codes_K = torch.tensor([0.0, -1.0, 99.0, -999.0], device=batch.X.device)
+        code_B11 = codes_K[integers(0, 3, (B, 1, 1), generator)]
+        next_B1F = batch.X.nan_to_num(nan=-1.0).amax(1, keepdim=True) + 1
+        code_B1F = torch.where(batch.is_categorical[:, None], next_B1F, code_B11)
+        X_BRF = torch.where(coded_B1F & batch.X.isnan(), code_B1F, batch.X)
+        # A flag whose gaps are all filled with its only other value would be constant.
+        return replace(batch, X=_keep_alive(batch.X, X_BRF))
+
+
 def mask_cells(X_BRF: Tensor, generator: torch.Generator, task_rate: float = 0.3) -> Tensor:
     """Blank cells in `task_rate` of the tasks: completely at random, by another column, or by the value itself.
 

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from priors.draw import normal, standardise, uniform
 from priors.task import TaskBatch
-from priors.transform import Rate, check_rate, draw_rate, row_score
+from priors.transform import Rate, check_rate, draw_rate, is_constant, row_score
 
 
 @dataclass(frozen=True)
@@ -83,14 +83,14 @@ class ClassImbalance:
         rare_B1 = (uniform(0, 1, (B, 1), g) * batch.n_classes[:, None]).long()
         rare_BR = batch.y == torch.minimum(rare_B1, batch.n_classes[:, None] - 1)
         key_BR = uniform(0, 1, (B, R), g)
-        sides = [
-            _thin(rare_BR[:, side], key_BR[:, side], share_B1, least, g) + start
-            for side, start, least in (
-                (slice(None, batch.n_context), 0, 1),
-                (slice(batch.n_context, None), batch.n_context, 0),
-            )
-        ]
-        return take_rows(batch, torch.cat(sides, 1))
+        N = batch.n_context
+        context_BN = _thin(rare_BR[:, :N], key_BR[:, :N], share_B1, 1, g)
+        query_BM = _thin(rare_BR[:, N:], key_BR[:, N:], share_B1, 0, g)
+        done = take_rows(batch, torch.cat([context_BN, N + query_BM], 1))
+        # In a small table the rows that go may take a column's only other value with them: such tasks stay.
+        dead_B = (is_constant(done.X) & ~is_constant(batch.X)).any(1)
+        X_BRF = torch.where(dead_B[:, None, None], batch.X, done.X)
+        return replace(batch, X=X_BRF, y=torch.where(dead_B[:, None], batch.y, done.y))
 
 
 def _thin(rare_BS: Tensor, key_BS: Tensor, share_B1: Tensor, least: int, g: torch.Generator) -> Tensor:

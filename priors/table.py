@@ -1,19 +1,20 @@
-"""The steps every table-making prior shares: latent outputs -> target -> row order -> missing cells."""
+"""The steps every table-making prior shares, and the effects that make any prior's tasks look like found tables."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 import torch
 from torch import Tensor
 
+from priors import columns, noise, shift, targets
 from priors.draw import bernoulli, normal
-from priors.missing import mask_cells
+from priors.missing import CodedGaps, MissingBlocks, mask_cells
 from priors.targets import TargetConfig, class_target, order_rows, regression_target
 from priors.task import TaskBatch, TaskShape
-from priors.transform import is_constant
+from priors.transform import Messy, Transform, is_constant
 
 
 @dataclass(frozen=True)
@@ -28,6 +29,9 @@ class LatentTable:
 @dataclass(frozen=True)
 class TablePrior(ABC):
     """A family of tables: subclasses say how cells and latent outputs are drawn, this class does the rest.
+
+    Latent outputs become a target, rows are put in order, cells go missing. `TableEffects` adds what else found
+    tables suffer from.
 
     Args:
         task: kind of target.
@@ -75,3 +79,55 @@ def _revive(X_BRF: Tensor, is_categorical_BF: Tensor, generator: torch.Generator
         return X_BRF, is_categorical_BF
     noise_BRF = normal(tuple(X_BRF.shape), generator)
     return torch.where(dead_BF[:, None], noise_BRF, X_BRF), is_categorical_BF & ~dead_BF
+
+
+# (share of the tasks, transform), in the order in which things happen to a table: its columns, its target, the way both
+# are recorded, which rows were labelled, what got lost. Rates are those of the recipe, or guesses where it is silent.
+_EFFECTS: list[tuple[float, Transform]] = [
+    (0.20, columns.IrrelevantColumns(rate=(0.05, 0.5))),
+    (0.12, columns.CollinearColumns(rate=(0.05, 0.4), noise=(0.01, 1.0))),
+    (0.06, columns.DuplicateColumns(rate=(0.02, 0.2))),
+    (0.06, columns.Categories(columns=(0.1, 0.6))),
+    (0.10, targets.LevelEffects(std=(0.1, 1.0))),
+    (0.10, noise.HeteroskedasticNoise(std=(0.05, 0.5), strength=(0.3, 1.5))),
+    (0.06, noise.HeavyTailedNoise(scale=(0.02, 0.3), tail=(1.5, 6.0))),
+    (0.04, noise.HeavyTailedNoise(scale=(0.02, 0.3), tail=(1.5, 6.0), shape="pareto")),
+    (0.06, noise.TargetOutliers(rate=(0.001, 0.03), distance=(3.0, 20.0))),
+    (0.06, targets.CountTarget()),
+    (0.05, targets.BoundedTarget()),
+    (0.05, targets.ZeroInflatedTarget(rate=(0.05, 0.7))),
+    (0.05, targets.CensoredTarget(lower=(0.0, 0.3), upper=(0.0, 0.2))),
+    (0.06, targets.RoundedTarget(step=(0.01, 0.5))),
+    (0.06, noise.ClassConditionalLabelNoise(rate=(0.01, 0.2))),
+    (0.06, noise.InstanceDependentLabelNoise(rate=(0.01, 0.2))),
+    (0.10, noise.MeasurementError(std=(0.02, 0.5), columns=(0.1, 1.0))),
+    (0.12, noise.CellOutliers(rate=(0.0005, 0.02), distance=(3.0, 30.0), columns=(0.1, 1.0))),
+    (0.12, shift.ClassImbalance(share=(0.01, 0.3))),
+    (0.10, shift.CovariateShift(strength=(0.2, 2.0))),
+    (0.06, shift.LabelShift(strength=(0.2, 1.5))),
+    (0.05, MissingBlocks(rate=(0.02, 0.5), columns=(0.1, 0.6))),
+    (0.06, CodedGaps(columns=(0.2, 1.0))),
+]
+
+
+@dataclass(frozen=True)
+class TableEffects:
+    """All table effects at rates that suit pretraining, each in a share of the tasks; dirt comes together."""
+
+    amount: float = 1.0
+    """Multiplies the share of tasks that suffer each effect; 0 leaves every task clean."""
+    correlation: float = 0.3
+    """How strongly tables dirty in one way are dirty in others; see `Messy`."""
+    missing: float = 0.0
+    """Share of the tasks with missing cells, for priors that make none themselves."""
+
+    def __post_init__(self):
+        if not 0 <= self.amount <= 1 / max(share for share, _ in _EFFECTS):
+            raise ValueError(f"amount must lie in [0, 5], got {self.amount}.")
+        if not 0 <= self.missing <= 1 or not 0 <= self.correlation <= 1:
+            raise ValueError(f"missing and correlation must lie in [0, 1], got {self.missing}, {self.correlation}.")
+
+    def __call__(self, batch: TaskBatch, generator: torch.Generator) -> TaskBatch:
+        batch = replace(batch, X=mask_cells(batch.X, generator, self.missing))
+        messy = Messy([effect for _, effect in _EFFECTS], [self.amount * p for p, _ in _EFFECTS], self.correlation)
+        return messy(batch, generator)

@@ -2,15 +2,257 @@
 
 import math
 
+import jsonargparse
 import pytest
 import torch
+import yaml
+from torch.testing import assert_close
 
-from priors import FunctionPrior, SCMPrior, ShapeSampler, TargetConfig, TaskShape
+from priors import (
+    FunctionPrior,
+    Prior,
+    SCMPrior,
+    ShapeSampler,
+    TargetConfig,
+    TaskBatch,
+    TaskShape,
+    columns,
+    missing,
+    noise,
+    shift,
+    targets,
+)
 from priors.columns import discretise
 from priors.draw import log_uniform, student_t
 from priors.missing import mask_cells
+from priors.table import TableEffects
 from priors.targets import class_target
+from priors.transform import Messy, Sometimes, Transformed, is_constant
 from priors.tree import draw_trees
+
+X_ONLY = [
+    missing.MissingCompletelyAtRandom(rate=0.3),
+    missing.MissingAtRandom(rate=0.3),
+    missing.MissingNotAtRandom(rate=0.3),
+    missing.MissingBlocks(rate=0.3, columns=0.6),
+    missing.CodedGaps(columns=0.8),
+    noise.CellOutliers(rate=0.1),
+    noise.MeasurementError(std=0.3),
+    columns.Categories(columns=0.5),
+    columns.DuplicateColumns(rate=0.4),
+    columns.CollinearColumns(rate=0.4),
+    columns.IrrelevantColumns(rate=0.4),
+]
+Y_ONLY = [
+    noise.SymmetricLabelNoise(rate=0.5),
+    noise.InstanceDependentLabelNoise(rate=0.5),
+    noise.ClassConditionalLabelNoise(rate=0.5),
+    noise.HeteroskedasticNoise(),
+    noise.HeavyTailedNoise(),
+    noise.HeavyTailedNoise(shape="pareto"),
+    noise.TargetOutliers(rate=0.1),
+    targets.RoundedTarget(),
+    targets.CensoredTarget(),
+    targets.CountTarget(),
+    targets.ZeroInflatedTarget(),
+    targets.BoundedTarget(),
+    targets.LevelEffects(),
+]
+BOTH = [
+    shift.CovariateShift(strength=2.0),
+    shift.LabelShift(strength=2.0),
+    shift.ClassImbalance(share=0.05),
+    TableEffects(amount=3.0, missing=0.5),
+    Sometimes(noise.MeasurementError(), 0.5),
+]
+AT_ZERO = [
+    missing.MissingCompletelyAtRandom(rate=0.0),
+    missing.MissingAtRandom(rate=0.0),
+    missing.MissingNotAtRandom(rate=0.0),
+    missing.MissingBlocks(rate=0.0),
+    missing.CodedGaps(columns=0.0),
+    noise.CellOutliers(rate=0.0),
+    noise.MeasurementError(std=0.0),
+    noise.SymmetricLabelNoise(rate=0.0),
+    noise.InstanceDependentLabelNoise(rate=0.0),
+    noise.ClassConditionalLabelNoise(rate=0.0),
+    noise.HeteroskedasticNoise(std=0.0),
+    noise.HeavyTailedNoise(scale=0.0, tail=1.0),
+    noise.HeavyTailedNoise(scale=0.0, tail=1.0, shape="pareto"),
+    noise.TargetOutliers(rate=0.0),
+    columns.Categories(columns=0.0),
+    columns.DuplicateColumns(rate=0.0),
+    columns.CollinearColumns(rate=0.0),
+    columns.IrrelevantColumns(rate=0.0),
+    targets.RoundedTarget(step=0.0),
+    targets.CensoredTarget(lower=0.0, upper=0.0),
+    targets.ZeroInflatedTarget(rate=0.0),
+    targets.LevelEffects(std=0.0),
+    shift.CovariateShift(strength=0.0),
+    shift.LabelShift(strength=0.0),
+    TableEffects(amount=0.0),
+    Sometimes(noise.MeasurementError(), 0.0),
+]
+
+
+def assert_same(first: TaskBatch, second: TaskBatch):
+    for name in ("X", "y", "is_categorical"):
+        assert_close(getattr(first, name), getattr(second, name), rtol=0, atol=0, equal_nan=True)
+    assert (first.n_classes is None) == (second.n_classes is None)
+    assert first.n_classes is None or torch.equal(first.n_classes, second.n_classes)
+
+
+@pytest.fixture(scope="module", params=["classification", "regression"])
+def batches(request, seeded):
+    """Tables of a prior with categories, gaps and up to ten classes, small and larger."""
+    prior = SCMPrior(task=request.param, missing=0.5)
+    shapes = [TaskShape(40, 24, 12, 2), TaskShape(20, 100, 60, 9), TaskShape(1, 9, 4, 1)]
+    return [prior.sample(shape, seeded(20 + k)) for k, shape in enumerate(shapes)]
+
+
+@pytest.mark.parametrize("transform", [*X_ONLY, *Y_ONLY, *BOTH], ids=lambda t: type(t).__name__)
+def test_a_transform_keeps_the_contract(transform, batches, seeded):
+    for k, batch in enumerate(batches):
+        before = torch.random.get_rng_state()
+        out, again = transform(batch, seeded(30 + k)), transform(batch, seeded(30 + k))
+        assert torch.equal(before, torch.random.get_rng_state())
+        assert_same(out, again)
+        assert out.shape == batch.shape and out.X.dtype == torch.float32 and out.y.dtype == batch.y.dtype
+        assert not out.X.isinf().any() and out.y.isfinite().all()
+        assert not (is_constant(out.X) & ~is_constant(batch.X)).any()
+        codes = out.X.mT[out.is_categorical].nan_to_num()
+        assert torch.equal(codes, codes.round()) and (codes >= 0).all()
+        if batch.n_classes is None:
+            assert (out.y.amax(1) > out.y.amin(1)).all()
+        else:
+            for y_context, y, n_classes in zip(out.y_context, out.y, out.n_classes):
+                assert y_context.unique().tolist() == list(range(n_classes)) and y.max() < n_classes
+
+
+@pytest.mark.parametrize("transform", X_ONLY, ids=lambda t: type(t).__name__)
+def test_what_touches_x_leaves_y(transform, batches, seeded):
+    changed = 0
+    for batch in batches:
+        out = transform(batch, seeded(40))
+        assert torch.equal(out.y, batch.y)
+        changed += not torch.equal(out.X.nan_to_num(-7.0), batch.X.nan_to_num(-7.0))
+    assert changed
+
+
+@pytest.mark.parametrize("transform", Y_ONLY, ids=lambda t: type(t).__name__)
+def test_what_touches_y_leaves_x(transform, batches, seeded):
+    for batch in batches:
+        out = transform(batch, seeded(41))
+        assert_same(TaskBatch(out.X, batch.y, batch.n_context, out.is_categorical, out.n_classes), batch)
+
+
+@pytest.mark.parametrize("transform", AT_ZERO, ids=lambda t: type(t).__name__)
+def test_rate_zero_is_the_identity(transform, batches, seeded):
+    for batch in batches:
+        assert_same(transform(batch, seeded(42)), batch)
+
+
+def test_sometimes_takes_its_share_of_the_tasks_and_leaves_the_others_alone(seeded):
+    n = 2_000
+    batch = SCMPrior(task="regression", missing=0.0).sample(TaskShape(n, 12, 6, 3), seeded(43))
+    out = Sometimes(noise.HeteroskedasticNoise(), 0.3)(batch, seeded(44))
+    changed = (out.y != batch.y).any(1)
+    assert abs(changed.double().mean() - 0.3) < 4 * math.sqrt(0.21 / n)
+    assert (out.y != batch.y)[changed].all()
+
+
+@pytest.mark.parametrize("correlation", [0.0, 0.8])
+def test_messy_keeps_each_share_and_makes_dirt_come_together(correlation, seeded):
+    n, p = 4_000, (0.1, 0.4)
+    y = torch.randn(n, 10, generator=seeded(45))
+    batch = TaskBatch(y[..., None].clone(), y, 5, torch.zeros(n, 1, dtype=torch.bool))
+    messy = Messy([noise.MeasurementError(), noise.HeteroskedasticNoise()], list(p), correlation)
+    out = messy(batch, seeded(46))
+    hit = torch.stack([(out.X != batch.X).flatten(1).any(1), (out.y != batch.y).any(1)], 1).double()
+    for k in (0, 1):
+        assert abs(hit[:, k].mean() - p[k]) < 4 * math.sqrt(p[k] * (1 - p[k]) / n)
+    together = hit.prod(1).mean()
+    if correlation:
+        assert together > 0.08  # nearly every task of the rarer kind
+    else:
+        assert abs(together - 0.04) < 4 * math.sqrt(0.04 * 0.96 / n)
+
+
+def test_no_transforms_is_the_prior_itself(seeded):
+    shape = TaskShape(3, 30, 20, 4)
+    assert_same(Transformed(SCMPrior(), []).sample(shape, seeded(47)), SCMPrior().sample(shape, seeded(47)))
+
+
+def test_an_option_of_one_transform_changes_nothing_else(seeded):
+    """Label flips are the same whatever the noise before them draws; the clean tasks are those of the bare prior."""
+    shape = TaskShape(5, 60, 40, 4)
+    flips = noise.SymmetricLabelNoise(rate=0.2)
+    batches = [
+        Transformed(SCMPrior(), [first, flips]).sample(shape, seeded(48))
+        for first in (noise.MeasurementError(), noise.MeasurementError(std=1.0), columns.IrrelevantColumns(rate=0.9))
+    ]
+    assert not torch.equal(batches[0].y, SCMPrior().sample(shape, seeded(48)).y)
+    for batch in batches[1:]:
+        assert torch.equal(batch.y, batches[0].y)
+        assert not torch.equal(batch.X.nan_to_num(), batches[0].X.nan_to_num())
+
+
+YAML = """
+class_path: priors.transform.Transformed
+init_args:
+  prior: {class_path: priors.SCMPrior, init_args: {task: regression}}
+  transforms:
+    - {class_path: priors.noise.HeavyTailedNoise, init_args: {scale: 0.2, tail: [1.5, 6]}}
+    - class_path: priors.transform.Sometimes
+      init_args:
+        transform: {class_path: priors.missing.MissingAtRandom, init_args: {rate: [0.01, 0.3]}}
+        probability: 0.3
+    - class_path: priors.transform.Messy
+      init_args:
+        transforms: [{class_path: priors.shift.CovariateShift}, {class_path: priors.table.TableEffects}]
+        probabilities: [0.5, 0.5]
+"""
+
+
+def test_a_yaml_builds_transforms_of_any_depth(seeded):
+    parser = jsonargparse.ArgumentParser(exit_on_error=False)
+    parser.add_argument("--prior", type=Prior)
+    built = parser.instantiate(parser.parse_object({"prior": yaml.safe_load(YAML)})).prior
+    sometimes = Sometimes(missing.MissingAtRandom(rate=(0.01, 0.3)), 0.3)
+    messy = Messy([shift.CovariateShift(), TableEffects()], [0.5, 0.5])
+    assert built == Transformed(
+        SCMPrior(task="regression"), [noise.HeavyTailedNoise(scale=0.2, tail=(1.5, 6.0)), sometimes, messy]
+    )
+    assert built.sample(TaskShape(2, 30, 20, 3), seeded(49)).y.isfinite().all()
+    wrong = yaml.safe_load(YAML.replace("priors.shift.CovariateShift", "priors.TaskShape"))
+    with pytest.raises(jsonargparse.ArgumentError, match="TaskShape"):
+        parser.parse_object({"prior": wrong})
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: noise.SymmetricLabelNoise(rate=1.5),
+        lambda: noise.MeasurementError(std=(0.5, 0.1)),
+        lambda: missing.MissingAtRandom(rate=-0.1),
+        lambda: shift.ClassImbalance(share=2.0),
+        lambda: columns.Categories(levels=(1, 5)),
+        lambda: targets.CensoredTarget(lower=0.7),
+        lambda: Sometimes(noise.MeasurementError(), 2.0),
+        lambda: Messy([noise.MeasurementError()], [0.1, 0.2]),
+        lambda: TableEffects(amount=9.0),
+    ],
+)
+def test_rates_out_of_range_are_refused(make):
+    with pytest.raises(ValueError, match="got"):
+        make()
+
+
+@pytest.mark.parametrize("shape", [TaskShape(150, 24, 12, 2), TaskShape(60, 24, 8, 30), TaskShape(2, 1_024, 700, 100)])
+@pytest.mark.parametrize("prior", [SCMPrior(), FunctionPrior(task="regression")])
+def test_no_column_is_constant_with_all_effects_on(prior, shape, seeded):
+    batch = Transformed(prior, [TableEffects(missing=0.3)]).sample(shape, seeded(50))
+    assert not is_constant(batch.X).any()
 
 
 def test_student_t_has_the_variance_of_its_degrees_of_freedom(seeded):
