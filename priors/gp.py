@@ -4,66 +4,71 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Literal
 
 import torch
 from torch import Tensor
 from torch.distributions import Normal
 
 from priors.draw import bernoulli, log_uniform, normal, uniform
+from priors.kernels import Kernel, parse_kernel
 from priors.task import TaskBatch, TaskShape
 
 
 @dataclass(frozen=True)
 class GaussianProcessPrior:
-    """A zero-mean Gaussian process with a stationary kernel, observed with noise.
+    """A zero-mean Gaussian process, observed with noise, over columns that are standard normals.
 
-    Hyper-parameters are fixed, so that the posterior predictive is exact; columns are standard normals and the
-    length scale grows with the square root of the number of features, which keeps tasks comparably hard.
+    Hyper-parameters are fixed, so that the posterior predictive is exact. Tables of more than `exact_rows` rows are
+    drawn by random Fourier features: a sum of `n_features` random waves has the process's mean and covariance exactly
+    and is Gaussian only in the limit, so the posterior predictive is that of the limit.
 
     Source:
-        Rasmussen & Williams (2006), Gaussian Processes for Machine Learning, algorithm 2.1 and section 4.2.
+        Rasmussen & Williams (2006), Gaussian Processes for Machine Learning, algorithm 2.1; Rahimi & Recht (2007),
+        Random Features for Large-Scale Kernel Machines.
     """
 
-    kernel: Literal["rbf", "matern12", "matern32", "matern52"] = "rbf"
+    kernel: str | Kernel = "rbf"
+    """A kernel, or names of kernels joined by + and *: rbf, matern12, matern32, matern52, periodic, linear."""
     length_scale: float = 1.0
-    """For one feature; multiplied by sqrt(n_features)."""
+    """For one column, of the kernels given by name; multiplied by the root of the number of columns."""
     signal_std: float = 1.0
     noise_std: float = 0.1
+    exact_rows: int = 512
+    """Most rows for which draws use a Cholesky factor, which costs rows cubed."""
+    n_features: int = 512
+    """Random waves beyond `exact_rows`."""
 
     def __post_init__(self):
-        if self.kernel not in ("rbf", "matern12", "matern32", "matern52"):
-            raise ValueError(f"kernel must be one of rbf, matern12, matern32, matern52; got {self.kernel!r}.")
         for name in ("length_scale", "signal_std", "noise_std"):
             if getattr(self, name) <= 0:
                 raise ValueError(f"{name} must be positive, got {getattr(self, name)}.")
+        if self.n_features < 1:
+            raise ValueError(f"n_features must be at least 1, got {self.n_features}.")
+        self._kernel  # noqa: B018  unknown names are refused now, not at the first draw
+
+    @property
+    def _kernel(self) -> Kernel:
+        return parse_kernel(self.kernel, self.length_scale) if isinstance(self.kernel, str) else self.kernel
 
     def sample(self, shape: TaskShape, generator: torch.Generator) -> TaskBatch:
         B, R, F = shape.n_tasks, shape.n_rows, shape.n_features
         X_BRF = normal((B, R, F), generator)
-        # Cholesky in float64 with a tiny jitter: an RBF Gram matrix is numerically singular in float32.
-        gram_BRR = self.covariance(X_BRF.double(), X_BRF.double())
-        jitter = 1e-8 * self.signal_std**2 * torch.eye(R, dtype=torch.double, device=generator.device)
-        f_BR = (torch.linalg.cholesky(gram_BRR + jitter) @ normal((B, R, 1), generator).double()).squeeze(-1)
+        if self.exact_rows >= R:
+            # Cholesky in float64 with a tiny jitter: an RBF Gram matrix is numerically singular in float32.
+            gram_BRR = self.covariance(X_BRF.double(), X_BRF.double())
+            size_B11 = gram_BRR.diagonal(dim1=1, dim2=2).mean(1)[:, None, None]
+            jitter_BRR = 1e-8 * size_B11 * torch.eye(R, dtype=torch.double, device=generator.device)
+            f_BR = (torch.linalg.cholesky(gram_BRR + jitter_BRR) @ normal((B, R, 1), generator).double()).squeeze(-1)
+        else:
+            weight_BK1 = normal((B, self.n_features, 1), generator) * self.signal_std / math.sqrt(self.n_features)
+            f_BR = (self._kernel.features(X_BRF, self.n_features, generator) @ weight_BK1).squeeze(-1)
         y_BR = f_BR.float() + self.noise_std * normal((B, R), generator)
         no_categories = torch.zeros(B, F, dtype=torch.bool, device=generator.device)
         return TaskBatch(X_BRF, y_BR, shape.n_context, no_categories)
 
     def covariance(self, left_BRF: Tensor, right_BSF: Tensor) -> Tensor:
-        """(B, R, S) kernel matrix, without observation noise."""
-        scale = self.length_scale * math.sqrt(left_BRF.shape[-1])
-        d_BRS = torch.cdist(left_BRF, right_BSF, compute_mode="donot_use_mm_for_euclid_dist") / scale
-        if self.kernel == "rbf":
-            correlation = torch.exp(-0.5 * d_BRS.square())
-        elif self.kernel == "matern12":
-            correlation = torch.exp(-d_BRS)
-        elif self.kernel == "matern32":
-            d_BRS = math.sqrt(3) * d_BRS
-            correlation = (1 + d_BRS) * torch.exp(-d_BRS)
-        else:
-            d_BRS = math.sqrt(5) * d_BRS
-            correlation = (1 + d_BRS + d_BRS.square() / 3) * torch.exp(-d_BRS)
-        return self.signal_std**2 * correlation
+        """(B, R, S) covariance of function values, without observation noise."""
+        return self.signal_std**2 * self._kernel.covariance(left_BRF, right_BSF)
 
     def posterior_predictive(self, batch: TaskBatch) -> Normal:
         """The exact answer p(y_query | X, y_context), batch shape (B, M), in float64."""
@@ -74,7 +79,8 @@ class GaussianProcessPrior:
         weight_BN1 = torch.cholesky_solve(batch.y_context.double()[..., None], factor_BNN)
         mean_BM = (cross_BNM.mT @ weight_BN1).squeeze(-1)
         half_BNM = torch.linalg.solve_triangular(factor_BNN, cross_BNM, upper=False)
-        variance_BM = self.signal_std**2 - half_BNM.square().sum(1) + self.noise_std**2
+        prior_BM = self.signal_std**2 * self._kernel.variance(query_BMF)
+        variance_BM = prior_BM - half_BNM.square().sum(1) + self.noise_std**2
         return Normal(mean_BM, variance_BM.clamp_min(self.noise_std**2).sqrt())
 
 

@@ -17,6 +17,7 @@ from priors import (
     make_prior,
 )
 from priors.additive import AdditivePrior
+from priors.changepoint import ChangepointPrior
 from priors.clusters import ClustersPrior
 from priors.mlp import MLPPrior
 from priors.rules import RulesPrior
@@ -28,6 +29,9 @@ PRIORS = {
     "linear": LinearPrior(),
     "gp": GaussianProcessPrior(),
     "gp-matern12": GaussianProcessPrior(kernel="matern12"),
+    "gp-composed": GaussianProcessPrior(kernel="rbf + periodic * linear"),
+    "changepoint-classification": ChangepointPrior(task="classification"),
+    "changepoint-regression": ChangepointPrior(task="regression"),
     "mixture": MixturePrior(task="classification"),
 }
 for family in FAMILIES:
