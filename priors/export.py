@@ -39,12 +39,16 @@ def seeded_generator(*key: int) -> torch.Generator:
 
 def shape_at(shapes: ShapeSampler, seed: int, index: int) -> TaskShape:
     """The shape of batch `index`; cheap, so that a plan needs no task."""
-    return shapes.sample(seeded_generator(seed, index, 0))
+    return _at_step(shapes, index).sample(seeded_generator(seed, index, 0))
 
 
 def batch_at(prior: Prior, shapes: ShapeSampler, seed: int, index: int) -> TaskBatch:
-    """Batch `index` of the stream: a pure function of its arguments."""
-    return prior.sample(shape_at(shapes, seed, index), seeded_generator(seed, index, 1, 0, 0))
+    """Batch `index` of the stream: a pure function of its arguments; a curriculum is asked for its form there."""
+    return _at_step(prior, index).sample(shape_at(shapes, seed, index), seeded_generator(seed, index, 1, 0, 0))
+
+
+def _at_step(what: Any, step: int) -> Any:
+    return what.at_step(step) if hasattr(what, "at_step") else what
 
 
 def export_tasks(

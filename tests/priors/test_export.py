@@ -38,7 +38,18 @@ def exported(tmp_path_factory):
     return folder
 
 
-@pytest.mark.parametrize("prior", [PRIOR, MixturePrior(task="regression"), LinearPrior()], ids=["clf", "reg", "linear"])
+class Harder:
+    """A curriculum: the noise grows with the step."""
+
+    def at_step(self, step: int) -> LinearPrior:
+        return LinearPrior(noise_scale=1.0 + step)
+
+
+@pytest.mark.parametrize(
+    "prior",
+    [PRIOR, MixturePrior(task="regression"), LinearPrior(), Harder()],
+    ids=["classification", "regression", "linear", "curriculum"],
+)
 def test_a_folder_gives_back_the_stream(tmp_path, prior):
     export_tasks(tmp_path, **OPTIONS | {"prior": prior})
     source = FolderSource(str(tmp_path))
