@@ -2,21 +2,35 @@
 
 from __future__ import annotations
 
+from priors.additive import AdditivePrior
+from priors.changepoint import ChangepointPrior
+from priors.clusters import ClustersPrior
+from priors.filter import Learnable
 from priors.function import FunctionPrior
 from priors.gp import GaussianProcessPrior
 from priors.linear import LinearPrior
 from priors.mixture import MixturePrior
-from priors.scm import SCMPrior
+from priors.mlp import MLPPrior
+from priors.rules import RulesPrior
+from priors.scm import SCMPrior, StructuralCausalModel
 from priors.shapes import ShapeSampler
-from priors.table import TablePrior
+from priors.table import TableEffects, TablePrior
 from priors.targets import TargetConfig
 from priors.task import Prior, TaskBatch, TaskShape
+from priors.transform import Messy, Sometimes, Transform, Transformed
+from priors.tree import TreePrior
 
 _REGISTRY: dict[str, type] = {
     "linear": LinearPrior,
     "gp": GaussianProcessPrior,
+    "changepoint": ChangepointPrior,
     "scm": SCMPrior,
+    "mlp": MLPPrior,
     "function": FunctionPrior,
+    "tree": TreePrior,
+    "additive": AdditivePrior,
+    "rules": RulesPrior,
+    "clusters": ClustersPrior,
     "mixture": MixturePrior,
 }
 
@@ -38,17 +52,30 @@ def make_prior(name: str, **options) -> Prior:
 
 
 __all__ = [
+    "AdditivePrior",
+    "ChangepointPrior",
+    "ClustersPrior",
     "FunctionPrior",
     "GaussianProcessPrior",
+    "Learnable",
     "LinearPrior",
+    "MLPPrior",
+    "Messy",
     "MixturePrior",
     "Prior",
+    "RulesPrior",
     "SCMPrior",
     "ShapeSampler",
+    "Sometimes",
+    "StructuralCausalModel",
+    "TableEffects",
     "TablePrior",
     "TargetConfig",
     "TaskBatch",
     "TaskShape",
+    "Transform",
+    "Transformed",
+    "TreePrior",
     "available_priors",
     "make_prior",
 ]

@@ -1,46 +1,96 @@
-"""A weighted mixture of priors."""
+"""Weighted mixtures of priors, and the default one: every family, learnable tasks only, with table effects."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 import torch
 
+from priors.additive import AdditivePrior
+from priors.clusters import ClustersPrior
 from priors.draw import choice
+from priors.filter import Learnable
 from priors.function import FunctionPrior
+from priors.mlp import MLPPrior
+from priors.rules import RulesPrior
 from priors.scm import SCMPrior
+from priors.table import TableEffects
 from priors.targets import TargetConfig
 from priors.task import Prior, TaskBatch, TaskShape
+from priors.tree import TreePrior
+
+# Structure that real tables show most gets most of the weight; see benchmarks/realism.md.
+FAMILIES: dict[type, float] = {
+    SCMPrior: 3.0,
+    MLPPrior: 1.5,
+    FunctionPrior: 3.0,
+    TreePrior: 1.5,
+    AdditivePrior: 1.0,
+    ClustersPrior: 0.7,
+    RulesPrior: 0.7,
+}
 
 
 @dataclass(frozen=True)
 class MixturePrior:
-    """One component, drawn by weight, makes each batch.
+    """One component, drawn by weight, makes each batch; what cannot be learnt is redrawn; then tables get dirty.
+
+    With `final_weights` the weights follow a curriculum: `at_step` moves them from `weights` to `final_weights`,
+    linearly over `ramp_steps` optimiser steps.
 
     Args:
-        components: the priors; default: structural causal models and functions of columns for `task`.
-        weights: one positive number per component, in any scale; default: equal.
-        task, target, missing: handed to the default components; ignored when `components` are given.
+        components: the priors; default: all table-making families for `task`.
+        weights: one positive number per component, in any scale; default: equal, or those of the default families.
+        final_weights: weights from step `ramp_steps` on; default: as `weights`.
+        ramp_steps: length of the curriculum.
+        effects: table effects added to every component; `{amount: 0}` for none.
+        learnable: redraw tasks whose target does not depend on their features.
+        task, target, missing: handed to the default families; ignored when `components` are given.
     """
 
     components: list[Prior] | None = None
     weights: list[float] | None = None
+    final_weights: list[float] | None = None
+    ramp_steps: int = 0
+    effects: TableEffects = field(default_factory=TableEffects)
+    learnable: bool = True
     task: Literal["classification", "regression"] = "classification"
     target: TargetConfig = field(default_factory=TargetConfig)
     missing: float = 0.3
 
     def __post_init__(self):
+        # A frozen dataclass resolves its defaults through object.__setattr__.
         if self.components is None:
             options = {"task": self.task, "target": self.target, "missing": self.missing}
-            object.__setattr__(self, "components", [SCMPrior(**options), FunctionPrior(**options)])
+            object.__setattr__(self, "components", [family(**options) for family in FAMILIES])
+            if self.weights is None:
+                object.__setattr__(self, "weights", list(FAMILIES.values()))
         if self.weights is None:
             object.__setattr__(self, "weights", [1.0] * len(self.components))
-        if len(self.weights) != len(self.components) or min(self.weights, default=0) <= 0:
-            raise ValueError(
-                f"a mixture needs one positive weight per component, got {len(self.components)} components "
-                f"and weights {self.weights}."
-            )
+        for name in ("weights", "final_weights"):
+            given = getattr(self, name)
+            if given is not None and (
+                len(given) != len(self.components) or min(given, default=-1) < 0 or not sum(given)
+            ):
+                raise ValueError(
+                    f"a mixture needs one weight per component, none negative and not all 0; got "
+                    f"{len(self.components)} components and {name}={given}."
+                )
+        if self.ramp_steps < 0:
+            raise ValueError(f"ramp_steps must not be negative, got {self.ramp_steps}.")
+
+    def at_step(self, step: int) -> MixturePrior:
+        """The mixture as it is at an optimiser step."""
+        if self.final_weights is None:
+            return self
+        share = min(1.0, step / self.ramp_steps) if self.ramp_steps else 1.0
+        weights = [(1 - share) * a + share * b for a, b in zip(self.weights, self.final_weights, strict=True)]
+        return replace(self, weights=weights, final_weights=None)
 
     def sample(self, shape: TaskShape, generator: torch.Generator) -> TaskBatch:
-        return self.components[int(choice(self.weights, (), generator))].sample(shape, generator)
+        component = self.components[int(choice(self.weights, (), generator))]
+        if self.learnable:
+            component = Learnable(component)
+        batch = component.sample(shape, generator)
+        return self.effects(batch, generator) if self.effects.amount or self.effects.missing else batch

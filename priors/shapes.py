@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 
@@ -27,6 +27,12 @@ class ShapeSampler:
     """Features are the minimum plus an exponential draw with this mean, cut at the maximum."""
     context_share: tuple[float, float] = (0.3, 0.9)
     max_tasks: int = 32
+    first_cells: int | None = None
+    """Cells of a batch at step 0; they grow geometrically to `n_cells` over `ramp_steps`. Small batches learn faster
+    early on."""
+    first_rows: int | None = None
+    """Most rows at step 0; grows geometrically to that of `rows` over `ramp_steps`."""
+    ramp_steps: int = 0
 
     def __post_init__(self):
         for name in ("rows", "features", "context_share"):
@@ -37,6 +43,21 @@ class ShapeSampler:
             raise ValueError(f"rows must start at 8 or more, so that context and query exist; got {self.rows}.")
         if self.context_share[1] >= 1:
             raise ValueError(f"context_share is a range of fractions below 1, got {self.context_share}.")
+        if self.first_rows is not None and self.first_rows < self.rows[0]:
+            raise ValueError(f"first_rows must be at least the least of rows, got {self.first_rows} and {self.rows}.")
+
+    def at_step(self, step: int) -> ShapeSampler:
+        """The sampler as it is at an optimiser step of the curriculum."""
+        if step >= self.ramp_steps or (self.first_cells is None and self.first_rows is None):
+            return self
+        share = step / self.ramp_steps
+
+        def between(first: int | None, last: int) -> int:
+            return last if first is None else round(first * (last / first) ** share)
+
+        rows = (self.rows[0], between(self.first_rows, self.rows[1]))
+        cells = between(self.first_cells, self.n_cells)
+        return replace(self, rows=rows, n_cells=cells, first_rows=None, first_cells=None, ramp_steps=0)
 
     def sample(self, generator: torch.Generator) -> TaskShape:
         n_rows = _round_to_grid(float(log_uniform(*self.rows, (), generator)), *self.rows)
