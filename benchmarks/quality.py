@@ -22,6 +22,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 import numpy as np
 import pandas as pd
 import torch
+from joblib import Parallel, delayed
 
 from benchmarks.machine import describe
 from icl import ICLClassifier, ICLRegressor
@@ -74,16 +75,20 @@ def score(options) -> pd.DataFrame:
     def factory(task):
         return ICLClassifier(**settings) if task == "clf" else Regressor(**settings)
 
-    for seed in map(int, options.seeds.split(",")):
-        for record in index.to_dict("records"):
-            if (record["name"], seed) in done:
-                continue
-            result = protocol.run_one(record, options.name, factory, "raw", seed)
-            rows.append(result)
-            pd.DataFrame(rows).to_csv(out, index=False)
-            main = result.get("auc", result.get("r2", float("nan")))
-            seconds = result.get("fit_s", 0) + result.get("pred_s", 0)
-            print(f"{record['name']:45s} seed {seed} {main:.4f} {seconds:.1f} s {result['error']}", flush=True)
+    def answer(record: dict, seed: int) -> dict:
+        torch.set_num_threads(1 if options.jobs > 1 else torch.get_num_threads())
+        return protocol.run_one(record, options.name, factory, "raw", seed)
+
+    seeds = map(int, options.seeds.split(","))
+    todo = [(r, seed) for seed in seeds for r in index.to_dict("records") if (r["name"], seed) not in done]
+    # Threads, not processes: torch releases the lock, and every worker shares one copy of the weights.
+    work = Parallel(options.jobs, prefer="threads", return_as="generator_unordered")
+    for result in work(delayed(answer)(record, seed) for record, seed in todo):
+        rows.append(result)
+        pd.DataFrame(rows).to_csv(out, index=False)
+        main = result.get("auc", result.get("r2", float("nan")))
+        seconds = result.get("fit_s", 0) + result.get("pred_s", 0)
+        print(f"{result['dataset']:45s} seed {result['seed']} {main:.4f} {seconds:.1f} s {result['error']}", flush=True)
     return pd.DataFrame(rows)
 
 
@@ -141,7 +146,8 @@ def main() -> None:
     parser.add_argument("--name", default="icl-nano")
     parser.add_argument("--n_estimators", type=int, default=4)
     parser.add_argument("--seeds", default="0")
-    parser.add_argument("--datasets", default="")
+    parser.add_argument("--datasets", default="", help="names, separated by commas; default: all")
+    parser.add_argument("--jobs", type=int, default=2, help="tables at a time, one thread each")
     parser.add_argument("--out", type=Path, default=Path("checkpoints/nano"))
     options = parser.parse_args()
     ours = score(options)

@@ -124,6 +124,7 @@ def plot_training_curve(log: pd.DataFrame, axes: Sequence[Any]) -> Sequence[Any]
             room = 0.1 * max(high - low, 1e-3)
             ax.set_ylim(low - room, high + room)
         ax.set(xlabel="synthetic tasks seen", ylabel="loss (nats per query row)", title=task)
+        ax.locator_params(axis="x", nbins=5)
         ax.xaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
         ax.legend(frameon=False, fontsize="small")
         _plain(ax)
