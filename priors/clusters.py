@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import torch
 
-from priors.draw import bernoulli, integers, log_uniform, normal, standardise, student_t, uniform
+from priors.draw import bernoulli, log_uniform, normal, standardise, student_t, uniform
 from priors.features import as_columns
 from priors.table import LatentTable, TablePrior
 from priors.task import TaskShape
@@ -21,7 +21,7 @@ class ClustersPrior(TablePrior):
     information. For regression a row's value is its prototype's plus, in half of the tasks, a slope inside the cluster.
 
     Args:
-        max_clusters: most prototypes; their number is uniform per task.
+        max_clusters: most prototypes; their number is log-uniform per task.
     """
 
     max_clusters: int = 16
@@ -34,16 +34,16 @@ class ClustersPrior(TablePrior):
     def sample_latent(self, shape: TaskShape, n_outputs: int, generator: torch.Generator) -> LatentTable:
         B, R, F, K = shape.n_tasks, shape.n_rows, shape.n_features, self.max_clusters
         g = generator
-        n_clusters_B1 = integers(2, K, (B, 1), g)
+        n_clusters_B1 = log_uniform(2, K + 0.99, (B, 1), g).floor()
         skew_B1 = uniform(1, 2.5, (B, 1), g)  # powers above 1 make some clusters rare
         cluster_BR = (uniform(0, 1, (B, R), g) ** skew_B1 * n_clusters_B1).long().clamp_max(K - 1)
 
         def of_own_cluster(values_BKX):
             return values_BKX.gather(1, cluster_BR[..., None].expand(-1, -1, values_BKX.shape[-1]))
 
-        relevant_B1F = bernoulli(uniform(0.2, 1, (B, 1, 1), g), (B, 1, F), g)
+        relevant_B1F = bernoulli(uniform(0.3, 1, (B, 1, 1), g), (B, 1, F), g)
         relevant_B1F[..., 0] = True
-        spread_BKF = log_uniform(0.1, 1, (B, 1, 1), g) * log_uniform(0.5, 2, (B, K, F), g)
+        spread_BKF = log_uniform(0.05, 0.8, (B, 1, 1), g) * log_uniform(0.5, 2, (B, K, F), g)
         scatter_BRF = normal((B, R, F), g)
         heavy_B11 = bernoulli(0.2, (B, 1, 1), g)
         if heavy_B11.any():

@@ -1,0 +1,142 @@
+"""What each family of tables is made of, by laws that its target must obey."""
+
+import pytest
+import torch
+
+from priors import TargetConfig, TaskShape
+from priors.additive import draw_additive, draw_pairs
+from priors.clusters import ClustersPrior
+from priors.draw import standardise
+from priors.features import as_columns, draw_columns, vary
+from priors.mlp import MLPPrior, dense_layer, draw_mlp
+from priors.rules import RulesPrior, draw_rules
+from priors.tree import TreePrior
+
+SHAPE = TaskShape(40, 60, 40, 6)
+
+
+def test_columns_never_are_constant(seeded):
+    for seed in range(30):
+        columns = draw_columns(TaskShape(20, 9, 4, 5), seeded(seed))
+        assert columns.X.ne(columns.X[:, :1]).any(1).all()
+        codes = columns.X[columns.is_categorical[:, None].expand_as(columns.X)]
+        assert torch.equal(codes, codes.round()) and (codes >= 0).all()
+
+
+def test_only_constant_columns_are_split(seeded):
+    Z = torch.randn(3, 20, 4, generator=seeded(0))
+    X = Z.clone()
+    X[1, :, 2] = 5.0
+    varied = vary(X, Z, seeded(1))
+    assert set(varied[1, :, 2].tolist()) == {5.0, 6.0}
+    varied[1, :, 2] = 5.0
+    assert torch.equal(varied, X)
+
+
+def test_a_column_shows_one_effect_per_value_unless_it_is_rounded(seeded):
+    """The target reads effects, the table shows cells: cells of a categorical column tell their effect."""
+    Z = standardise(torch.randn(30, 50, 4, generator=seeded(2)), 1)
+    columns = as_columns(Z, seeded(3))
+    for task, column in columns.is_categorical.nonzero().tolist():
+        pairs = torch.stack([columns.X[task, :, column], columns.effect[task, :, column]], 1)
+        # A column split because it was constant has one effect under two codes.
+        assert len(pairs.unique(dim=0)) == len(pairs[:, 0].unique())
+
+
+def test_additive_outputs_have_no_interactions(seeded):
+    """f(a, b) - f(a, b') - f(a', b) + f(a', b') = 0 on a product grid, and not so with pairs."""
+    side = torch.linspace(-1.5, 1.5, 7)
+    grid = torch.cartesian_prod(side, side).expand(50, 49, 2).contiguous()
+
+    def interaction(outputs):
+        table = outputs.view(50, 7, 7)
+        centred = table - table.mean(1, keepdim=True) - table.mean(2, keepdim=True) + table.mean((1, 2), keepdim=True)
+        return centred.square().mean((1, 2)) / outputs.flatten(1).var(1).clamp_min(1e-6)
+
+    assert interaction(draw_additive(grid, 1, seeded(4))).max() < 1e-6
+    assert interaction(draw_pairs(grid, 1, seeded(5))).median() > 0.05
+
+
+def test_rules_follow_few_columns(seeded):
+    """Without noise, at most `max_columns` columns matter: changing the others leaves every output as it was."""
+    V = torch.randn(200, 50, 8, generator=seeded(6))
+    before = draw_rules(V, 2, seeded(7), max_columns=3, rule_noise=0.0)
+    n_read = torch.zeros(200)
+    for column in range(8):
+        changed = V.clone()
+        changed[..., column] = torch.randn(200, 50, generator=seeded(8))
+        after = draw_rules(changed, 2, seeded(7), max_columns=3, rule_noise=0.0)
+        n_read += (after != before).flatten(1).any(1)
+    assert n_read.max() <= 3 and n_read.min() >= 1
+
+
+def test_rules_have_few_outcomes_and_noise_breaks_them(seeded):
+    V = torch.randn(300, 200, 4, generator=seeded(9))
+    clean = draw_rules(V, 2, seeded(10), max_columns=2, rule_noise=0.0)[..., 1]
+    assert max(len(row.unique()) for row in clean) <= 4
+    noisy = draw_rules(V, 2, seeded(10), max_columns=2, rule_noise=0.15)[..., 1]
+    moved = (noisy != clean).double().mean(1)
+    # Half of the tasks have noise of up to 15 %, and a stray row may draw the outcome it had.
+    assert 0.3 < (moved > 0).double().mean() < 0.7
+    assert moved.max() < 0.15 + 4 * (0.15 * 0.85 / 200) ** 0.5
+
+
+def test_parity_needs_all_of_its_columns(seeded):
+    """A task of two random bits: some rules are invisible to any single column, as exclusive-or is."""
+    V = torch.randint(0, 2, (400, 256, 2), generator=seeded(11)).float()
+    output = draw_rules(V, 2, seeded(12), max_columns=2, rule_noise=0.0)[..., 1]
+    y = standardise(output, 1)
+    bits = standardise(V, 1)
+    single = torch.einsum("brf,br->bf", bits, y).div(256).square().sum(1)
+    joint = (bits.prod(-1) * y).mean(1).square()
+    assert ((joint > 0.9) & (single < 0.1)).double().mean() > 0.1
+
+
+def test_rows_of_a_cluster_share_their_target(seeded):
+    """Rows near each other share their target: the nearest row's value predicts it far better than the mean does."""
+    prior = ClustersPrior(task="regression", missing=0.0, target=TargetConfig(noise=(0.01, 0.02)))
+    latent = prior.sample_latent(TaskShape(60, 200, 100, 5), 1, seeded(13))
+    y = standardise(latent.outputs[..., 0], 1)
+    X = standardise(latent.X, 1)
+    distance = torch.cdist(X, X) + torch.eye(200) * 1e9
+    error = (y - y.gather(1, distance.argmin(2))).square().mean(1)
+    assert error.median() < 1.0  # two rows at random would differ by 2
+
+
+def test_networks_ignore_the_order_of_rows(seeded):
+    V = torch.randn(5, 40, 3, generator=seeded(14))
+    order = torch.randperm(40, generator=seeded(15))
+    torch.testing.assert_close(
+        draw_mlp(V[:, order], 2, seeded(16)), draw_mlp(V, 2, seeded(16))[:, order], rtol=1e-3, atol=1e-3
+    )
+
+
+def test_every_unit_of_a_layer_has_a_parent(seeded):
+    for seed in range(10):
+        out = dense_layer(torch.randn(30, 50, 4, generator=seeded(seed)), 6, seeded(100 + seed))
+        assert out.isfinite().all() and out.shape == (30, 50, 6)
+
+
+@pytest.mark.parametrize("causal", [0.0, 1.0])
+def test_networks_make_dependent_tables(causal, seeded):
+    """Read off a network's nodes, columns correlate; what is asked for comes out."""
+    latent = MLPPrior(causal=causal).sample_latent(SHAPE, 10, seeded(17))
+    assert latent.outputs.shape == (40, 60, 10) and latent.outputs.isfinite().all()
+
+
+@pytest.mark.parametrize("family", [TreePrior, RulesPrior, ClustersPrior, MLPPrior])
+@pytest.mark.parametrize("n_outputs", [1, 2, 10])
+def test_outputs_vary_in_every_task(family, n_outputs, seeded):
+    for seed in range(5):
+        latent = family().sample_latent(TaskShape(8, 24, 12, 2), n_outputs, seeded(seed))
+        assert latent.outputs.shape == (8, 24, n_outputs)
+        assert latent.outputs[..., 0].std(1).min() > 0
+
+
+@pytest.mark.parametrize(
+    ("family", "option", "value"),
+    [(RulesPrior, "max_columns", 0), (RulesPrior, "rule_noise", 1.0), (ClustersPrior, "max_clusters", 1)],
+)
+def test_impossible_options_are_refused(family, option, value):
+    with pytest.raises(ValueError, match=option):
+        family(**{option: value})
