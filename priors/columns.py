@@ -12,7 +12,7 @@ from torch import Tensor
 
 from priors.draw import bernoulli, choice, log_uniform, normal, uniform
 from priors.task import TaskBatch
-from priors.transform import Rate, check_rate, draw_rate, standardised_cells
+from priors.transform import Rate, check_rate, draw_rate, ranks, standardised_cells
 
 MAX_LEVELS = 200
 
@@ -131,7 +131,7 @@ class Categories:
         n_levels_D1 = log_uniform(self.levels[0], self.levels[1] + 0.99, (D, 1), g).long().clamp_max(R)
         share_DK = level_shares(n_levels_D1, uniform(*self.zipf, (D, 1), g))
         # Ranks are uniform whatever the column looks like; noise in their place would break the column's order.
-        u_DR = (X_BFR[hit_BF].argsort(1).argsort(1) + uniform(0, 1, (D, 1), g)) / R
+        u_DR = (ranks(X_BFR[hit_BF]) + uniform(0, 1, (D, 1), g)) / R
         level_DR = cut(u_DR, share_DK, n_levels_D1)
         code_DR = shuffled_codes(n_levels_D1, share_DK.shape[1], g).gather(1, level_DR).float()
         alive_D = code_DR.amax(1) > code_DR.amin(1)

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from priors.draw import normal, standardise, uniform
 from priors.task import TaskBatch
-from priors.transform import Rate, check_rate, draw_rate, is_constant, row_score
+from priors.transform import Rate, check_rate, draw_rate, is_constant, ranks, row_score
 
 
 @dataclass(frozen=True)
@@ -98,7 +98,7 @@ def _thin(rare_BS: Tensor, key_BS: Tensor, share_B1: Tensor, least: int, g: torc
     B, S = rare_BS.shape
     # Rounded at random, so that the expected share is the one asked for.
     n_kept_B1 = (share_B1 * S + uniform(0, 1, (B, 1), g)).floor().clamp_min(least)
-    rank_BS = torch.where(rare_BS, key_BS, 2.0).argsort(1).argsort(1)
+    rank_BS = ranks(torch.where(rare_BS, key_BS, 2.0))
     surplus_BS = rare_BS & (rank_BS >= n_kept_B1)
     # The other rows in random order come first; a draw below their number picks one of them.
     others_BS = torch.where(rare_BS, 2.0, key_BS).argsort(1)

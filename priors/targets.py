@@ -22,7 +22,7 @@ from priors.draw import (
     uniform,
 )
 from priors.task import TaskBatch
-from priors.transform import Rate, check_rate, draw_rate, modulate
+from priors.transform import Rate, check_rate, draw_rate, modulate, ranks
 
 
 @dataclass(frozen=True)
@@ -50,8 +50,11 @@ def draw_noise(size: tuple[int, ...], config: TargetConfig, generator: torch.Gen
     per_task = (size[0],) + (1,) * (len(size) - 1)
     std_B = log_uniform(*config.noise, per_task, generator)
     df_B = log_uniform(2.0, 10.0, per_task, generator)
-    heavy_B = bernoulli(0.2, per_task, generator)
-    return std_B * torch.where(heavy_B, student_t(df_B, size, generator), normal(size, generator))
+    noise = normal(size, generator)
+    heavy_I = bernoulli(0.2, (size[0],), generator).nonzero()[:, 0]
+    if len(heavy_I):
+        noise[heavy_I] = student_t(df_B[heavy_I], (len(heavy_I), *size[1:]), generator)
+    return std_B * noise
 
 
 def regression_target(outputs_BRT: Tensor, config: TargetConfig, generator: torch.Generator) -> Tensor:
@@ -104,9 +107,13 @@ def class_target(
     several_B = integers(2, limit, (B, 1), g)
     n_wanted_B1 = torch.where(bernoulli(0.5, (B, 1), g), 2, several_B)
 
-    cut_BR = _cut_at_quantiles(outputs_BRT[..., 0], n_wanted_B1, limit, config, g)
-    argmax_BR = _noisy_argmax(outputs_BRT, n_wanted_B1, g) if T > 1 else cut_BR
-    y_BR = torch.where(bernoulli(0.55, (B, 1), g), cut_BR, argmax_BR)
+    cut_B = bernoulli(0.55 if T > 1 else 1.0, (B,), g)
+    y_BR = torch.zeros(B, R, dtype=torch.long, device=g.device)
+    # Each way is computed only for the tasks that go it.
+    if cut_B.any():
+        y_BR[cut_B] = _cut_at_quantiles(outputs_BRT[..., 0][cut_B], n_wanted_B1[cut_B], limit, config, g)
+    if not cut_B.all():
+        y_BR[~cut_B] = _noisy_argmax(outputs_BRT[~cut_B], n_wanted_B1[~cut_B], g)
 
     flip_rate_B1 = torch.where(bernoulli(0.25, (B, 1), g), uniform(0, config.max_label_noise, (B, 1), g), 0.0)
     # The product may round up to n_wanted, hence the minimum.
@@ -117,7 +124,7 @@ def class_target(
     # A task with a single class teaches nothing: fall back to a median split of the first output.
     single_B = n_classes_B < 2
     if single_B.any():
-        half_BR = (outputs_BRT[..., 0].argsort(1).argsort(1) >= R // 2).long()
+        half_BR = (ranks(outputs_BRT[..., 0]) >= R // 2).long()
         y_BR = torch.where(single_B[:, None], half_BR, y_BR)
         n_classes_B = torch.where(single_B, 2, n_classes_B)
     # Labels are names: class slots are shuffled so that no slot means "rare" or "high".
@@ -161,7 +168,7 @@ def _cut_at_quantiles(
     pair_BC[:, :2] = torch.where(flip_B[:, None], pair_BC[:, :2].flip(1), pair_BC[:, :2])
     share_BC = torch.where(rare_B[:, None], pair_BC, share_BC)
     upper_BC = (share_BC.cumsum(1) / share_BC.sum(1, keepdim=True)).contiguous()
-    rank_BR = (y_BR.argsort(1).argsort(1).to(upper_BC.dtype) + 0.5) / R
+    rank_BR = (ranks(y_BR).to(upper_BC.dtype) + 0.5) / R
     return torch.minimum(torch.searchsorted(upper_BC, rank_BR), n_classes_B1 - 1)
 
 

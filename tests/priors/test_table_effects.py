@@ -360,3 +360,23 @@ def test_shapes_stay_in_range_and_few(seeded):
     assert len(set(shapes)) < 600
     with pytest.raises(ValueError, match="rows"):
         ShapeSampler(rows=(4, 100))
+
+
+@pytest.mark.parametrize("task", ["classification", "regression"])
+def test_every_tensor_is_made_on_the_generators_device(task, seeded):
+    """A stand-in for a GPU: whatever is made without naming a device lands on `meta`, and mixing devices fails."""
+    generator = seeded(60)
+    transforms = [*X_ONLY, *Y_ONLY, *BOTH, noise.ClassConditionalLabelNoise(matrix=[[0.9, 0.1], [0.2, 0.8]])]
+    latent = torch.randn(4, 60, 5, generator=generator)
+    y, n_classes = class_target(latent, 40, TargetConfig(), generator)
+    batch = TaskBatch(latent, y, 40, torch.zeros(4, 5, dtype=torch.bool), n_classes)
+    if task == "regression":
+        batch = TaskBatch(latent, latent[..., 0].clone(), 40, batch.is_categorical)
+    with torch.device("meta"):
+        for transform in transforms:
+            batch = transform(batch, generator)
+            assert batch.X.device.type == batch.y.device.type == "cpu"
+        shown, effect, flags = discretise(latent, generator)
+        y, _ = class_target(latent, 40, TargetConfig(), generator)
+        y_regression = targets.regression_target(latent, TargetConfig(), generator)
+    assert {t.device.type for t in (shown, effect, flags, y, y_regression)} == {"cpu"}
