@@ -16,8 +16,9 @@ import subprocess
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from contextlib import contextmanager
 from dataclasses import asdict, is_dataclass
-from importlib.metadata import PackageNotFoundError, version
+from importlib.metadata import distributions
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +46,17 @@ def shape_at(shapes: ShapeSampler, seed: int, index: int) -> TaskShape:
 def batch_at(prior: Prior, shapes: ShapeSampler, seed: int, index: int) -> TaskBatch:
     """Batch `index` of the stream: a pure function of its arguments; a curriculum is asked for its form there."""
     return _at_step(prior, index).sample(shape_at(shapes, seed, index), seeded_generator(seed, index, 1, 0, 0))
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Sums of floats depend, in their last bit, on how many threads share them; what is drawn inside does not."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def _at_step(what: Any, step: int) -> Any:
@@ -163,13 +175,11 @@ def _write_shard(
     """Write shard `k`, visible only once it is whole; returns its number of tasks."""
     import datasets
 
-    threads, bars = torch.get_num_threads(), datasets.is_progress_bar_enabled()
-    # Sums of floats depend on how many threads share them; files must not depend on the machine's cores.
-    torch.set_num_threads(1)
+    with one_thread():
+        table = _as_dataset([(i, batch_at(prior, shapes, seed, i)) for i in range(first, first + n_batches)])
+    bars = datasets.is_progress_bar_enabled()
     datasets.disable_progress_bars()
     try:
-        batches = [(i, batch_at(prior, shapes, seed, i)) for i in range(first, first + n_batches)]
-        table = _as_dataset(batches)
         target = folder / _shard_name(k)
         partial = target.with_name(f".{target.name}.{os.getpid()}.partial")
         try:
@@ -179,7 +189,6 @@ def _write_shard(
             partial.unlink(missing_ok=True)
         return len(table)
     finally:
-        torch.set_num_threads(threads)
         if bars:
             datasets.enable_progress_bars()
 
@@ -231,12 +240,8 @@ def _write_record(folder: Path, record: dict[str, Any]) -> None:
 
 
 def _origin() -> dict[str, Any]:
-    versions = {}
-    for name in ("icl", "torch", "datasets", "pyarrow"):
-        try:
-            versions[name] = version(name)
-        except PackageNotFoundError:
-            versions[name] = None
+    found = {d.name: d.version for d in distributions()}
+    versions = {name: found.get(name) for name in ("icl", "torch", "datasets", "pyarrow")}
     date = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
     return {"date": date, "versions": versions, "python": platform.python_version(), "git_commit": _git_commit()}
 

@@ -10,7 +10,7 @@ from icl.data import TaskStream
 from icl.folder import FolderSource
 from priors import LinearPrior, MixturePrior, ShapeSampler
 from priors import export as export_module
-from priors.export import export_tasks
+from priors.export import export_tasks, one_thread
 
 PRIOR = MixturePrior(task="classification", missing=1.0)
 SHAPES = ShapeSampler(n_cells=600, rows=(16, 64), features=(1, 6))
@@ -53,7 +53,8 @@ class Harder:
 def test_a_folder_gives_back_the_stream(tmp_path, prior):
     export_tasks(tmp_path, **OPTIONS | {"prior": prior})
     source = FolderSource(str(tmp_path))
-    stream = list(TaskStream([prior], SHAPES, seed=3, n_steps=source.n_batches))
+    with one_thread():
+        stream = list(TaskStream([prior], SHAPES, seed=3, n_steps=source.n_batches))
     assert sum(len(b.y) for (b,) in stream) == source.n_tasks >= 120
     for step, (expected,) in enumerate(stream):
         (batch,) = source.batches(step)
