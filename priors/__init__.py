@@ -11,6 +11,7 @@ from priors.gp import GaussianProcessPrior
 from priors.linear import LinearPrior
 from priors.mixture import MixturePrior
 from priors.mlp import MLPPrior
+from priors.resolution import Resolution
 from priors.rules import RulesPrior
 from priors.scm import SCMPrior, StructuralCausalModel
 from priors.shapes import ShapeSampler
@@ -63,6 +64,7 @@ __all__ = [
     "Messy",
     "MixturePrior",
     "Prior",
+    "Resolution",
     "RulesPrior",
     "SCMPrior",
     "ShapeSampler",

@@ -13,11 +13,13 @@ from priors.draw import choice
 from priors.filter import Learnable
 from priors.function import FunctionPrior
 from priors.mlp import MLPPrior
+from priors.resolution import Resolution
 from priors.rules import RulesPrior
 from priors.scm import SCMPrior
 from priors.table import TableEffects
 from priors.targets import TargetConfig
 from priors.task import Prior, TaskBatch, TaskShape
+from priors.transform import Transform, Transformed
 from priors.tree import TreePrior
 
 # Structure that real tables show most gets most of the weight; see benchmarks/realism.md.
@@ -44,7 +46,7 @@ class MixturePrior:
         weights: one positive number per component, in any scale; default: equal, or those of the default families.
         final_weights: weights from step `ramp_steps` on; default: as `weights`.
         ramp_steps: length of the curriculum.
-        effects: table effects added to every component; `{amount: 0}` for none.
+        transforms: applied to every component's batches; default: table effects, then finite resolution; [] for none.
         learnable: redraw tasks whose target does not depend on their features.
         task, target, missing: handed to the default families; ignored when `components` are given.
     """
@@ -53,7 +55,7 @@ class MixturePrior:
     weights: list[float] | None = None
     final_weights: list[float] | None = None
     ramp_steps: int = 0
-    effects: TableEffects = field(default_factory=TableEffects)
+    transforms: list[Transform] | None = None
     learnable: bool = True
     task: Literal["classification", "regression"] = "classification"
     target: TargetConfig = field(default_factory=TargetConfig)
@@ -66,6 +68,8 @@ class MixturePrior:
             object.__setattr__(self, "components", [family(**options) for family in FAMILIES])
             if self.weights is None:
                 object.__setattr__(self, "weights", list(FAMILIES.values()))
+        if self.transforms is None:
+            object.__setattr__(self, "transforms", [TableEffects(), Resolution()])
         if self.weights is None:
             object.__setattr__(self, "weights", [1.0] * len(self.components))
         for name in ("weights", "final_weights"):
@@ -92,5 +96,4 @@ class MixturePrior:
         component = self.components[int(choice(self.weights, (), generator))]
         if self.learnable:
             component = Learnable(component)
-        batch = component.sample(shape, generator)
-        return self.effects(batch, generator) if self.effects.amount or self.effects.missing else batch
+        return Transformed(component, self.transforms).sample(shape, generator)

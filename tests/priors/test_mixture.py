@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from priors import LinearPrior, MixturePrior, ShapeSampler, TaskBatch, TaskShape
-from priors.table import TableEffects
+from priors.resolution import Resolution
 
 
 class Constant:
@@ -22,7 +22,7 @@ class Constant:
 
 
 def bare(**options) -> MixturePrior:
-    return MixturePrior([Constant(0.0), Constant(1.0)], effects=TableEffects(amount=0), learnable=False, **options)
+    return MixturePrior([Constant(0.0), Constant(1.0)], transforms=[], learnable=False, **options)
 
 
 def share_of_second(prior, seeded, n=2_000) -> float:
@@ -63,3 +63,26 @@ def test_shapes_grow_with_the_step(seeded):
 def test_any_prior_may_be_a_component(seeded):
     batch = MixturePrior([LinearPrior()]).sample(TaskShape(4, 30, 20, 3), seeded(1))
     assert batch.n_classes is None and batch.y.isfinite().all()
+
+
+def test_resolution_rounds_the_share_of_columns_and_targets_asked_for(seeded):
+    n = 3_000
+    batch = Constant(0.0).sample(TaskShape(n, 60, 40, 3), seeded(2))
+    batch = TaskBatch(batch.X, torch.randn(n, 60, generator=seeded(3)), 40, batch.is_categorical)
+    done = Resolution(columns=0.4, targets=0.7, steps=(2.0, 2.0))(batch, seeded(4))
+    columns, targets = (done.X != batch.X).any(1).double().mean(), (done.y != batch.y).any(1).double().mean()
+    assert abs(columns - 0.4) < 4 * math.sqrt(0.24 / (3 * n))
+    assert abs(targets - 0.7) < 4 * math.sqrt(0.21 / n)
+    # Two steps per standard deviation: the rounding error is uniform with standard deviation 1 / (2 sqrt(12)).
+    error = (done.y - batch.y)[(done.y != batch.y).any(1)]
+    assert abs(error.std() * 2 * math.sqrt(12) - 1) < 0.02
+
+
+def test_no_resolution_is_the_identity_and_keeps_missing_cells_and_flags(seeded):
+    batch = MixturePrior().sample(TaskShape(20, 40, 30, 5), seeded(5))
+    same = Resolution(columns=0, targets=0)(batch, seeded(6))
+    assert torch.equal(same.X.nan_to_num(), batch.X.nan_to_num()) and torch.equal(same.y, batch.y)
+    coarse = Resolution(columns=1, targets=1, steps=(0.01, 0.01))(batch, seeded(7))
+    assert torch.equal(coarse.X.isnan(), batch.X.isnan())
+    flagged = batch.is_categorical[:, None].expand_as(batch.X)
+    assert torch.equal(coarse.X[flagged].nan_to_num(), batch.X[flagged].nan_to_num())
