@@ -45,10 +45,10 @@ class ClustersPrior(TablePrior):
         relevant_B1F[..., 0] = True
         spread_BKF = log_uniform(0.05, 0.8, (B, 1, 1), g) * log_uniform(0.5, 2, (B, K, F), g)
         scatter_BRF = normal((B, R, F), g)
-        heavy_B11 = bernoulli(0.2, (B, 1, 1), g)
-        if heavy_B11.any():
-            df_B11 = log_uniform(2, 8, (B, 1, 1), g)
-            scatter_BRF = torch.where(heavy_B11, student_t(df_B11, (B, R, F), g), scatter_BRF)
+        heavy_B = bernoulli(0.2, (B,), g)
+        n_heavy = int(heavy_B.sum())
+        if n_heavy:
+            scatter_BRF[heavy_B] = student_t(log_uniform(2, 8, (n_heavy, 1, 1), g), (n_heavy, R, F), g)
         prototype_BKF = normal((B, K, F), g)
         Z_BRF = of_own_cluster(prototype_BKF) + scatter_BRF * of_own_cluster(spread_BKF)
         Z_BRF = standardise(torch.where(relevant_B1F, Z_BRF, scatter_BRF), 1)

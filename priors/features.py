@@ -68,10 +68,13 @@ def draw_latent_features(shape: TaskShape, generator: torch.Generator) -> Tensor
     n_factors = 1 + min(F, 6)
     own_BRF = normal((B, R, F), generator)
     heavy_B = bernoulli(0.15, (B,), generator)
-    if heavy_B.any():
-        df = log_uniform(2.0, 8.0, (B, 1, F), generator)
-        own_BRF = torch.where(heavy_B[:, None, None], student_t(df, (B, R, F), generator), own_BRF)
-    own_BRF = torch.where(bernoulli(0.2, (B, 1, F), generator), uniform(-1.73, 1.73, (B, R, F), generator), own_BRF)
+    n_heavy = int(heavy_B.sum())
+    if n_heavy:
+        df_B1F = log_uniform(2.0, 8.0, (n_heavy, 1, F), generator)
+        own_BRF[heavy_B] = student_t(df_B1F, (n_heavy, R, F), generator)
+    # sqrt(3) erf(z / sqrt(2)) of a standard normal is uniform with variance 1.
+    flat_B1F = bernoulli(0.2, (B, 1, F), generator)
+    own_BRF = torch.where(flat_B1F, 1.73 * torch.erf(own_BRF * 0.7071), own_BRF)
 
     factors_BRK = normal((B, R, n_factors), generator)
     loadings_BKF = normal((B, n_factors, F), generator) * log_uniform(0.1, 1.0, (B, n_factors, 1), generator)

@@ -69,11 +69,11 @@ class MLPPrior(TablePrior):
         width = max(3, -(-int((F + 1) * float(uniform(1, 2, (), g))) // n_layers), -(-(F + 1) // n_layers))
         n_causes = int(log_uniform(1, 2 + F, (), g))
         causes_BRC = normal((B, R, n_causes), g)
-        heavy_B11 = bernoulli(0.15, (B, 1, 1), g)
-        if heavy_B11.any():
-            causes_BRC = torch.where(
-                heavy_B11, student_t(log_uniform(2, 8, (B, 1, 1), g), (B, R, n_causes), g), causes_BRC
-            )
+        heavy_B = bernoulli(0.15, (B,), g)
+        n_heavy = int(heavy_B.sum())
+        if n_heavy:
+            df_B11 = log_uniform(2, 8, (n_heavy, 1, 1), g)
+            causes_BRC[heavy_B] = student_t(df_B11, (n_heavy, R, n_causes), g)
         # A cause's own mean and scale, as in the paper: causes of a task are not alike.
         causes_BRC = normal((B, 1, n_causes), g) + causes_BRC * log_uniform(0.2, 2, (B, 1, n_causes), g)
         noise_B11 = log_uniform(*self.node_noise, (B, 1, 1), g)

@@ -30,6 +30,10 @@ class TreePrior(TablePrior):
     def sample_latent(self, shape: TaskShape, n_outputs: int, generator: torch.Generator) -> LatentTable:
         columns = draw_columns(shape, generator)
         outputs_BRT = draw_trees(columns.effect, n_outputs, generator, self.max_trees)
+        # A lone tree whose thresholds are maxima has one leaf; such a task follows its columns' mean instead.
+        single_leaf_B11 = outputs_BRT.eq(outputs_BRT[:, :1]).all(1, keepdim=True).any(2, keepdim=True)
+        mean_BR1 = columns.effect.mean(2, keepdim=True) + 1e-3 * normal((*columns.effect.shape[:2], 1), generator)
+        outputs_BRT = torch.where(single_leaf_B11, mean_BR1, outputs_BRT)
         return LatentTable(columns.X, columns.is_categorical, outputs_BRT)
 
 
