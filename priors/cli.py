@@ -45,7 +45,7 @@ def show(
     tasks: int = 3,
     options: dict[str, Any] | None = None,
 ) -> None:
-    """Draw a few tasks of a prior into a PNG: scatter, marginals, missing cells and correlations.
+    """Draw a few tasks of a prior into a PNG: scatter, marginals, missing cells, correlations and the graph.
 
     With one feature, a prior that knows its posterior shows it as a band around its own draws.
 
@@ -71,10 +71,12 @@ def show(
     shape = TaskShape(1, rows, max(2, round(0.7 * rows)), features)
     generators = [torch.Generator().manual_seed(1_000 * seed + k) for k in range(tasks)]
     batches = [made.sample(shape, generator) for generator in generators]
+    # A prior shows its graphs by a method graph(generator) -> (H, H) edges; those of `scm` are independent draws.
+    graphs = [graph for k in range(tasks) if (graph := _graph(made, 1_000 * seed + k)) is not None]
     file = out or f"{prior.rsplit('.', 1)[-1]}.png"
     figure = Figure(layout="constrained")
     FigureCanvasAgg(figure)
-    draw_tasks(made, batches, figure, title=f"{made!r}, seed {seed}")
+    draw_tasks(made, batches, figure, title=f"{made!r}, seed {seed}", graphs=graphs)
     figure.savefig(file, dpi=100)
     print(file)
 
@@ -208,6 +210,22 @@ def main(args: Sequence[str] | None = None) -> int:
         print(f"priors: {error}", file=sys.stderr)
         return 1
     return 0
+
+
+def _graph(prior: Prior, seed: int) -> Any:
+    """Edges of a graph of the prior's law, or None for a prior without graphs."""
+    import torch
+
+    from priors.scm import SCMPrior, StructuralCausalModel
+
+    generator = torch.Generator().manual_seed(seed)
+    if hasattr(prior, "graph"):
+        return prior.graph(generator)
+    if isinstance(prior, SCMPrior):
+        n_nodes = int(torch.randint(4, max(5, min(prior.max_nodes, 14) + 1), (), generator=generator))
+        n_levels = min(n_nodes, 5, 1 + prior.max_levels)
+        return StructuralCausalModel.draw(1, generator, n_nodes, n_levels, n_calibration=None).edges[0]
+    return None
 
 
 def _first_line(kind: type) -> str:

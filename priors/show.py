@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
+from priors.show_graph import plot_graph
 from priors.task import Prior, TaskBatch
 
 if TYPE_CHECKING:
@@ -32,14 +33,21 @@ MAX_SHOWN = 12
 """Features of which the overview panels show the first few."""
 
 
-def draw_tasks(prior: Prior, batches: list[TaskBatch], figure: Figure, title: str = "") -> Figure:
-    """One line of panels for the first task of each batch; sets the size of the figure."""
+def draw_tasks(
+    prior: Prior, batches: list[TaskBatch], figure: Figure, title: str = "", graphs: list[Tensor] | None = None
+) -> Figure:
+    """One line of panels for the first task of each batch; sets the size of the figure.
+
+    Args:
+        graphs: (H, H) edges from row to column, nodes in topological order; one for each batch.
+    """
     band = hasattr(prior, "posterior_predictive") and batches[0].shape.n_features == 1
-    panels = ["scatter", "target", "marginals", "missing", "correlation"]
+    panels = ["scatter", "target", "marginals", "missing", "correlation"] + (["graph"] if graphs else [])
     figure.set_size_inches(3.4 * len(panels), 3.2 * len(batches) + 0.5)
     lines = textwrap.wrap(title, 38 * len(panels))
     figure.suptitle("\n".join(lines[:2]) + (" ..." if len(lines) > 2 else ""), fontsize="medium", ha="left", x=0.01)
     grid = figure.add_gridspec(len(batches), len(panels))
+    plots = {"target": plot_target, "missing": plot_missing, "correlation": plot_correlation, "scatter": plot_scatter}
     for row, batch in enumerate(batches):
         for column, panel in enumerate(panels):
             cell = grid[row, column]
@@ -47,16 +55,12 @@ def draw_tasks(prior: Prior, batches: list[TaskBatch], figure: Figure, title: st
                 plot_marginals(batch, cell, figure)
                 continue
             ax = figure.add_subplot(cell)
-            if panel == "scatter" and band:
+            if panel == "graph":
+                plot_graph(graphs[row], ax)
+            elif panel == "scatter" and band:
                 plot_posterior(prior, batch, ax)
-            elif panel == "scatter":
-                plot_scatter(batch, ax)
-            elif panel == "target":
-                plot_target(batch, ax)
-            elif panel == "missing":
-                plot_missing(batch, ax)
             else:
-                plot_correlation(batch, ax)
+                plots[panel](batch, ax)
             if column == 0 and panel == "scatter":
                 ax.set_title(_summary(batch), fontsize="small", loc="left")
     return figure
@@ -88,22 +92,27 @@ def plot_scatter(batch: TaskBatch, ax: Axes) -> Axes:
 
 
 def plot_posterior(prior: Any, batch: TaskBatch, ax: Axes) -> Axes:
-    """One feature: context, query, and the exact posterior predictive mean with its 95 % band."""
-    n = batch.n_context
+    """One feature: context and query rows, and the exact answer: mean and band, or the chance of class 1."""
+    n, classes = batch.n_context, batch.n_classes
     x, y = batch.X[0, :, 0], batch.y[0]
     grid = torch.linspace(float(x.min()), float(x.max()), 200)
-    X_BRF = torch.cat([x[:n], x[n:], grid])[None, :, None]
-    unknown = torch.zeros(1, len(grid))
-    dist = prior.posterior_predictive(TaskBatch(X_BRF, torch.cat([y[None], unknown], 1), n, batch.is_categorical[:1]))
-    mean_M, half_M = dist.mean[0], 1.96 * dist.stddev[0]
+    X_BRF, y_BR = torch.cat([x, grid])[None, :, None], torch.cat([y, y.new_zeros(len(grid))])[None]
+    one = TaskBatch(X_BRF, y_BR, n, batch.is_categorical[:1], None if classes is None else classes[:1])
+    dist = prior.posterior_predictive(one)
     m = len(x) - n  # queries first, then the grid
-    low, high = (mean_M - half_M)[m:].numpy(), (mean_M + half_M)[m:].numpy()
-    ax.fill_between(grid.numpy(), low, high, color=TRUTH, alpha=0.12, lw=0, label="exact mean ± 1.96 std")
-    ax.plot(grid.numpy(), mean_M[m:].numpy(), color=TRUTH, lw=1)
+    note = "target: class"
+    if classes is None:
+        mean_M, half_M = dist.mean[0], 1.96 * dist.stddev[0]
+        low, high = (mean_M - half_M)[m:].numpy(), (mean_M + half_M)[m:].numpy()
+        ax.fill_between(grid.numpy(), low, high, color=TRUTH, alpha=0.12, lw=0, label="exact mean ± 1.96 std")
+        inside = float(((y[n:].double() - mean_M[:m]).abs() <= half_M[:m]).double().mean())
+        note = f"{inside:.0%} of queries inside"
+    else:
+        mean_M, y = dist.probs[0, :, 1], _jittered(y.float(), seed=0)
+    ax.plot(grid.numpy(), mean_M[m:].numpy(), color=TRUTH, lw=1, label=None if classes is None else "exact P(class 1)")
     ax.scatter(x[:n].numpy(), y[:n].numpy(), s=9, color=CONTEXT, label="context")
     ax.scatter(x[n:].numpy(), y[n:].numpy(), s=9, color=QUERY, label="query")
-    inside = float(((y[n:].double() - mean_M[:m]).abs() <= half_M[:m]).double().mean())
-    ax.set(xlabel=f"feature 0 ({inside:.0%} of queries inside)", ylabel="target")
+    ax.set(xlabel=f"feature 0 ({note})", ylabel="target")
     ax.legend(frameon=False, fontsize="x-small")
     return _plain(ax)
 
@@ -158,8 +167,7 @@ def plot_histogram(context: Tensor, query: Tensor, discrete: bool, ax: Axes) -> 
     edges = torch.linspace(low, high if high > low else low + 1, n_bins + 1).numpy()
     for name, values in parts.items():
         style = {"color": CONTEXT} if name == "context" else {"histtype": "step", "color": QUERY, "lw": 1.2}
-        weight = [1 / max(len(values), 1)] * len(values)
-        ax.hist(values.numpy(), edges, weights=weight, label=name, **style)
+        ax.hist(values.numpy(), edges, weights=[1 / max(len(values), 1)] * len(values), label=name, **style)
     return ax
 
 
@@ -177,8 +185,7 @@ def plot_missing(batch: TaskBatch, ax: Axes) -> Axes:
 def plot_correlation(batch: TaskBatch, ax: Axes) -> Axes:
     """Pearson correlations of features and target (last), over rows where both are there."""
     columns_RP = torch.cat([batch.X[0, :, :MAX_SHOWN], batch.y[0, :, None].float()], 1)
-    ax.imshow(correlation(columns_RP).numpy(), cmap="RdBu_r", vmin=-1, vmax=1)
-    image = ax.images[0]
+    image = ax.imshow(correlation(columns_RP).numpy(), cmap="RdBu_r", vmin=-1, vmax=1)
     n = columns_RP.shape[1]
     ax.axhline(n - 1.5, color=TRUTH, lw=0.8)
     ax.axvline(n - 1.5, color=TRUTH, lw=0.8)

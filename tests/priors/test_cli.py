@@ -11,6 +11,7 @@ from icl.folder import FolderSource
 from priors import available_priors, make_prior
 from priors.cli import build_prior, main
 from priors.show import association, correlation
+from priors.show_graph import depths
 
 ROOT = Path(__file__).parents[2]
 
@@ -30,6 +31,7 @@ def test_list_names_every_prior(capsys):
         ["mixture", "--task", "regression", "--features", "14", "--options", '{"missing": 1.0}'],
         ["gp", "--features", "1", "--rows", "40"],
         ["linear", "--features", "1"],
+        ["changepoint", "--features", "1", "--task", "classification"],
     ],
     ids=lambda words: " ".join(words),
 )
@@ -100,3 +102,10 @@ def test_the_feature_that_decides_is_the_leading_one(seeded):
     X = torch.randn(200, 5, generator=seeded(2))
     assert association(X, (X[:, 3] > 0.5).long() + (X[:, 3] < -0.5).long() * 2, True).argmax() == 3
     assert association(X, X[:, 1].exp(), False).argmax() == 1
+
+
+def test_depth_is_the_longest_path_from_a_root():
+    edges = torch.zeros(5, 5, dtype=torch.bool)
+    for parent, child in [(0, 1), (1, 2), (0, 2), (2, 4)]:
+        edges[parent, child] = True
+    assert depths(edges) == [0, 1, 2, 0, 3]
