@@ -229,7 +229,7 @@ def _jittered(column: Tensor, seed: int) -> Tensor:
     if not 1 < len(levels) <= 12:
         return column
     spread = 0.3 * float(levels.diff().min())
-    return column + spread * (torch.rand(len(column), generator=torch.Generator().manual_seed(seed)) - 0.5)
+    return column + spread * (torch.rand(len(column), generator=torch.Generator().manual_seed(10**9 + seed)) - 0.5)
 
 
 def _summary(batch: TaskBatch) -> str:
