@@ -20,9 +20,9 @@ import lightning as L
 import torch
 
 from benchmarks.machine import describe
-from icl.data import seeded_generator
 from icl.model import TabularTransformer
 from priors import LinearPrior, TaskShape
+from priors.stream import seeded_generator
 from train import main as train
 
 N_CONTEXT = (20, 100)

@@ -107,9 +107,10 @@ def compare(ours: pd.DataFrame, baselines: pd.DataFrame, task: str) -> tuple[pd.
     mean = by_table.groupby("model").mean()
     table = mean if task == "clf" else by_table.groupby("model").median().add_prefix("median ")
     wins = by_table[main].unstack(0)
-    table["wins of ours"] = [(wins[ours.model.iloc[0]] > wins[m]).mean() for m in table.index]
-    order = table.columns[0]
-    return table.sort_values(order, ascending=False).round(4), by_table.index.get_level_values(1).nunique()
+    own = ours.model.iloc[0]
+    table["ours better on"] = ["" if m == own else f"{(wins[own] > wins[m]).mean():.0%}" for m in table.index]
+    table = table.sort_values(table.columns[0], ascending=False)
+    return table.map(lambda v: v if isinstance(v, str) else "" if pd.isna(v) else f"{v:.4f}"), len(wins)
 
 
 def report(ours: pd.DataFrame, options) -> str:
@@ -131,7 +132,7 @@ def report(ours: pd.DataFrame, options) -> str:
         for label, part in (("", ours), (", at most 200 context rows", ours[ours.n_train <= 200])):
             if (part.task == task).any():
                 table, n = compare(part, baselines, task)
-                lines += [f"## {title}{label}: {n} tables", "", table.to_markdown(), ""]
+                lines += [f"## {title}{label}: {n} tables", "", table.to_markdown(disable_numparse=True), ""]
     seconds = (ours.fit_s + ours.pred_s).describe()
     lines.append(f"Fit + predict: median {seconds['50%']:.1f} s, longest {seconds['max']:.1f} s a table.")
     if len(failed):

@@ -260,6 +260,7 @@ def _write(folder: Path, model, weights: dict[str, torch.Tensor], facts: dict, n
     (folder / CARD).write_text(_card(name, facts, own, notes), encoding="utf-8")
     save_file(weights, folder / WEIGHTS, metadata={"format": "pt"})
     for file in (CONFIG, WEIGHTS, PROVENANCE, CARD):
+        (folder / file).chmod(0o644)  # safetensors writes for the owner alone; a wheel is read by everybody
         with open(folder / file, "rb+") as handle:
             os.fsync(handle.fileno())
 

@@ -3,23 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
 
 import lightning as L
-import numpy as np
 import torch
 from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 
 from icl.folder import FolderSource
 from priors import MixturePrior, Prior, ShapeSampler, TaskBatch
+from priors.stream import at_step, one_thread, seeded_generator
 
 _SHAPES, _TASKS = 0, 1
-
-
-def seeded_generator(*key: int, device: torch.device | str = "cpu") -> torch.Generator:
-    """A generator whose stream depends on every number of `key` (and on the kind of device) and on nothing else."""
-    state = np.random.SeedSequence(key).generate_state(1, np.uint64)[0]
-    return torch.Generator(device).manual_seed(int(state >> np.uint64(1)))
 
 
 def sample_step(
@@ -38,15 +31,12 @@ def sample_step(
     shape_generator = seeded_generator(seed, step, _SHAPES)
     shapes = at_step(shapes, step)
     step_shapes = [shapes.sample(shape_generator) for _ in priors]
-    return [
-        at_step(prior, step).sample(shape, seeded_generator(seed, step, _TASKS, rank, k, device=device))
-        for k, (prior, shape) in enumerate(zip(priors, step_shapes, strict=True))
-    ]
-
-
-def at_step(what: Any, step: int) -> Any:
-    """`what.at_step(step)` if it follows a curriculum, else `what` itself."""
-    return what.at_step(step) if hasattr(what, "at_step") else what
+    # The last bit of a sum depends on the number of threads, and worker processes have fewer.
+    with one_thread():
+        return [
+            at_step(prior, step).sample(shape, seeded_generator(seed, step, _TASKS, rank, k, device=device))
+            for k, (prior, shape) in enumerate(zip(priors, step_shapes, strict=True))
+        ]
 
 
 class TaskStream(IterableDataset):

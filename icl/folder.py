@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from priors import TaskBatch
+from priors.stream import seeded_generator
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -75,8 +76,6 @@ class FolderSource:
 
     def _order(self, number: int) -> list[int]:
         """Batches of pass `number`, in the order of reading."""
-        from icl.data import seeded_generator
-
         if self._pass[0] != number:
             order = list(range(self.n_batches))
             if number:

@@ -16,7 +16,6 @@ import subprocess
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
-from contextlib import contextmanager
 from dataclasses import asdict, is_dataclass
 from importlib.metadata import distributions
 from pathlib import Path
@@ -25,42 +24,20 @@ from typing import Any
 import torch
 
 from priors.shapes import ShapeSampler
+from priors.stream import at_step, one_thread, seeded_generator
 from priors.task import Prior, TaskBatch, TaskShape
 
 RECORD, FORMAT = "dataset.json", 1
 
 
-def seeded_generator(*key: int) -> torch.Generator:
-    """A generator whose stream depends on every number of `key` and on nothing else; the training stream's own."""
-    import numpy as np
-
-    state = np.random.SeedSequence(key).generate_state(1, np.uint64)[0]
-    return torch.Generator().manual_seed(int(state >> np.uint64(1)))
-
-
 def shape_at(shapes: ShapeSampler, seed: int, index: int) -> TaskShape:
     """The shape of batch `index`; cheap, so that a plan needs no task."""
-    return _at_step(shapes, index).sample(seeded_generator(seed, index, 0))
+    return at_step(shapes, index).sample(seeded_generator(seed, index, 0))
 
 
 def batch_at(prior: Prior, shapes: ShapeSampler, seed: int, index: int) -> TaskBatch:
     """Batch `index` of the stream: a pure function of its arguments; a curriculum is asked for its form there."""
-    return _at_step(prior, index).sample(shape_at(shapes, seed, index), seeded_generator(seed, index, 1, 0, 0))
-
-
-@contextmanager
-def one_thread() -> Iterator[None]:
-    """Sums of floats depend, in their last bit, on how many threads share them; what is drawn inside does not."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
-
-
-def _at_step(what: Any, step: int) -> Any:
-    return what.at_step(step) if hasattr(what, "at_step") else what
+    return at_step(prior, index).sample(shape_at(shapes, seed, index), seeded_generator(seed, index, 1, 0, 0))
 
 
 def export_tasks(

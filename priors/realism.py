@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from priors.export import seeded_generator
 from priors.metafeatures import GROUPS, MEANING, meta_features
+from priors.stream import seeded_generator
 from priors.task import Prior, TaskShape
 
 if TYPE_CHECKING:

@@ -6,8 +6,9 @@ import pytest
 import torch
 from torch.testing import assert_close
 
-from icl.data import TaskDataModule, TaskLoader, TaskStream, sample_step, seeded_generator
+from icl.data import TaskDataModule, TaskLoader, TaskStream, sample_step
 from priors import MixturePrior, ShapeSampler
+from priors.stream import seeded_generator
 
 PRIORS = [MixturePrior(task="classification"), MixturePrior(task="regression")]
 SHAPES = ShapeSampler(n_cells=600, rows=(16, 64), features=(1, 6))

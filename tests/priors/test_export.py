@@ -10,7 +10,8 @@ from icl.data import TaskStream
 from icl.folder import FolderSource
 from priors import LinearPrior, MixturePrior, ShapeSampler
 from priors import export as export_module
-from priors.export import export_tasks, one_thread
+from priors.export import export_tasks
+from priors.stream import one_thread
 
 PRIOR = MixturePrior(task="classification", missing=1.0)
 SHAPES = ShapeSampler(n_cells=600, rows=(16, 64), features=(1, 6))

@@ -12,7 +12,7 @@ import torch
 from icl.data import TaskLoader, TaskStream, sample_step
 from priors import LinearPrior, MixturePrior, ShapeSampler, TableEffects, TaskBatch, TaskShape, available_priors
 from priors.cli import build_prior
-from priors.export import one_thread
+from priors.stream import one_thread
 
 FAMILIES = {
     f"{name}-{task}": prior
