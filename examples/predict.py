@@ -29,7 +29,7 @@ def main() -> None:
 
     model = ICLClassifier().fit(table[:100], y[:100])
     p = model.predict_proba(table[100:])
-    print(f"classes {list(model.classes_)}, ROC AUC on 300 rows: {roc_auc_score(y[100:], p[:, 1]):.3f}")
+    print(f"classes {model.classes_.tolist()}, ROC AUC on 300 rows: {roc_auc_score(y[100:], p[:, 1]):.3f}")
     print(table[395:].assign(p_yes=p[-5:, 1].round(3)).to_string())
 
 
