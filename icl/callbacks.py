@@ -72,10 +72,12 @@ class WriteRelease(L.Callback):
 
         self._commit = git_commit()  # of the code that runs, not of what the tree holds hours later
 
-    @rank_zero_only
     def on_fit_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         from icl.checkpoint import save_release
 
+        log_dir = trainer.log_dir  # a collective call: every rank must make it
+        if not trainer.is_global_zero:
+            return
         if trainer.max_steps > 0 and trainer.global_step < trainer.max_steps:
             return  # interrupted: the weights are in last.ckpt
         folder = Path(self.folder or Path(trainer.default_root_dir) / "release")
@@ -90,7 +92,7 @@ class WriteRelease(L.Callback):
             "data": "synthetic tasks only",
         }
         save_release(pl_module.model, folder, provenance)
-        config = Path(trainer.log_dir or ".") / "config.yaml"
+        config = Path(log_dir or ".") / "config.yaml"
         if config.is_file():  # as LightningCLI resolved it
             shutil.copyfile(config, folder / "training.yaml")
         rank_zero_info(f"Release written to {folder}")

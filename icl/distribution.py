@@ -143,7 +143,8 @@ class HistogramPredictive:
     def log_prob(self, value: Tensor) -> Tensor:
         """Log density at `value` (batch shape), per unit of y."""
         z = self._standardise(value)
-        index = self.bin_of(value)
+        z = z.expand(torch.broadcast_shapes(z.shape, self.batch_shape)).contiguous()
+        index = torch.searchsorted(self.edges, z)
         log_mass = self.log_probs.expand(*z.shape, -1).gather(-1, index[..., None]).squeeze(-1)
         beyond = torch.relu(self.edges[0] - z) + torch.relu(z - self.edges[-1])
         log_density = log_mass - self._log_widths()[index] - 0.5 * (beyond / _TAIL_SCALE).square()

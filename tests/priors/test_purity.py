@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from icl.data import TaskLoader, TaskStream, sample_step
-from priors import LinearPrior, MixturePrior, ShapeSampler, TableEffects, TaskBatch, TaskShape, available_priors
+from priors import LinearPrior, MixturePrior, ShapeSampler, TaskBatch, TaskShape, available_priors
 from priors.cli import build_prior
 from priors.stream import one_thread
 
@@ -23,9 +23,6 @@ FAMILIES = {
 }
 EVERY = list(FAMILIES.values())
 SHAPES = ShapeSampler(n_cells=600, rows=(24, 64), features=(2, 8))
-
-
-CLEAN = TableEffects(amount=0)
 
 
 @pytest.fixture(autouse=True)
@@ -119,7 +116,7 @@ def test_weights_of_a_mixture_change_who_samples_and_not_what(seeded):
     kept = changed = 0
     for seed in range(60):
         plain, skewed = (
-            MixturePrior(components, weights, effects=CLEAN, learnable=False).sample(shape, seeded(seed))
+            MixturePrior(components, weights, transforms=[], learnable=False).sample(shape, seeded(seed))
             for weights in ([1, 1], [1, 9])
         )
         assert torch.equal(plain.X, skewed.X)  # both components draw their columns alike
