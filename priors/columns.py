@@ -37,7 +37,7 @@ def discretise(Z_BRF: Tensor, generator: torch.Generator) -> tuple[Tensor, Tenso
     rate_B1 = apply_extremes(uniform(0, 1, (B, 1), g), choice([4, 1.5, 4], (B, 1), g))
     discrete_BF = bernoulli(rate_B1, (B, F), g)
     binary_BF = bernoulli(uniform(0, 0.8, (B, 1), g), (B, F), g)
-    many_BF = bernoulli(uniform(0, 0.3, (B, 1), g), (B, F), g)
+    many_BF = bernoulli(uniform(0, 0.12, (B, 1), g), (B, F), g)
     nominal_BF = bernoulli(uniform(0, 1, (B, 1), g), (B, F), g)
     # Rare binary flags (a per cent or so) are common in medical tables and were missing from earlier priors.
     rare_BF = binary_BF & bernoulli(0.3, (B, F), g)

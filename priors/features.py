@@ -79,7 +79,9 @@ def draw_latent_features(shape: TaskShape, generator: torch.Generator) -> Tensor
     factors_BRK = normal((B, R, n_factors), generator)
     loadings_BKF = normal((B, n_factors, F), generator) * log_uniform(0.1, 1.0, (B, n_factors, 1), generator)
     shared_BRF = standardise(torch.einsum("brk,bkf->brf", factors_BRK, loadings_BKF), 1)
-    strength_B1F = (uniform(0, 1, (B, 1, 1), generator) * uniform(0, 1.2, (B, 1, F), generator)).clamp(0, 0.98)
+    # The root moves tables towards strong dependence: the largest |r| of half of the real tables is above .8.
+    task_B11 = uniform(0, 1, (B, 1, 1), generator).sqrt()
+    strength_B1F = (task_B11 * uniform(0, 1.2, (B, 1, F), generator)).clamp(0, 0.98)
     Z_BRF = (1 - strength_B1F).sqrt() * own_BRF + strength_B1F.sqrt() * shared_BRF
 
     clustered_B = bernoulli(0.3, (B, 1, 1), generator)

@@ -71,3 +71,23 @@ def test_a_curriculum_is_asked_for_its_form_at_the_step():
     for step in (0, 1, 3):
         for batch in sample_step(PRIORS, Growing(), seed=0, step=step):
             assert batch.shape.n_rows <= 16 + 16 * step
+
+
+def test_exported_tasks_train_as_the_stream_would(tmp_path):
+    from priors.export import export_tasks
+
+    folders = []
+    for prior in PRIORS:
+        folders.append(str(tmp_path / prior.task))
+        export_tasks(folders[-1], prior, SHAPES, n_tasks=20, seed=3, batches_per_shard=2)
+    strategy = type("Strategy", (), {"root_device": torch.device("cpu")})()
+    data = TaskDataModule(PRIORS, SHAPES, folders=folders, seed=3)
+    data.trainer = type("Trainer", (), {"global_rank": 0, "global_step": 0, "world_size": 1, "strategy": strategy})()
+    read = first(data.train_dataloader(), 3)
+    for batches in read:
+        assert [batch.n_classes is None for batch in batches] == [False, True]
+    # The first prior of a step is drawn with the export's own key; later ones with another.
+    streamed = first(TaskStream(PRIORS[:1], SHAPES, seed=3), 3)
+    assert_same(streamed, [batches[:1] for batches in read])
+    data.trainer.global_step = 2
+    assert_same(first(data.train_dataloader(), 1), read[2:])
