@@ -65,7 +65,7 @@ def draw_latent_features(shape: TaskShape, generator: torch.Generator) -> Tensor
     centres. How strongly columns correlate is a task-level draw, so tables are coherent rather than average.
     """
     B, R, F = shape.n_tasks, shape.n_rows, shape.n_features
-    n_factors = 1 + min(F, 6)
+    n_factors = int(integers(1, 1 + min(F, 5), (), generator))
     own_BRF = normal((B, R, F), generator)
     heavy_B = bernoulli(0.15, (B,), generator)
     n_heavy = int(heavy_B.sum())
@@ -97,7 +97,7 @@ def warp_columns(Z_BRF: Tensor, generator: torch.Generator) -> Tensor:
     """Give each column a marginal shape by a monotone or rounding map, as measurement units do."""
     B, _, F = Z_BRF.shape
     strength = log_uniform(0.3, 1.5, (), generator)
-    kind_BF = choice([5, 1.5, 1, 1, 1, 1], (B, F), generator)
+    kind_BF = choice([3, 3, 1, 1, 1, 1], (B, F), generator)
     step = log_uniform(0.1, 1.0, (), generator)
     columns_BFR = apply_by_kind(
         rearrange(Z_BRF, "b r f -> b f r"),

@@ -184,12 +184,12 @@ class SCMPrior(TablePrior):
         C = columns_BCR.shape[1]
 
         # The target sits late in the graph more often than not; features are any other columns, at random or, in
-        # half of the tasks, a contiguous block, which makes strongly dependent columns.
+        # most tasks, a contiguous block, which makes strongly dependent columns.
         position_C = torch.linspace(0, 1, C, device=g.device)
         late_B1 = bernoulli(0.7, (B, 1), g)
         target_B1 = (uniform(0, 1, (B, C), g) + late_B1 * position_C).argmax(1, keepdim=True)
         distance_BC = (torch.arange(C, device=g.device) - target_B1 + integers(0, F, (B, 1), g)) % C
-        order_BC = torch.where(bernoulli(0.5, (B, 1), g), distance_BC, permutation((B, C), g)).float()
+        order_BC = torch.where(bernoulli(0.8, (B, 1), g), distance_BC, permutation((B, C), g)).float()
         feature_BF = order_BC.scatter(1, target_B1, torch.inf).topk(F, dim=1, largest=False).indices
         feature_BF = feature_BF.gather(1, permutation((B, F), g))
         Z_BFR = standardise(columns_BCR.gather(1, feature_BF[..., None].expand(B, F, R)), 2)

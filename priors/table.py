@@ -84,8 +84,8 @@ def _revive(X_BRF: Tensor, is_categorical_BF: Tensor, generator: torch.Generator
 # (share of the tasks, transform), in the order in which things happen to a table: its columns, its target, the way both
 # are recorded, which rows were labelled, what got lost. Rates are those of the recipe, or guesses where it is silent.
 _EFFECTS: list[tuple[float, Transform]] = [
-    (0.20, columns.IrrelevantColumns(rate=(0.05, 0.5))),
-    (0.12, columns.CollinearColumns(rate=(0.05, 0.4), noise=(0.01, 1.0))),
+    (0.10, columns.IrrelevantColumns(rate=(0.05, 0.5))),
+    (0.25, columns.CollinearColumns(rate=(0.05, 0.5), noise=(0.01, 1.0))),
     (0.06, columns.DuplicateColumns(rate=(0.02, 0.2))),
     (0.06, columns.Categories(columns=(0.1, 0.6))),
     (0.10, targets.LevelEffects(std=(0.1, 1.0))),
@@ -122,8 +122,9 @@ class TableEffects:
     """Share of the tasks with missing cells, for priors that make none themselves."""
 
     def __post_init__(self):
-        if not 0 <= self.amount <= 1 / max(share for share, _ in _EFFECTS):
-            raise ValueError(f"amount must lie in [0, 5], got {self.amount}.")
+        most = 1 / max(share for share, _ in _EFFECTS)
+        if not 0 <= self.amount <= most:
+            raise ValueError(f"amount must lie in [0, {most:g}], got {self.amount}.")
         if not 0 <= self.missing <= 1 or not 0 <= self.correlation <= 1:
             raise ValueError(f"missing and correlation must lie in [0, 1], got {self.missing}, {self.correlation}.")
 
