@@ -20,9 +20,9 @@ class ShapeSampler:
 
     n_cells: int = 6_000
     """Cells (tasks x rows x features) of one batch; what keeps the cost of a step even."""
-    rows: tuple[int, int] = (32, 512)
+    rows: tuple[int, int] = (24, 1024)
     """Range of context + query rows."""
-    features: tuple[int, int] = (2, 50)
+    features: tuple[int, int] = (2, 100)
     mean_features: float = 8.0
     """Features are the minimum plus an exponential draw with this mean, cut at the maximum."""
     context_share: tuple[float, float] = (0.3, 0.9)
@@ -72,5 +72,5 @@ class ShapeSampler:
 
 def _round_to_grid(value: float, low: int, high: int) -> int:
     """The grid value next in ratio, kept inside the range."""
-    candidates = [g for g in _GRID if low <= g <= high] or [low]
-    return min(candidates, key=lambda g: abs(math.log(g / value)))
+    candidates = {low, high, *(g for g in _GRID if low <= g <= high)}
+    return min(sorted(candidates), key=lambda g: abs(math.log(g / value)))

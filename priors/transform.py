@@ -198,4 +198,12 @@ def ranks(values: Tensor) -> Tensor:
 
 def is_constant(X_BRF: Tensor) -> Tensor:
     """(B, F) columns with fewer than two distinct values, missing cells aside."""
-    return X_BRF.nan_to_num(nan=torch.inf).amin(1) >= X_BRF.nan_to_num(nan=-torch.inf).amax(1)
+    # Eight rows settle almost every column; only the others are read in full.
+    first_B1F, others_BRF = X_BRF[:, :1], X_BRF[:, 1:8]
+    differ_BRF = (others_BRF != first_B1F) & ~others_BRF.isnan() & ~first_B1F.isnan()
+    constant_BF = ~differ_BRF.any(1)
+    if constant_BF.any():
+        columns_KR = X_BRF.mT[constant_BF]
+        low_K, high_K = columns_KR.nan_to_num(nan=torch.inf).amin(1), columns_KR.nan_to_num(nan=-torch.inf).amax(1)
+        constant_BF[constant_BF.clone()] = low_K >= high_K
+    return constant_BF

@@ -91,3 +91,18 @@ def test_exported_tasks_train_as_the_stream_would(tmp_path):
     assert_same(streamed, [batches[:1] for batches in read])
     data.trainer.global_step = 2
     assert_same(first(data.train_dataloader(), 1), read[2:])
+
+
+def test_a_prior_of_ones_own_is_named_in_the_configuration(monkeypatch):
+    """The example in examples/, built from the words a YAML file would hold."""
+    from pathlib import Path
+
+    from jsonargparse import ArgumentParser
+
+    monkeypatch.syspath_prepend(str(Path(__file__).parents[1] / "examples"))
+    parser = ArgumentParser(exit_on_error=False)
+    parser.add_class_arguments(TaskDataModule, "data")
+    own = {"class_path": "own_prior.SinePrior", "init_args": {"noise_std": 0.2}}
+    data = parser.instantiate(parser.parse_object({"data": {"priors": [own]}})).data
+    [batch] = sample_step(data.priors, SHAPES, seed=0, step=0)
+    assert data.priors[0].noise_std == 0.2 and batch.n_classes is None and batch.y.isfinite().all()

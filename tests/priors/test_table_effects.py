@@ -353,7 +353,7 @@ def test_targets_depend_on_the_features(prior, seeded):
 def test_shapes_stay_in_range_and_few(seeded):
     sampler, generator = ShapeSampler(), seeded(16)
     shapes = [sampler.sample(generator) for _ in range(2_000)]
-    assert all(32 <= s.n_rows <= 512 and 2 <= s.n_features <= 50 for s in shapes)
+    assert all(24 <= s.n_rows <= 1024 and 2 <= s.n_features <= 100 for s in shapes)
     assert all(s.n_cells <= 6_000 or s.n_tasks == 1 for s in shapes)
     share = torch.tensor([s.n_context / s.n_rows for s in shapes])
     assert share.min() > 0.2 and share.max() < 0.95
