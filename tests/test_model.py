@@ -69,12 +69,12 @@ def test_affine_change_of_y_carries_over(model, seeded):
     X = torch.randn(2, 25, 4, dtype=torch.double, generator=seeded(2))
     y = torch.randn(2, 15, dtype=torch.double, generator=seeded(3))
     a, b = 7.0, -300.0
-    assert_close(model(X, a * y + b), model(X, y), rtol=1e-8, atol=1e-10)
+    assert_close(model(X, a * y + b), model(X, y), **TIGHT)
     plain, moved = model.predict_distribution(X, y), model.predict_distribution(X, a * y + b)
     for q in (0.05, 0.5, 0.95):
-        assert_close(moved.icdf(q), a * plain.icdf(q) + b, rtol=1e-10, atol=1e-8)
-    assert_close(moved.mean, a * plain.mean + b, rtol=1e-10, atol=1e-8)
-    assert_close(moved.stddev, a * plain.stddev, rtol=1e-8, atol=1e-8)
+        assert_close(moved.icdf(q), a * plain.icdf(q) + b, **TIGHT)
+    assert_close(moved.mean, a * plain.mean + b, **TIGHT)
+    assert_close(moved.stddev, a * plain.stddev, **TIGHT)
 
 
 @torch.no_grad()
@@ -82,7 +82,7 @@ def test_rescaling_features_carries_over(model, table):
     X, y, flags, n_classes = table
     scale = torch.tensor([2.0, 0.5, 10.0, 1.0, 3.0, 0.1, 4.0], dtype=torch.double)
     shift = torch.tensor([1.0, -5.0, 0.0, 2.0, 10.0, 0.0, -1.0], dtype=torch.double)
-    assert_close(model(X * scale + shift, y, flags, n_classes), model(X, y, flags, n_classes), rtol=1e-7, atol=1e-9)
+    assert_close(model(X * scale + shift, y, flags, n_classes), model(X, y, flags, n_classes), **TIGHT)
 
 
 @torch.no_grad()
