@@ -81,7 +81,7 @@ def main(args: Sequence[str] | None = None) -> int:
 
     if args is None:  # a process of our own, in which torch is not loaded yet
         # Threads that spin while they wait take the cores from whoever else computes: beside a training run on two
-        # cores the demo took 131 s, and 38 s with threads that sleep.
+        # cores the demo took 131 s, and 55 s with threads that sleep.
         os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     try:
         auto_cli(

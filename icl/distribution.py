@@ -60,7 +60,8 @@ class CategoricalPredictive:
 class HistogramPredictive:
     """A density that is constant inside bins and half-normal in the two open tails.
 
-    cdf, quantiles, mean, variance, log score and CRPS are exact for this density, not samples from it.
+    cdf, quantiles, mean, variance and log score are exact for this density, not samples from it; so is the CRPS but for
+    its two tails, which are integrated on a fine grid.
 
     Args:
         scores: (..., K) log-masses up to a constant.
@@ -202,7 +203,7 @@ class HistogramPredictive:
     def crps(self, value: Tensor) -> Tensor:
         """Continuous ranked probability score of `value`, in units of y; lower is better.
 
-        The integral of (F(t) - 1{t >= value})^2, piecewise exact inside the bins; the tails are integrated on a
+        The integral of (F(t) - 1{t >= value})^2, exact inside the bins; the tails are integrated on a
         fine grid, because a half-normal's square has no elementary integral.
 
         Source:

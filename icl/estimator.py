@@ -18,7 +18,7 @@ import torch
 from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
 from sklearn.utils.validation import check_is_fitted
 
-from icl.checkpoint import load_release
+from icl.checkpoint import load_release, resolve_checkpoint
 from icl.distribution import CategoricalPredictive, HistogramPredictive, histogram_edges
 from icl.table import TableEncoder, as_column, as_numbers, class_codes, units, view_number
 
@@ -122,7 +122,8 @@ class _InContextEstimator(BaseEstimator):
         return load_release(self.checkpoint, device)
 
     def _checkpoint_name(self) -> str:
-        return type(self.checkpoint).__name__ if isinstance(self.checkpoint, torch.nn.Module) else repr(self.checkpoint)
+        given = self.checkpoint
+        return type(given).__name__ if isinstance(given, torch.nn.Module) else repr(given or resolve_checkpoint().name)
 
     def _encode_rows(self, X) -> np.ndarray:
         check_is_fitted(self, "_context_NF")

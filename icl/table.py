@@ -381,7 +381,7 @@ def as_numbers(y: pd.Series | np.ndarray) -> np.ndarray:
             raise TypeError
         values = np.asarray(y, dtype=np.float64)
     except (TypeError, ValueError, OverflowError) as error:
-        example = repr(strange[0]) if strange else "a value out of range"
+        example = repr(getattr(strange[0], "item", lambda: strange[0])()) if strange else "a value out of range"
         raise ValueError(
             f"y holds {example} ({y.dtype}), but a regressor needs numbers. Use ICLClassifier for labels, or convert "
             f"y, dates for instance to days."
