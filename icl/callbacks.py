@@ -84,6 +84,7 @@ class WriteRelease(L.Callback):
         provenance = {
             "git_commit": self._commit,
             "seed": trainer.datamodule.seed,
+            "init_from": pl_module.init_from,
             "steps": trainer.global_step,
             "tasks_seen": pl_module.tasks_seen,
             "wall_seconds": round(pl_module.wall_seconds),

@@ -178,7 +178,7 @@ class TargetEncoder(nn.Module):
 
 
 class Attention(nn.Module):
-    """Multi-head attention over the second-to-last axis; keys and values may come from a prefix only."""
+    """Multi-head attention over the second-to-last axis; keys and values may come from a prefix, queries from a suffix."""
 
     def __init__(self, config: TabularConfig, over_rows: bool):
         super().__init__()
@@ -190,10 +190,10 @@ class Attention(nn.Module):
         # Softmax over more rows spreads thinner; a learned multiple of log n counters it (Chiang & Cholak 2022).
         self.log_scale = nn.Parameter(torch.zeros(config.n_heads)) if over_rows else None
 
-    def forward(self, x_ZLE: Tensor, n_keys: int | None = None) -> Tensor:
+    def forward(self, x_ZLE: Tensor, n_keys: int | None = None, first_query: int = 0) -> Tensor:
         x_ZLE = self.norm(x_ZLE)
         keys_ZKE = x_ZLE if n_keys is None else x_ZLE[:, :n_keys]
-        q = rearrange(self.query(x_ZLE), "z l (h d) -> z h l d", h=self.n_heads)
+        q = rearrange(self.query(x_ZLE[:, first_query:]), "z l (h d) -> z h l d", h=self.n_heads)
         k, v = rearrange(self.key_value(keys_ZKE), "z l (two h d) -> two z h l d", two=2, h=self.n_heads)
         if self.log_scale is not None:
             q = q * (1 + self.log_scale * (math.log(keys_ZKE.shape[1]) - math.log(128)))[:, None, None]
@@ -212,13 +212,15 @@ class Block(nn.Module):
         self.up = nn.Linear(config.d_embed, config.mlp_ratio * config.d_embed, bias=False)
         self.down = nn.Linear(config.mlp_ratio * config.d_embed, config.d_embed, bias=False)
 
-    def forward(self, x_BSTE: Tensor, n_keys: int) -> Tensor:
-        B, S, _, _ = x_BSTE.shape
+    def forward(self, x_BSTE: Tensor, n_keys: int, first_query: int = 0) -> Tensor:
+        """The rows from `first_query` on, after attention to the first `n_keys` rows."""
+        B = x_BSTE.shape[0]
         rows = rearrange(x_BSTE, "b s t e -> (b s) t e")
         x_BSTE = x_BSTE + rearrange(self.over_features(rows), "(b s) t e -> b s t e", b=B)
         columns = rearrange(x_BSTE, "b s t e -> (b t) s e")
         # Keys come from context rows only, so a query's answer cannot depend on which queries share its batch.
-        x_BSTE = x_BSTE + rearrange(self.over_rows(columns, n_keys), "(b t) s e -> b s t e", b=B)
+        rows_BSTE = rearrange(self.over_rows(columns, n_keys, first_query), "(b t) s e -> b s t e", b=B)
+        x_BSTE = x_BSTE[:, first_query:] + rows_BSTE
         return x_BSTE + self.down(nnf.gelu(self.up(self.norm(x_BSTE))))
 
 
@@ -279,9 +281,10 @@ class TabularTransformer(PreTrainedModel):
         thinking_BSTE = self.thinking[None, :, None].expand(B, -1, x_BRTE.shape[2], -1)
         x_BSTE = torch.cat([thinking_BSTE, x_BRTE], 1)
         n_keys = len(self.thinking) + n_context
-        for block in self.blocks:
+        for block in self.blocks[:-1]:
             x_BSTE = block(x_BSTE, n_keys)
-        query_BMTE = x_BSTE[:, n_keys:]
+        # Nothing reads the context rows after the last block.
+        query_BMTE = self.blocks[-1](x_BSTE, n_keys, first_query=n_keys)
         pooled_BME2 = self.norm(torch.cat([query_BMTE[:, :, :-1].mean(2), query_BMTE[:, :, -1]], -1))
         if n_classes is None:
             return self.bin_head(pooled_BME2)

@@ -10,7 +10,9 @@ import torch.nn.functional as nnf
 from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
 from torch import Tensor
 
+from icl.checkpoint import load_release
 from icl.distribution import HistogramPredictive, histogram_edges
+from icl.grow import grow
 from icl.model import TabularConfig, TabularTransformer, target_scale
 from icl.optim import MuonAdamW, OptimConfig
 from priors import TaskBatch
@@ -33,6 +35,7 @@ class PretrainingModule(L.LightningModule):
         model: fields of `TabularConfig`.
         optim: optimiser and schedule.
         init_seed: seed of the initial weights.
+        init_from: a release to start from instead, such as `checkpoints/nano`; it may have fewer layers (`icl.grow`).
     """
 
     def __init__(
@@ -40,12 +43,14 @@ class PretrainingModule(L.LightningModule):
         model: dict[str, int] | None = None,
         optim: OptimConfig = OptimConfig(),  # noqa: B008 - frozen
         init_seed: int = 0,
+        init_from: str | None = None,
     ):
         super().__init__()
-        self.optim = optim
+        self.optim, self.init_from = optim, init_from
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(init_seed)
-            self.model = TabularTransformer(TabularConfig(**(model or {})))
+            config = TabularConfig(**(model or {}))
+            self.model = TabularTransformer(config) if init_from is None else grow(load_release(init_from), config)
         # Not buffers: weight averaging would average them too.
         self.tasks_seen, self.wall_seconds = 0, 0.0
         self._tick: float | None = None
