@@ -7,7 +7,6 @@ another order, numbers transformed, category codes and class slots shuffled. Mem
 from __future__ import annotations
 
 import warnings
-from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from numbers import Integral, Real
@@ -20,13 +19,12 @@ from sklearn.utils.validation import check_is_fitted
 
 from icl.checkpoint import load_release, resolve_checkpoint
 from icl.distribution import CategoricalPredictive, HistogramPredictive, histogram_edges
+from icl.forward import Context, answer
 from icl.table import TableEncoder, as_column, as_numbers, class_codes, units, view_number
 
 TRANSFORMS = ("none", "quantile", "power")
 # Query rows that are answered before their distributions are reduced to what was asked for.
 _BLOCK_ROWS = 8192
-# Float32 copies of a token's embedding alive at once at the peak of a forward pass, MLP included.
-_LIVE_COPIES = 16
 
 
 @dataclass(frozen=True)
@@ -47,16 +45,6 @@ class _Member:
             elif self.transform != "none":
                 out_MF[:, j] = view_number(self.transform, context_NF[:, j], rows_MF[:, j])
         return out_MF[:, self.columns]
-
-
-@dataclass(frozen=True)
-class _Problem:
-    """One item of a batch: labelled rows and rows to answer, as the model shall see them."""
-
-    context_NF: np.ndarray
-    y_N: np.ndarray
-    rows_MF: np.ndarray
-    is_categorical_F: np.ndarray
 
 
 class _InContextEstimator(BaseEstimator):
@@ -105,6 +93,7 @@ class _InContextEstimator(BaseEstimator):
         # Nothing is kept before everything is checked: a failed fit leaves the earlier one whole.
         self._encoder, self._context_NF, self._y_N = encoder, context_NF, y
         self._members = _draw_members(self, n_classes)
+        self._contexts = self._contexts_of(self._members, n_classes)
         self.n_features_in_ = len(encoder.columns_)
         self.dropped_columns_ = encoder.dropped_columns_
         vars(self).pop("feature_names_in_", None)  # of an earlier fit
@@ -129,26 +118,23 @@ class _InContextEstimator(BaseEstimator):
         check_is_fitted(self, "_context_NF")
         return self._encoder.transform(X)
 
-    def _problems(self, rows_MF: np.ndarray) -> list[_Problem]:
-        def problem(member: _Member) -> _Problem:
-            context_NF = member.view(self._context_NF, self._context_NF)
-            y_N = member.slots[self._y_N] if len(member.slots) else self._y_N
-            flags_F = self._encoder.is_categorical_[member.columns]
-            return _Problem(context_NF, y_N, member.view(self._context_NF, rows_MF), flags_F)
+    def _contexts_of(self, members: list[_Member], n_classes: int | None) -> list[Context]:
+        def context(m: _Member) -> Context:
+            y_N = m.slots[self._y_N] if len(m.slots) else self._y_N
+            X_NF = m.view(self._context_NF, self._context_NF)
+            return Context(X_NF, y_N, self._encoder.is_categorical_[m.columns], n_classes)
 
-        return [problem(member) for member in self._members]
+        return [context(m) for m in members]
 
     def _predict_blocks(self, X, reduce) -> np.ndarray:
         """`reduce` of the predictive distribution of every row of X: (n, ...)."""
         rows_MF = self._encode_rows(X)
-        with torch.inference_mode():
-            blocks = [reduce(d) for [d] in _distributions([self], [rows_MF])]
+        blocks = [reduce(d) for [d] in _distributions([self], [rows_MF])]
         return np.concatenate(blocks)
 
     def _predict_whole(self, X):
         rows_MF = self._encode_rows(X)
-        with torch.inference_mode():
-            [whole] = next(_distributions([self], [rows_MF], block_rows=max(1, len(rows_MF))))
+        [whole] = next(_distributions([self], [rows_MF], block_rows=max(1, len(rows_MF))))
         return whole
 
     def predict_folds(self, X_labeled, y_labeled, folds, X_unlabeled) -> tuple[np.ndarray, np.ndarray]:
@@ -189,8 +175,7 @@ class _InContextEstimator(BaseEstimator):
             fitted.append(model)
             encode = model._encode_rows
             rows.append(np.concatenate([encode(_take(X_labeled, held_out)), encode(X_unlabeled)]))
-        with torch.inference_mode():
-            blocks = [[self._point(d) for d in block] for block in _distributions(fitted, rows)]
+        blocks = [[self._point(d) for d in block] for block in _distributions(fitted, rows)]
         points = [np.concatenate(parts) for parts in zip(*blocks)]
         labeled = np.empty(len(folds))
         for number, point in zip(numbers, points):
@@ -249,8 +234,8 @@ class ICLClassifier(ClassifierMixin, _InContextEstimator):
         most_probable = self.predict_proba(X).argmax(axis=1)
         return self.classes_[most_probable]
 
-    def _average(self, scores: list[torch.Tensor], n_rows: int) -> CategoricalPredictive:
-        members = [s[:n_rows, m.slots] / self.softmax_temperature for s, m in zip(scores, self._members)]
+    def _average(self, scores: list[torch.Tensor]) -> CategoricalPredictive:
+        members = [s[:, m.slots] / self.softmax_temperature for s, m in zip(scores, self._members)]
         return CategoricalPredictive.mixture([CategoricalPredictive(s) for s in members])
 
     @staticmethod
@@ -303,9 +288,9 @@ class ICLRegressor(RegressorMixin, _InContextEstimator):
 
         return self._predict_blocks(X, quantiles)
 
-    def _average(self, scores: list[torch.Tensor], n_rows: int) -> HistogramPredictive:
+    def _average(self, scores: list[torch.Tensor]) -> HistogramPredictive:
         edges = histogram_edges(scores[0].shape[-1])
-        members = [s[:n_rows] / self.softmax_temperature for s in scores]
+        members = [s / self.softmax_temperature for s in scores]
         return HistogramPredictive.mixture([HistogramPredictive(s, edges, self._loc, self._scale) for s in members])
 
     @staticmethod
@@ -320,56 +305,13 @@ def _distributions(
 
     Members of all estimators share batches, so folds cost as many forward passes as their sizes differ.
     """
-    model, first = fitted[0]._model(), fitted[0]
-    n_classes = len(first._members[0].slots) or None
-    longest = max(map(len, rows))
-    for start in range(0, max(longest, 1), block_rows):
+    model, memory_gb = fitted[0]._model(), fitted[0].memory_gb
+    contexts = [context for f in fitted for context in f._contexts]
+    for start in range(0, max(*map(len, rows), 1), block_rows):
         blocks = [r[start : start + block_rows] for r in rows]
-        # A model need not know tables without query rows: ask about some row, keep none of the answer.
-        asked = [b if len(b) else f._context_NF[:1] for f, b in zip(fitted, blocks)]
-        problems = [f._problems(b) for f, b in zip(fitted, asked)]
-        answers = iter(_answer(model, [p for group in problems for p in group], n_classes, first.memory_gb))
-        yield [f._average([next(answers) for _ in group], len(b)) for f, group, b in zip(fitted, problems, blocks)]
-
-
-def _answer(model, problems: list[_Problem], n_classes: int | None, memory_gb: float) -> list[torch.Tensor]:
-    """(M, C) or (M, K) scores of each problem; problems of one shape share forward passes."""
-    answers: list = [None] * len(problems)
-    alike = defaultdict(list)
-    for i, p in enumerate(problems):
-        alike[(*p.context_NF.shape, len(p.rows_MF))].append(i)
-    for (n_context, n_features, n_query), indices in alike.items():
-        n_together, n_rows = _split(model.config, n_context, n_features, n_query, memory_gb)
-        for start in range(0, len(indices), n_together):
-            batch = indices[start : start + n_together]
-            parts = [
-                _forward(model, [problems[i] for i in batch], slice(row, row + n_rows), n_classes)
-                for row in range(0, n_query, n_rows)
-            ]
-            for b, i in enumerate(batch):
-                answers[i] = torch.cat([part[b] for part in parts])
-    return answers
-
-
-def _split(config, n_context: int, n_features: int, n_query: int, memory_gb: float) -> tuple[int, int]:
-    """How many problems, and how many query rows of each, go through the model at once."""
-    n_tokens = -(-n_features // config.group_size) + 1
-    n_rows = int(memory_gb * 1e9 / (4 * config.d_embed * _LIVE_COPIES)) // n_tokens
-    if n_context + n_query <= n_rows:
-        return n_rows // (n_context + n_query), n_query
-    # The context cannot be split; slices much shorter than it would spend their time on reading it again.
-    return 1, max(n_rows - n_context, n_context // 4, 1)
-
-
-def _forward(model, problems: list[_Problem], rows: slice, n_classes: int | None) -> list[torch.Tensor]:
-    """(m, C) or (m, K) scores of the query rows `rows` of each problem, on the CPU in float64."""
-    place = {"device": model.device, "dtype": model.dtype}
-    X_BRF = np.stack([np.concatenate([p.context_NF, p.rows_MF[rows]]) for p in problems])
-    y_BN = torch.from_numpy(np.stack([p.y_N for p in problems]))
-    y_BN = y_BN.to(**place) if n_classes is None else y_BN.to(model.device)
-    flags_BF = torch.from_numpy(np.stack([p.is_categorical_F for p in problems])).to(model.device)
-    scores_BMK = model(torch.from_numpy(X_BRF).to(**place), y_BN, flags_BF, n_classes)
-    return list(scores_BMK.double().cpu())
+        views = [m.view(f._context_NF, b) for f, b in zip(fitted, blocks) for m in f._members]
+        answers = iter(answer(model, contexts, views, memory_gb))
+        yield [f._average([next(answers) for _ in f._members]) for f in fitted]
 
 
 def _draw_members(estimator: _InContextEstimator, n_classes: int | None) -> list[_Member]:
