@@ -18,6 +18,7 @@ from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
 from sklearn.utils.validation import check_is_fitted
 
 from icl.checkpoint import load_release, resolve_checkpoint
+from icl.conformal import ConformalClassifierMixin, ConformalRegressorMixin
 from icl.distribution import CategoricalPredictive, HistogramPredictive, histogram_edges
 from icl.forward import Context, answer
 from icl.table import TableEncoder, as_column, as_numbers, class_codes, units, view_number
@@ -137,6 +138,11 @@ class _InContextEstimator(BaseEstimator):
         [whole] = next(_distributions([self], [rows_MF], block_rows=max(1, len(rows_MF))))
         return whole
 
+    def _predict_together(self, models: list, tables: list) -> list:
+        """The distribution of each of several fitted estimators for the rows of its own table, in shared passes."""
+        rows = [model._encode_rows(table) for model, table in zip(models, tables)]
+        return next(_distributions(models, rows, block_rows=max(1, *map(len, rows))))
+
     def predict_folds(self, X_labeled, y_labeled, folds, X_unlabeled) -> tuple[np.ndarray, np.ndarray]:
         """Point predictions for cross-fitting: no labelled row is predicted from a context that contains it.
 
@@ -184,7 +190,7 @@ class _InContextEstimator(BaseEstimator):
         return labeled, np.stack([point[len(point) - n_unlabeled :] for point in points])
 
 
-class ICLClassifier(ClassifierMixin, _InContextEstimator):
+class ICLClassifier(ClassifierMixin, ConformalClassifierMixin, _InContextEstimator):
     """Class probabilities for a table, from its labelled rows as context; no training.
 
     Args:
@@ -218,6 +224,7 @@ class ICLClassifier(ClassifierMixin, _InContextEstimator):
                 f"{limit}. Merge rare classes, or use ICLRegressor if the labels are amounts."
             )
         self._fit(X, codes, len(classes))
+        self._keep_labeled(X, codes)
         self.classes_ = classes
         return self
 
@@ -243,7 +250,7 @@ class ICLClassifier(ClassifierMixin, _InContextEstimator):
         return distribution.probs[:, 1].numpy()
 
 
-class ICLRegressor(RegressorMixin, _InContextEstimator):
+class ICLRegressor(RegressorMixin, ConformalRegressorMixin, _InContextEstimator):
     """Predictive distribution of a number, from a table's labelled rows as context; no training.
 
     Parameters and attributes are those of `ICLClassifier`, without `classes_`; a `softmax_temperature` above 1 widens
@@ -263,6 +270,7 @@ class ICLRegressor(RegressorMixin, _InContextEstimator):
         # In float64 here: in the model's float32, a target such as 1.6e9 + small would lose its digits.
         unit, center, scale = units(y)
         self._fit(X, (y / unit - center) / scale, None)
+        self._keep_labeled(X, y)
         self._loc, self._scale = unit * center, unit * scale
         return self
 
