@@ -9,26 +9,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from icl.inference.diagnostics import Diagnostic
+from icl.inference.hypothesis import WaldTest, check_level, t_interval, t_p_value, wald_test
 from icl.inference.rectify import Problem, Rectified
 
 if TYPE_CHECKING:
     import pandas as pd
 
-ALTERNATIVES = ("two-sided", "larger", "smaller")
 METHODS = ("classical", "imputed", "ppi", "ppi++", "synsurr")
-
-
-@dataclass(frozen=True)
-class WaldTest:
-    """Joint test of linear restrictions: the quadratic form, its degrees of freedom, and the p-value.
-
-    `p_value` refers statistic / df to F(df, df_residual), or statistic to chi-squared(df) if df_residual is inf.
-    """
-
-    statistic: float
-    df: int
-    df_residual: float
-    p_value: float
 
 
 @dataclass(frozen=True, repr=False, eq=False)
@@ -131,25 +118,7 @@ class InferenceResult:
         Raises:
             ValueError: for unknown terms, a wrong shape, or restrictions that repeat one another.
         """
-        if isinstance(R, str):
-            R = [R]
-        if all(isinstance(row, str) for row in R):
-            unknown = [name for name in R if name not in self.estimate.index]
-            if unknown:
-                raise ValueError(f"R names {unknown}, which are no terms; the terms are {list(self.estimate.index)}.")
-            R = np.eye(len(self.estimate))[[self.estimate.index.get_loc(name) for name in R]]
-        R = np.atleast_2d(np.asarray(R, dtype=float))
-        if R.shape[1] != len(self.estimate):
-            raise ValueError(f"R has shape {R.shape}; expected {len(self.estimate)} columns, one for each term.")
-        if np.linalg.matrix_rank(R) < len(R):
-            raise ValueError(f"the {len(R)} restrictions of R repeat one another; leave out those that follow.")
-        from scipy.special import chdtrc, fdtrc
-
-        shift = R @ self._answer.estimate - np.broadcast_to(np.asarray(r, dtype=float), len(R))
-        statistic = float(shift @ np.linalg.solve(R @ self._answer.covariance @ R.T, shift))
-        Q = len(R)
-        p = fdtrc(Q, self.df, statistic / Q) if np.isfinite(self.df) else chdtrc(Q, statistic)
-        return WaldTest(statistic, Q, self.df, float(p))
+        return wald_test(self._answer.estimate, self._answer.covariance, self.df, self.estimate.index, R, r)
 
     def compare(self, level: float | None = None) -> pd.DataFrame:
         """Every method on the same rows with the same predictions.
@@ -231,10 +200,7 @@ class InferenceResult:
         return pd.Series(values, self.estimate.index, name=name)
 
     def _level(self, level: float | None) -> float:
-        level = self.level if level is None else level
-        if not 0 < level < 1:
-            raise ValueError(f"level must lie in (0, 1), got {level}; write 0.95 for 95%.")
-        return level
+        return check_level(self.level if level is None else level)
 
     def _solve_by_name(self, name: str) -> tuple[Rectified, str]:
         if name == self.method:
@@ -250,29 +216,9 @@ class InferenceResult:
             return Rectified(name, missing, np.diag(missing), np.inf), f"not available: {reason}"
 
 
-def _check_alternative(alternative: str) -> None:
-    if alternative not in ALTERNATIVES:
-        raise ValueError(f"alternative got {alternative!r}; known are {', '.join(map(repr, ALTERNATIVES))}.")
-
-
 def _interval(answer: Rectified, level: float, alternative: str) -> tuple[np.ndarray, np.ndarray]:
-    from scipy.special import ndtri, stdtrit
-
-    _check_alternative(alternative)
-    tail = (1 - level) / 2 if alternative == "two-sided" else 1 - level
-    reach = -(stdtrit(answer.df, tail) if np.isfinite(answer.df) else ndtri(tail)) * answer.std_error
-    endless = np.full_like(reach, np.inf)
-    lower = -endless if alternative == "smaller" else answer.estimate - reach
-    upper = endless if alternative == "larger" else answer.estimate + reach
-    return lower, upper
+    return t_interval(answer.estimate, answer.std_error, answer.df, level, alternative)
 
 
 def _p_value(answer: Rectified, null: np.ndarray, alternative: str) -> np.ndarray:
-    from scipy.special import ndtr, stdtr
-
-    _check_alternative(alternative)
-    t = (answer.estimate - null) / answer.std_error
-    below = (lambda x: stdtr(answer.df, x)) if np.isfinite(answer.df) else ndtr
-    if alternative == "two-sided":
-        return 2 * below(-np.abs(t))
-    return below(-t) if alternative == "larger" else below(t)
+    return t_p_value(answer.estimate, answer.std_error, answer.df, null, alternative)
