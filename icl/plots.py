@@ -24,6 +24,44 @@ def plot_calibration(nominal: np.ndarray, observed: np.ndarray, ax: Any, label: 
     return _plain(ax)
 
 
+def plot_pit(density: np.ndarray, ax: Any, error: np.ndarray | None = None) -> Any:
+    """Histogram of F(truth), the probability integral transform; flat at 1 if the distributions are calibrated.
+
+    Args:
+        density: (n_bins,) share of truths in each of n_bins equal bins of [0, 1], times n_bins. High in the middle:
+            too wide; high at the ends: too narrow; sloping: shifted.
+        error: (n_bins,) standard errors, drawn as whiskers.
+    """
+    edges = np.linspace(0, 1, len(density) + 1)
+    ax.bar(edges[:-1], density, np.diff(edges), align="edge", color=QUERY, alpha=0.45, edgecolor="white", lw=0.5)
+    if error is not None:
+        ax.errorbar((edges[:-1] + edges[1:]) / 2, density, yerr=error, fmt="none", elinewidth=0.8, ecolor="0.3")
+    ax.axhline(1, color=TRUTH, lw=1)
+    ax.set(xlabel="F(truth) under the predictive distribution", ylabel="density of query rows", xlim=(0, 1))
+    ax.set_ylim(0, max(1.5, 1.08 * float(np.max(density if error is None else density + error))))
+    return _plain(ax)
+
+
+def plot_reliability(
+    predicted: np.ndarray, observed: np.ndarray, share: np.ndarray, ax: Any, error: np.ndarray | None = None
+) -> Any:
+    """Observed frequency against predicted probability, one point a bin; points on the diagonal are calibrated.
+
+    Args:
+        predicted, observed: (n_bins,) mean probability and frequency, fractions; NaN where a bin is empty.
+        share: (n_bins,) share of rows in equal bins of [0, 1], drawn as grey bars from below; the tallest is .3 high.
+        error: (n_bins,) standard errors of `observed`.
+    """
+    edges = np.linspace(0, 1, len(share) + 1)
+    ax.bar(edges[:-1], 0.3 * share / np.max(share), np.diff(edges), align="edge", color=CONTEXT, alpha=0.4, lw=0)
+    ax.plot([0, 1], [0, 1], color=TRUTH, lw=1)
+    ax.errorbar(predicted, observed, yerr=error, color=QUERY, marker="o", ms=4, elinewidth=1)
+    ax.set(xlabel="predicted probability (grey: share of rows)", ylabel="observed frequency")
+    ax.set(xlim=(0, 1), ylim=(0, 1.02))
+    ax.set_aspect("equal")
+    return _plain(ax)
+
+
 def plot_predictive_band(
     truth: np.ndarray, median: np.ndarray, low: np.ndarray, high: np.ndarray, ax: Any, unit: str = "outcome"
 ) -> Any:

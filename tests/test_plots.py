@@ -5,7 +5,14 @@ import pandas as pd
 import pytest
 from matplotlib.figure import Figure
 
-from icl.plots import plot_calibration, plot_predictive_band, plot_scores, plot_training_curve
+from icl.plots import (
+    plot_calibration,
+    plot_pit,
+    plot_predictive_band,
+    plot_reliability,
+    plot_scores,
+    plot_training_curve,
+)
 
 
 def axes(n=1):
@@ -57,3 +64,21 @@ def test_training_curve_reads_a_log_with_gaps():
 def test_training_curve_says_what_is_missing():
     with pytest.raises(ValueError, match="tasks_seen"):
         plot_training_curve(pd.DataFrame({"step": [1]}), axes(2))
+
+
+def test_pit_bars_are_the_density_and_the_line_is_at_one():
+    density = np.array([0.5, 1.5, 1.0, 1.0])
+    ax = plot_pit(density, axes(), np.full(4, 0.1))
+    assert [bar.get_height() for bar in ax.patches] == density.tolist()
+    assert [bar.get_x() for bar in ax.patches] == [0, 0.25, 0.5, 0.75]
+    assert ax.get_lines()[-1].get_ydata() == [1, 1]
+    assert ax.get_ylim()[1] >= 1.6
+
+
+def test_reliability_shows_points_and_leaves_out_empty_bins():
+    predicted, observed = np.array([0.2, np.nan, 0.9]), np.array([0.1, np.nan, 1.0])
+    ax = plot_reliability(predicted, observed, np.array([3, 0, 1]), axes(), np.array([0.05, np.nan, 0.0]))
+    diagonal, points = ax.get_lines()[:2]
+    assert np.array_equal(diagonal.get_xdata(), diagonal.get_ydata())
+    assert np.array_equal(points.get_xydata(), np.column_stack([predicted, observed]), equal_nan=True)
+    assert [bar.get_height() for bar in ax.patches] == pytest.approx([0.3, 0, 0.1])
