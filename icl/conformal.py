@@ -44,12 +44,14 @@ SPLIT_SHARE = 0.5
 _BLOCK_CELLS = 4_000_000
 # Query rows that all folds answer before their distributions are reduced to ends or scores.
 _BLOCK_ROWS = 8192
+# 1 - 0.9 is 0.0999...: ranks must not fall short by that.
+_ROUNDING = 1e-9
 
 
 def n_labels_needed(coverage: float) -> int:
     """Fewest labelled rows for which an interval of this coverage is finite; 9 for 90 %, 19 for 95 %, 99 for 99 %."""
     check_coverage(coverage)
-    return math.ceil(1 / (1 - coverage) - 1 - 1e-9)
+    return math.ceil(1 / (1 - coverage) - 1 - _ROUNDING)
 
 
 def check_coverage(coverage: float) -> None:
@@ -121,8 +123,8 @@ def class_scores(probs: np.ndarray, score: str) -> np.ndarray:
 
 
 def _n_outside(n: int, coverage: float) -> int:
-    """floor((1 - coverage) (n + 1)), not thrown off by 1 - 0.9 = 0.0999..."""
-    return math.floor((1 - coverage) * (n + 1) + 1e-9)
+    """How many of n + 1 exchangeable scores may lie beyond."""
+    return math.floor((1 - coverage) * (n + 1) + _ROUNDING)
 
 
 @dataclass(frozen=True)
@@ -133,6 +135,11 @@ class _Calibration:
     y_context: list[np.ndarray]  # the labels of its context
     y_held: list[np.ndarray]  # the labels of the fold's own rows
     predicted: list  # the predictive distribution of the fold's own rows
+
+    def n_rows(self, n_classes: int | None = None) -> int | np.ndarray:
+        """How many rows there are to calibrate with; of each class, if given how many classes there are."""
+        y = np.concatenate(self.y_held)
+        return len(y) if n_classes is None else np.bincount(y, minlength=n_classes)
 
 
 class _Conformal:
@@ -247,19 +254,22 @@ class ConformalRegressorMixin(_Conformal):
         """
         check_coverage(coverage)
         calibration = self._calibration(method, folds)
+        n = calibration.n_rows()
+        if n < n_labels_needed(coverage):
+            _warn_too_few(n, coverage, method, "the intervals are infinite", stacklevel=3)
+            return np.tile([-np.inf, np.inf], (len(self._query_table(X)), 1))
+        blocks = [self._interval(calibration, b, coverage) for b in self._query_blocks(X, calibration)]
+        return np.concatenate(blocks)
+
+    @staticmethod
+    def _interval(calibration: _Calibration, block: list[HistogramPredictive], coverage: float) -> np.ndarray:
+        """(m, 2), from what the context of each fold says about m rows."""
         scores = []
         for d, y in zip(calibration.predicted, calibration.y_held):
             low, high = _ends(d, coverage)
             scores.append(np.maximum(low - y, y - high))
-        n = sum(map(len, scores))
-        if n < n_labels_needed(coverage):
-            _warn_too_few(n, coverage, method, "the intervals are infinite", stacklevel=3)
-            return np.tile([-np.inf, np.inf], (len(self._query_table(X)), 1))
-        blocks = []
-        for block in self._query_blocks(X, calibration):
-            lower, upper = zip(*(_ends(d, coverage) for d in block))
-            blocks.append(np.column_stack(plus_interval(lower, upper, scores, coverage)))
-        return np.concatenate(blocks)
+        lower, upper = zip(*(_ends(d, coverage) for d in block))
+        return np.column_stack(plus_interval(lower, upper, scores, coverage))
 
     @staticmethod
     def _in_full(model, distribution: HistogramPredictive) -> HistogramPredictive:
@@ -314,35 +324,43 @@ class ConformalClassifierMixin(_Conformal):
         if score not in SCORES:
             raise ValueError(f"score must be one of {', '.join(map(repr, SCORES))}, got {score!r}.")
         calibration = self._calibration(method, folds)
+        self._warn_of_classes(calibration.n_rows(len(self.classes_) if by_class else None), coverage, method)
+        settings = (coverage, score, by_class, allow_empty)
+        return np.concatenate([self._set(calibration, b, *settings) for b in self._query_blocks(X, calibration)])
+
+    @staticmethod
+    def _set(
+        calibration: _Calibration,
+        block: list[CategoricalPredictive],
+        coverage: float,
+        score: str,
+        by_class: bool,
+        allow_empty: bool,
+    ) -> np.ndarray:
+        """(m, C) bool, from what the context of each fold says about m rows."""
         y = calibration.y_held
         of_class = [class_scores(d.probs.numpy(), score) for d in calibration.predicted]
         scores = [s[np.arange(len(codes)), codes] for s, codes in zip(of_class, y)]
-        n_classes = len(self.classes_)
-        n_rows = np.bincount(np.concatenate(y), minlength=n_classes) if by_class else sum(map(len, y))
-        # A class is in unless this many labelled rows conform better.
-        limit = n_rows + 1 - np.floor((1 - coverage) * (n_rows + 1) + 1e-9)
-        self._warn_of_classes(n_rows, coverage, method)
-        blocks = []
-        for block in self._query_blocks(X, calibration):
-            probs = [d.probs.numpy() for d in block]
-            query = [class_scores(p, score) for p in probs]
-            if by_class:
-                better = np.stack(
-                    [
-                        n_better([s[:, c] for s in query], [e[codes == c] for e, codes in zip(scores, y)])
-                        for c in range(n_classes)
-                    ],
-                    axis=1,
-                )
-            else:
-                better = n_better(query, scores)
-            inside = better < limit
-            if not allow_empty:
-                # The least contradicted class; of several, the likeliest.
-                margin = better - limit + (1 - np.mean(probs, axis=0)) / 2
-                inside[np.arange(len(inside)), margin.argmin(axis=1)] = True
-            blocks.append(inside)
-        return np.concatenate(blocks)
+        probs = [d.probs.numpy() for d in block]
+        query = [class_scores(p, score) for p in probs]
+        n_classes = probs[0].shape[1]
+        if by_class:
+            better = [
+                n_better([s[:, c] for s in query], [e[codes == c] for e, codes in zip(scores, y)])
+                for c in range(n_classes)
+            ]
+            better = np.stack(better, axis=1)
+        else:
+            better = n_better(query, scores)
+        # A class is in unless this many labelled rows conform better than the row would with it.
+        n_rows = calibration.n_rows(n_classes if by_class else None)
+        limit = n_rows + 1 - np.floor((1 - coverage) * (n_rows + 1) + _ROUNDING)
+        inside = better < limit
+        if not allow_empty:
+            # The least contradicted class; of several, the likeliest.
+            margin = better - limit + (1 - np.mean(probs, axis=0)) / 2
+            inside[np.arange(len(inside)), margin.argmin(axis=1)] = True
+        return inside
 
     def _warn_of_classes(self, n_rows: int | np.ndarray, coverage: float, method: str) -> None:
         needed = n_labels_needed(coverage)
