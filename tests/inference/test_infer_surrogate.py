@@ -11,7 +11,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from icl.inference import OLS, Mean, infer
-from icl.inference.surrogate import assign_folds, cross_fit
+from icl.inference.surrogate import assign_folds, cross_fit, quantile_thresholds
 
 N_LABELED, N_UNLABELED, FOLDS = 31, 80, 5
 
@@ -59,7 +59,7 @@ def test_labeled_rows_are_predicted_by_models_that_did_not_see_them(table):
 
 def test_every_other_labeled_row_is_seen_and_unlabeled_rows_get_the_average(table):
     f = surrogate(table, Counter(), folds=FOLDS)
-    sizes = np.bincount(assign_folds(np.zeros(N_LABELED), FOLDS, seed=0, stratify=False))
+    sizes = np.bincount(assign_folds(N_LABELED, FOLDS, seed=0))
     assert sorted(set(f.f_labeled)) == sorted(set(N_LABELED - sizes))
     assert_allclose(f.f_unlabeled, N_LABELED - N_LABELED / FOLDS)
     assert sizes.max() - sizes.min() <= 1
@@ -114,7 +114,7 @@ def test_the_surrogate_of_an_event_is_its_probability(table):
     assert 0 < f.f_unlabeled.min() < f.f_unlabeled.max() < 1 and len(set(f.f_labeled)) > 2
     model = LogisticRegression()
     expected = np.zeros(N_UNLABELED)
-    folds = assign_folds(y.astype(int), FOLDS, 0, stratify=True)
+    folds = assign_folds(len(y), FOLDS, 0, strata=y)
     for k in range(FOLDS):
         model.fit(table[["x", "id"]].iloc[:N_LABELED][folds != k], y[folds != k])
         expected += model.predict_proba(table[["x", "id"]].iloc[N_LABELED:])[:, 1] / FOLDS
@@ -123,7 +123,7 @@ def test_the_surrogate_of_an_event_is_its_probability(table):
 
 def test_classes_are_spread_evenly_over_folds():
     y = np.r_[np.ones(10), np.zeros(40)].astype(int)
-    folds = assign_folds(y, 5, seed=1, stratify=True)
+    folds = assign_folds(50, 5, seed=1, strata=y)
     assert (np.bincount(folds, weights=y) == 2).all()
 
 
@@ -173,3 +173,85 @@ def test_a_transformed_outcome_is_predicted_on_its_own_scale(table):
         OLS("z ~ x"), table.assign(z=np.exp(table["y"])).drop(columns="y"), predictor=RandomForestRegressor(20)
     )
     assert_allclose(result.estimate, by_hand.estimate)
+
+
+def test_groups_are_never_split_and_folds_stay_even():
+    rng = np.random.default_rng(0)
+    groups = rng.integers(0, 40, 300)
+    folds = assign_folds(300, 5, seed=1, groups=groups)
+    assert all(len(set(folds[groups == g])) == 1 for g in set(groups))
+    sizes = np.bincount(folds)
+    assert len(sizes) == 5 and sizes.max() - sizes.min() <= np.bincount(groups).max()
+    assert not np.array_equal(folds, assign_folds(300, 5, seed=2, groups=groups))
+
+
+def test_a_model_sees_no_row_of_the_clusters_it_predicts(table):
+    class GroupMemory(Memory):
+        def fit(self, X, y):
+            self.seen_ = set(X["x"])
+            return self
+
+        def predict(self, X):
+            return np.array([x in self.seen_ for x in X["x"]], dtype=float)
+
+    groups = np.arange(N_LABELED) // 3
+    table["x"] = np.r_[groups, np.zeros(N_UNLABELED)]
+    assert surrogate(table, GroupMemory()).f_labeled.any()
+    assert not surrogate(table, GroupMemory(), groups=groups).f_labeled.any()
+    with pytest.raises(ValueError, match="with 11 clusters"):
+        surrogate(table, GroupMemory(), groups=groups, folds=12)
+
+
+def test_indicators_of_several_classes_get_their_probabilities(table):
+    code = np.digitize(table["y"].iloc[:N_LABELED], [-0.5, 0.5])
+    indicators = np.eye(3)[code][:, :2]  # the third class is where both are zero
+    forest = RandomForestClassifier(20)
+    f = surrogate(table, forest, y=indicators)
+    assert f.f_labeled.shape == (N_LABELED, 2) and f.f_unlabeled.shape == (N_UNLABELED, 2)
+    assert (f.f_unlabeled.sum(axis=1) <= 1 + 1e-12).all() and f.f_unlabeled.min() >= 0
+    all_three = surrogate(table, forest, y=np.eye(3)[code])
+    assert_allclose(all_three.f_unlabeled.sum(axis=1), 1)
+    assert_allclose(all_three.f_unlabeled[:, :2], f.f_unlabeled)
+    rare = np.zeros((N_LABELED, 2))
+    rare[4, 0] = rare[7:, 1] = 1
+    assert surrogate(table, forest, y=rare).f_labeled[4, 0] == 0  # its fold never saw that class
+    with pytest.raises(ValueError, match="values other than 0 and 1"):
+        surrogate(table, forest, y=np.ones((N_LABELED, 2)))
+
+
+def test_several_outcomes_are_fitted_one_by_one(table):
+    y = table["y"].iloc[:N_LABELED].to_numpy()
+    both = surrogate(table, LinearRegression(), y=np.column_stack([y, y**2]))
+    assert_allclose(both.f_labeled[:, 1], surrogate(table, LinearRegression(), y=y**2).f_labeled)
+    assert both.f_unlabeled.shape == (N_UNLABELED, 2)
+
+
+class Gaussian(LinearRegression):
+    """A normal predictive distribution around a line, in the vocabulary of our own estimators."""
+
+    def predict_distribution(self, X):
+        from scipy.stats import norm
+
+        frozen = norm(self.predict(X), 0.5)
+        frozen.mean = frozen.mean()
+        return frozen
+
+
+def test_predictive_distributions_are_read_off_out_of_fold(table):
+    y = table["y"].iloc[:N_LABELED].to_numpy()
+    thresholds = quantile_thresholds(y, 0.5)
+    assert (np.diff(thresholds) > 0).all() and thresholds[0] == y.min() and thresholds[-1] == y.max()
+    f, points = surrogate(table, Gaussian(), thresholds=thresholds), surrogate(table, LinearRegression())
+    assert f.has_distribution and not points.has_distribution
+    assert_allclose(f.f_labeled, points.f_labeled)
+    assert_allclose(f.f_unlabeled, points.f_unlabeled)
+    from scipy.stats import norm
+
+    t = thresholds[7]
+    labeled, unlabeled = f.cdf(t)
+    assert_allclose(labeled, norm(points.f_labeled, 0.5).cdf(t))  # one model each: exact at a threshold
+    assert unlabeled.shape == (N_UNLABELED,)
+    halfway = f.cdf((thresholds[7] + thresholds[8]) / 2)[0]
+    assert_allclose(halfway, (labeled + f.cdf(thresholds[8])[0]) / 2)
+    assert_allclose(f.cdf(thresholds[0] - 9)[0], f.cdf_labeled[:, 0])
+    assert_allclose(f.cdf(thresholds[-1] + 9)[1], f.cdf_unlabeled[:, -1])

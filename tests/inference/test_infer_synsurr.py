@@ -41,6 +41,14 @@ def test_equals_the_published_em(published):
     assert_allclose([sigma[0, 0], sigma[0, 1], sigma[1, 1]], REFERENCE["EM/sigma(TT,TS,SS)"], atol=1e-7)
 
 
+def test_gaps_on_both_sides_equal_the_published_em(table):
+    gaps = table.copy()
+    gaps.loc[np.arange(0, 400, 10), "f_lin"] = np.nan  # every tenth labeled row lacks its prediction
+    fit = fit_synsurr(FORMULA, gaps, predictions="f_lin", std_error="model", reference="normal")
+    assert_allclose(fit.estimate, REFERENCE["EM_bilateral/target/est"], atol=1e-7)
+    assert_allclose(fit.std_error, REFERENCE["EM_bilateral/target/se"], atol=1e-7)
+
+
 def test_score_and_wald_tests_equal_the_published_ones(published):
     # That program stops its iteration at a looser tolerance, hence five digits.
     for test, key in ((published.score_test("x1"), "EM/score x1=0"), (published.wald("x1"), "EM/wald x1=0")):
