@@ -111,8 +111,8 @@ def report(tasks: dict[str, dict[str, np.ndarray]], checkpoint: str) -> str:
     lines = [
         f"# {name} beside TabPFN v2",
         "",
-        "The peer's stored answers (one estimator) and ours (one member, four members) from the same context rows. RMSE "
-        "in standard deviations of the context target; AUC averages pairs of classes. 24 or 48 query rows a task: "
+        "The peer's stored answers (one estimator) and ours (one member, four members) from the same context rows. "
+        "RMSE in standard deviations of the context target; AUC averages pairs of classes. 24 or 48 query rows a task: "
         "look at the standard errors before the means.",
         "",
         describe("torch", "scikit-learn"),
