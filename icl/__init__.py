@@ -8,8 +8,8 @@ from importlib import import_module
 __version__ = "0.1.0"
 
 _HOME = {
-    "ICLClassifier": "icl.estimator",
-    "ICLRegressor": "icl.estimator",
+    "ICLClassifier": "icl.classifier",
+    "ICLRegressor": "icl.regressor",
     "available_checkpoints": "icl.checkpoint",
     "load_release": "icl.checkpoint",
 }

@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from sklearn.exceptions import DataConversionWarning, NotFittedError
+from sklearn.pipeline import make_pipeline
 
 from icl import ICLClassifier, ICLRegressor
 
@@ -92,17 +93,6 @@ def test_missing_labels(Estimator, tiny_release, X):
 
 
 @both
-def test_too_many_features(Estimator, tiny_release):
-    X = np.random.default_rng(0).normal(size=(30, 25))
-    refuse(lambda: Estimator(tiny_release).fit(X, np.arange(30) % 2), "25 usable columns", "at most 20", "Keep the 20")
-
-
-def test_too_many_classes(tiny_release):
-    X = np.random.default_rng(0).normal(size=(30, 2))
-    refuse(lambda: ICLClassifier(tiny_release).fit(X, np.arange(30) % 6), "6 classes", "at most 5", "Merge rare")
-
-
-@both
 def test_duplicate_columns(Estimator, tiny_release, X, y):
     refuse(lambda: Estimator(tiny_release).fit(X.set_axis(["a", "a"], axis=1), y), "duplicate", "'a'", "Rename")
 
@@ -170,3 +160,19 @@ def test_folds_that_cannot_be_fitted(tiny_release, X, y):
 @both
 def test_unknown_checkpoint_fails_at_fit(Estimator, X, y):
     refuse(lambda: Estimator("enormous").fit(X, y), "no checkpoint 'enormous'", "shipped", "Use one of these")
+
+
+@both
+def test_sample_weight_is_refused_not_ignored(Estimator, tiny_release, X, y):
+    for fit in (Estimator(tiny_release).fit, make_pipeline(Estimator(tiny_release)).fit):
+        name = "sample_weight" if not hasattr(fit.__self__, "steps") else f"{Estimator.__name__.lower()}__sample_weight"
+        with pytest.raises(TypeError, match=r"does not support sample_weight.*repeat others in proportion"):
+            fit(X, y, **{name: np.ones(len(y))})
+    with pytest.raises(TypeError, match="'weights'"):
+        Estimator(tiny_release).fit(X, y, weights=np.ones(len(y)))
+
+
+@both
+def test_parameters_out_of_range(Estimator, tiny_release, X, y):
+    for name, value in (("max_rows", 1), ("random_state", "zero"), ("random_state", -1), ("calibrate", "yes")):
+        refuse(lambda: Estimator(tiny_release, **{name: value}).fit(X, y), f"{name} must be", repr(value))

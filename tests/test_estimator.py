@@ -164,12 +164,12 @@ def test_one_member_is_the_model_itself(tiny_model, tiny_release, table, labels,
 def test_members_are_averaged_after_undoing_their_class_slots(tiny_release, table, labels, query):
     # Each member alone, its slots undone by hand, then the mean of probabilities.
     fitted = ICLClassifier(tiny_release, n_estimators=3).fit(table, labels)
-    members, contexts, means = fitted._members, fitted._contexts, []
-    assert len({m.transform for m in members}) == 3
-    for member, context in zip(members, contexts):
-        fitted._members, fitted._contexts = [member], [context]
+    members, means = fitted._members, []
+    assert len({m.guise.transform for m in members}) == 3
+    for member in members:
+        fitted._members = [member]
         means.append(fitted.predict_proba(query))
-    fitted._members, fitted._contexts = members, contexts
+    fitted._members = members
     assert_allclose(fitted.predict_proba(query), np.mean(means, axis=0), rtol=1e-5)
     assert not np.allclose(means[0], means[1])
 

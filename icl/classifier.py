@@ -1,0 +1,85 @@
+"""ICLClassifier: class probabilities from labelled rows."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+import torch
+from sklearn.base import ClassifierMixin
+
+from icl.conformal import ConformalClassifierMixin
+from icl.distribution import CategoricalPredictive
+from icl.estimator import InContextEstimator, refuse_fit_arguments
+from icl.target import as_column, class_codes
+
+
+class ICLClassifier(ClassifierMixin, ConformalClassifierMixin, InContextEstimator):
+    """Class probabilities for a table, from its labelled rows as context; no training.
+
+    Any number of classes: beyond the limit of the checkpoint, a tree of questions is asked (see `icl.hierarchy`).
+
+    Args:
+        checkpoint: None for the best one shipped, a name of `icl.available_checkpoints()`, a release folder, or a
+            TabularTransformer.
+        n_estimators: members averaged; cost grows with it.
+        device: "auto" (a CUDA device if there is one, else the CPU) or a torch device.
+        random_state: int, numpy RandomState or None for fresh members at every fit.
+        softmax_temperature: above 1 makes probabilities less extreme, below 1 more.
+        calibrate: whether fit multiplies the temperature by the factor that scores best when each fifth of the
+            labelled rows is predicted from the others; costs five more fits and a prediction of the labelled rows.
+        max_rows: context rows that a member sees; of a longer context each member sees another sample.
+        memory_gb: what a forward pass may take, estimated; query rows and members are split to respect it.
+
+    Attributes:
+        classes_: (C,) sorted labels; `predict_proba` has a column for each.
+        temperature_: the softmax temperature in use.
+        dropped_columns_: columns that are constant or missing throughout in the context, hence ignored.
+    """
+
+    def fit(self, X, y, **unsupported) -> ICLClassifier:
+        """Keep the labelled rows as context.
+
+        Args:
+            X: n rows, a DataFrame or array (see `icl.table`); missing cells are welcome.
+            y: (n,) labels: text, booleans, or whole numbers; none missing.
+            unsupported: nothing; `sample_weight` is refused.
+        Raises:
+            ValueError: for input that cannot be used, saying what to do.
+            TypeError: for other arguments, and for a sparse X.
+        """
+        refuse_fit_arguments(self, unsupported)
+        self._check_params()
+        classes, codes = class_codes(as_column(y))
+        self._fit(X, codes, len(classes))
+        self.classes_ = classes
+        if self.calibrate:
+            self._choose_temperature(X, y)
+        self._keep_labeled(X, codes)
+        return self
+
+    def predict_distribution(self, X) -> CategoricalPredictive:
+        """Distribution over `classes_` for each row of X, batch shape (n,)."""
+        return self._predict_whole(X)
+
+    def predict_proba(self, X) -> np.ndarray:
+        """(n, C) probabilities, columns in the order of `classes_`."""
+        return self._predict_blocks(X, lambda d: d.probs.numpy())
+
+    def predict(self, X) -> np.ndarray:
+        """(n,) most probable labels."""
+        most_probable = self.predict_proba(X).argmax(axis=1)
+        return self.classes_[most_probable]
+
+    def _average(self, log_probs: Sequence[torch.Tensor], temperature: float) -> CategoricalPredictive:
+        return CategoricalPredictive.mixture([CategoricalPredictive(l / temperature) for l in log_probs])
+
+    def _own_labels(self, y: pd.Series) -> tuple[np.ndarray, torch.Tensor]:
+        code_of = {label: code for code, label in enumerate(self.classes_.tolist())}
+        codes = np.array([code_of.get(label, -1) for label in y.tolist()])
+        return codes >= 0, torch.from_numpy(codes[codes >= 0])
+
+    @staticmethod
+    def _point(distribution: CategoricalPredictive) -> np.ndarray:
+        return distribution.probs[:, 1].numpy()
