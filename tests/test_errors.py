@@ -131,7 +131,8 @@ def test_labels_of_the_wrong_kind(tiny_release, X):
 @both
 @pytest.mark.parametrize(
     ("name", "value"),
-    [("n_estimators", 0), ("n_estimators", 1.5), ("softmax_temperature", 0.0), ("memory_gb", -1)],
+    [("n_estimators", 0), ("n_estimators", 1.5), ("softmax_temperature", 0.0), ("memory_gb", -1)]
+    + [("max_rows", 1), ("random_state", "zero"), ("random_state", -1), ("calibrate", "yes")],
 )
 def test_parameters_out_of_range(Estimator, tiny_release, X, y, name, value):
     refuse(lambda: Estimator(tiny_release, **{name: value}).fit(X, y), name, repr(value))
@@ -170,9 +171,3 @@ def test_sample_weight_is_refused_not_ignored(Estimator, tiny_release, X, y):
             fit(X, y, **{name: np.ones(len(y))})
     with pytest.raises(TypeError, match="'weights'"):
         Estimator(tiny_release).fit(X, y, weights=np.ones(len(y)))
-
-
-@both
-def test_parameters_out_of_range(Estimator, tiny_release, X, y):
-    for name, value in (("max_rows", 1), ("random_state", "zero"), ("random_state", -1), ("calibrate", "yes")):
-        refuse(lambda: Estimator(tiny_release, **{name: value}).fit(X, y), f"{name} must be", repr(value))
