@@ -14,19 +14,25 @@ from __future__ import annotations
 import difflib
 import inspect
 import math
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as nnf
-from einops import rearrange
+from einops import rearrange, repeat
 from torch import Tensor, nn
 from transformers import AutoConfig, AutoModel, PretrainedConfig, PreTrainedModel
 
+from icl import kernels
 from icl.distribution import CategoricalPredictive, HistogramPredictive, histogram_edges
 
 GROUP_OFFSETS = (0, 1, 3)
 RANK_FREQUENCIES = (1, 2, 4)
 CHANNELS = 4 + 2 * len(RANK_FREQUENCIES)  # value, rank, missing, categorical, and waves of the rank
+# Tokens that pass through a block at once where no gradient is kept: what a row needs for itself is then small, and on
+# a CPU stays in the cache.
+SLICE_TOKENS = {"cpu": 8_192, "cuda": 262_144}
+MIN_SLICE_ROWS = 512  # fewer would keep attention over rows from its stride
 
 
 class TabularConfig(PretrainedConfig):
@@ -102,6 +108,38 @@ def target_scale(y_BN: Tensor) -> TargetScale:
     return TargetScale(loc, torch.where(scale > 1e-12 * loc.abs().clamp_min(1e-30), scale, torch.ones_like(scale)))
 
 
+@dataclass(frozen=True)
+class ColumnStatistics:
+    """What describing a cell takes from the context: its column's location, scale and sorted values.
+
+    Attributes:
+        mean_B1F, std_B1F: of the known context values.
+        constant_B1F: columns that are constant up to rounding.
+        count_B1F: known values, at least 1.
+        sorted_BFN: ascending, missing ones last as infinity.
+        is_categorical_BF: bool.
+    """
+
+    mean_B1F: Tensor
+    std_B1F: Tensor
+    constant_B1F: Tensor
+    count_B1F: Tensor
+    sorted_BFN: Tensor
+    is_categorical_BF: Tensor
+
+    @classmethod
+    def of(cls, X_BNF: Tensor, is_categorical_BF: Tensor) -> ColumnStatistics:
+        known_BNF = ~X_BNF.isnan()
+        count_B1F = known_BNF.sum(1, keepdim=True).clamp_min(1)
+        mean_B1F = X_BNF.nan_to_num().sum(1, keepdim=True) / count_B1F
+        deviation_BNF = (X_BNF.nan_to_num() - mean_B1F) * known_BNF
+        std_B1F = (deviation_BNF.square().sum(1, keepdim=True) / count_B1F).sqrt()
+        candidates_BNF = X_BNF.masked_fill(~known_BNF, torch.inf)
+        sorted_BFN = rearrange(candidates_BNF, "b n f -> b f n").contiguous().sort(-1).values
+        constant_B1F = std_B1F <= 1e-6 * mean_B1F.abs()
+        return cls(mean_B1F, std_B1F, constant_B1F, count_B1F, sorted_BFN, is_categorical_BF)
+
+
 class CellEncoder(nn.Module):
     """Table cells -> feature tokens (B, R, G, E).
 
@@ -115,44 +153,39 @@ class CellEncoder(nn.Module):
         self.project = nn.Linear(n_inputs, config.d_embed)
         self.mix = nn.Linear(config.d_embed, config.d_embed, bias=False)
 
-    def forward(self, X_BRF: Tensor, n_context: int, is_categorical_BF: Tensor) -> Tensor:
-        cells_BRFC = self.describe(X_BRF, n_context, is_categorical_BF)
+    def forward(self, X_BRF: Tensor, columns: ColumnStatistics) -> Tensor:
+        hidden_BRGE = self.project(self.group(X_BRF, columns))
+        return hidden_BRGE + self.mix(nnf.gelu(hidden_BRGE))
+
+    def group(self, X_BRF: Tensor, columns: ColumnStatistics) -> Tensor:
+        """(B, R, G, inputs): the channels of the features that a token shows."""
+        cells_BRFC = self.describe(X_BRF, columns)
         n_features = X_BRF.shape[-1]
         n_groups = -(-n_features // self.group_size)
         first_G = torch.arange(n_groups, device=X_BRF.device) * self.group_size
         # Circular offsets show each feature to several tokens, in different company; no padding is needed.
         offsets = [o * self.group_size + k for o in GROUP_OFFSETS for k in range(self.group_size)]
         index_GO = (first_G[:, None] + torch.tensor(offsets, device=X_BRF.device)) % n_features
-        grouped_BRGI = rearrange(cells_BRFC[:, :, index_GO], "b r g o c -> b r g (o c)")
-        hidden_BRGE = self.project(grouped_BRGI)
-        return hidden_BRGE + self.mix(nnf.gelu(hidden_BRGE))
+        return rearrange(cells_BRFC[:, :, index_GO], "b r g o c -> b r g (o c)")
 
     @staticmethod
-    def describe(X_BRF: Tensor, n_context: int, is_categorical_BF: Tensor) -> Tensor:
+    def describe(X_BRF: Tensor, columns: ColumnStatistics) -> Tensor:
         """(B, R, F, CHANNELS): what a cell is, relative to the context values of its column."""
         missing_BRF = X_BRF.isnan()
-        known_BNF = ~missing_BRF[:, :n_context]
-        count_B1F = known_BNF.sum(1, keepdim=True).clamp_min(1)
-        context_BNF = X_BRF[:, :n_context].nan_to_num()
-        mean_B1F = context_BNF.sum(1, keepdim=True) / count_B1F
-        deviation_BNF = (context_BNF - mean_B1F) * known_BNF
-        std_B1F = (deviation_BNF.square().sum(1, keepdim=True) / count_B1F).sqrt()
         # A column that is constant up to rounding carries nothing: its cells become 0, not amplified noise.
-        constant_B1F = std_B1F <= 1e-6 * mean_B1F.abs()
-        z_BRF = (X_BRF - mean_B1F) / torch.where(constant_B1F, torch.ones_like(std_B1F), std_B1F)
-        z_BRF = z_BRF.masked_fill(missing_BRF | constant_B1F, 0.0)
+        scale_B1F = torch.where(columns.constant_B1F, torch.ones_like(columns.std_B1F), columns.std_B1F)
+        z_BRF = (X_BRF - columns.mean_B1F) / scale_B1F
+        z_BRF = z_BRF.masked_fill(missing_BRF | columns.constant_B1F, 0.0)
         value_BRF = 5 * torch.tanh(z_BRF / 5)
 
         # Mid-rank among the known context values, in [-1, 1]: blind to outliers and to monotone units.
-        candidates_BNF = X_BRF[:, :n_context].masked_fill(~known_BNF, torch.inf)
-        sorted_BFN = rearrange(candidates_BNF, "b n f -> b f n").contiguous().sort(-1).values
         cells_BFR = rearrange(X_BRF.nan_to_num(), "b r f -> b f r").contiguous()
-        below_BFR = torch.searchsorted(sorted_BFN, cells_BFR)
-        below_BFR = below_BFR + torch.searchsorted(sorted_BFN, cells_BFR, right=True)
-        rank_BRF = rearrange(below_BFR, "b f r -> b r f").to(X_BRF.dtype) / count_B1F - 1
+        below_BFR = torch.searchsorted(columns.sorted_BFN, cells_BFR)
+        below_BFR = below_BFR + torch.searchsorted(columns.sorted_BFN, cells_BFR, right=True)
+        rank_BRF = rearrange(below_BFR, "b f r -> b r f").to(X_BRF.dtype) / columns.count_B1F - 1
         rank_BRF = rank_BRF.masked_fill(missing_BRF, 0.0)
 
-        flags_BRF = is_categorical_BF[:, None, :].expand_as(X_BRF).to(X_BRF.dtype)
+        flags_BRF = columns.is_categorical_BF[:, None, :].expand_as(X_BRF).to(X_BRF.dtype)
         waves = [f(math.pi / 2 * k * rank_BRF) for k in RANK_FREQUENCIES for f in (torch.sin, torch.cos)]
         return torch.stack([value_BRF, rank_BRF, missing_BRF.to(X_BRF.dtype), flags_BRF, *waves], -1)
 
@@ -166,19 +199,21 @@ class TargetEncoder(nn.Module):
         self.number = nn.Linear(3, config.d_embed)
         self.unknown = nn.Embedding(2, config.d_embed)  # 0 classification, 1 regression
 
-    def forward(self, y_BN: Tensor, n_query: int, regression: bool) -> Tensor:
-        if regression:
-            s = target_scale(y_BN)
-            z_BN = (y_BN - s.loc) / s.scale
-            known_BNE = self.number(torch.stack([z_BN, 3 * torch.tanh(z_BN / 3), torch.tanh(z_BN)], -1))
-        else:
-            known_BNE = self.classes(y_BN)
-        unknown_E = self.unknown.weight[int(regression)]
-        return torch.cat([known_BNE, unknown_E.expand(y_BN.shape[0], n_query, -1)], 1)
+    def known(self, y_BN: Tensor, regression: bool) -> Tensor:
+        """(B, N, E) for context rows."""
+        if not regression:
+            return self.classes(y_BN)
+        s = target_scale(y_BN)
+        z_BN = (y_BN - s.loc) / s.scale
+        return self.number(torch.stack([z_BN, 3 * torch.tanh(z_BN / 3), torch.tanh(z_BN)], -1))
+
+    def missing(self, n_tasks: int, n_query: int, regression: bool) -> Tensor:
+        """(B, M, E) for query rows."""
+        return self.unknown.weight[int(regression)].expand(n_tasks, n_query, -1)
 
 
 class Attention(nn.Module):
-    """Multi-head attention over the second-to-last axis; keys and values may come from a prefix, queries from a suffix."""
+    """Multi-head attention over the second-to-last axis; keys may come from a prefix, queries from a suffix."""
 
     def __init__(self, config: TabularConfig, over_rows: bool):
         super().__init__()
@@ -196,13 +231,36 @@ class Attention(nn.Module):
         q = rearrange(self.query(x_ZLE[:, first_query:]), "z l (h d) -> z h l d", h=self.n_heads)
         k, v = rearrange(self.key_value(keys_ZKE), "z l (two h d) -> two z h l d", two=2, h=self.n_heads)
         if self.log_scale is not None:
-            q = q * (1 + self.log_scale * (math.log(keys_ZKE.shape[1]) - math.log(128)))[:, None, None]
+            q = q * self._sharpness(keys_ZKE.shape[1])[:, None, None]
         out = nnf.scaled_dot_product_attention(q, k, v)
         return self.out(rearrange(out, "z h l d -> z l (h d)"))
 
+    def _sharpness(self, n_keys: int) -> Tensor:
+        """(H,) factor on the queries."""
+        return 1 + self.log_scale * (math.log(n_keys) - math.log(128))
+
+    # Without gradients, over rows: keys and values once per context, then queries against them.
+
+    def keys_values(self, x_BRTE: Tensor) -> Tensor:
+        """(2, B, T, H, R, D)"""
+        kv = kernels.linear(self.norm(x_BRTE), self.key_value)
+        return rearrange(kv, "b r t (two h d) -> two b t h r d", two=2, h=self.n_heads)
+
+    def read(self, x_BRTE: Tensor, keys_values: Tensor) -> Tensor:
+        """What the rows take from the rows whose `keys_values` these are; (B, R, T, E)."""
+        d_head = x_BRTE.shape[-1] // self.n_heads
+        scale_H = self._sharpness(keys_values.shape[-2]) / math.sqrt(d_head)
+        weight_EE = self.query.weight * scale_H.repeat_interleave(d_head)[:, None]
+        q = kernels.product(self.norm(x_BRTE), weight_EE).unflatten(-1, (self.n_heads, d_head))
+        return kernels.linear(kernels.attend(q, *keys_values).flatten(-2), self.out)
+
 
 class Block(nn.Module):
-    """Attention over the tokens of a row, attention over the rows of a token, MLP; all pre-norm and residual."""
+    """Attention over the tokens of a row, attention over the rows of a token, MLP; all pre-norm and residual.
+
+    Two ways through it: `forward` takes all rows of a task at once and keeps gradients; `mix_`, `keys_values` and
+    `update_` work in place on slices of rows, for context and query rows apart.
+    """
 
     def __init__(self, config: TabularConfig):
         super().__init__()
@@ -222,6 +280,55 @@ class Block(nn.Module):
         rows_BSTE = rearrange(self.over_rows(columns, n_keys, first_query), "(b t) s e -> b s t e", b=B)
         x_BSTE = x_BSTE[:, first_query:] + rows_BSTE
         return x_BSTE + self.down(nnf.gelu(self.up(self.norm(x_BSTE))))
+
+    def mix_(self, x_BRTE: Tensor) -> None:
+        """Attention over the tokens of each row."""
+        for part in _slices(x_BRTE):
+            attention = self.over_features
+            qkv_E3 = torch.cat([attention.query.weight, attention.key_value.weight])
+            qkv = kernels.product(attention.norm(part), qkv_E3)
+            q, k, v = rearrange(qkv, "b r t (three h d) -> three (b r) h t d", three=3, h=attention.n_heads)
+            out = rearrange(nnf.scaled_dot_product_attention(q, k, v), "(b r) h t d -> b r t (h d)", r=part.shape[1])
+            part += kernels.linear(out, attention.out)
+
+    def keys_values(self, x_BRTE: Tensor) -> Tensor:
+        """(2, B, T, H, R, D), of rows after `mix_`."""
+        B, R, T, E = x_BRTE.shape
+        H = self.over_rows.n_heads
+        out = x_BRTE.new_empty(2, B, T, H, R, E // H)
+        start = 0
+        for part in _slices(x_BRTE):
+            out[:, :, :, :, start : start + part.shape[1]] = self.over_rows.keys_values(part)
+            start += part.shape[1]
+        return out
+
+    def update_(self, x_BRTE: Tensor, keys_values: Tensor) -> None:
+        """Attention over rows and MLP, of rows after `mix_`."""
+        for part in _slices(x_BRTE):
+            part += self.over_rows.read(part, keys_values)
+            part += kernels.linear(kernels.linear(self.norm(part), self.up, gelu=True), self.down)
+
+
+def _slices(x_BRTE: Tensor) -> Iterator[Tensor]:
+    """Views of successive rows, about SLICE_TOKENS tokens in each."""
+    B, R, T, _ = x_BRTE.shape
+    limit = SLICE_TOKENS.get(x_BRTE.device.type, SLICE_TOKENS["cuda"])
+    n_rows = max(limit // (B * T), MIN_SLICE_ROWS)
+    yield from x_BRTE.chunk(max(1, round(R / n_rows)), 1)
+
+
+@dataclass(frozen=True)
+class ContextCache:
+    """All that answering takes from the context of B tasks; see `TabularTransformer.read_context`."""
+
+    columns: ColumnStatistics
+    keys_values: Iterable[Tensor]  # one of (2, B, T, H, K, D) for each block
+    n_classes: int | Tensor | None
+
+    @property
+    def n_bytes(self) -> int:
+        tensors = [*vars(self.columns).values(), *self.keys_values]
+        return sum(t.nbytes for t in tensors)
 
 
 class TabularTransformer(PreTrainedModel):
@@ -271,25 +378,93 @@ class TabularTransformer(PreTrainedModel):
         Returns:
             (B, M, K) bin scores, or (B, M, max_classes) class scores with -inf beyond `n_classes`.
         """
-        B, R, F = X_BRF.shape
         n_context = y_BN.shape[1]
-        if is_categorical_BF is None:
-            is_categorical_BF = torch.zeros(B, F, dtype=torch.bool, device=X_BRF.device)
-        cells_BRGE = self.cells(X_BRF, n_context, is_categorical_BF)
-        target_BRE = self.target(y_BN, R - n_context, regression=n_classes is None)
+        X_BNF, X_BMF = X_BRF[:, :n_context], X_BRF[:, n_context:]
+        if not torch.is_grad_enabled():
+            # Block by block, for context and query rows side by side: the cache of one block is alive at a time.
+            columns = self._columns(X_BNF, is_categorical_BF)
+            blocks = self._read_blocks(X_BNF, y_BN, columns, n_classes is None)
+            return self.answer(X_BMF, ContextCache(columns, blocks, n_classes))
+        cells_BRGE = self.cells(X_BRF, self._columns(X_BNF, is_categorical_BF))
+        known_BNE = self.target.known(y_BN, n_classes is None)
+        target_BRE = torch.cat([known_BNE, self.target.missing(len(X_BMF), X_BMF.shape[1], n_classes is None)], 1)
         x_BRTE = torch.cat([cells_BRGE, target_BRE[:, :, None]], 2)
-        thinking_BSTE = self.thinking[None, :, None].expand(B, -1, x_BRTE.shape[2], -1)
-        x_BSTE = torch.cat([thinking_BSTE, x_BRTE], 1)
+        x_BSTE = torch.cat([self._thinking_rows(*x_BRTE.shape[::2]), x_BRTE], 1)
         n_keys = len(self.thinking) + n_context
         for block in self.blocks[:-1]:
             x_BSTE = block(x_BSTE, n_keys)
         # Nothing reads the context rows after the last block.
         query_BMTE = self.blocks[-1](x_BSTE, n_keys, first_query=n_keys)
-        pooled_BME2 = self.norm(torch.cat([query_BMTE[:, :, :-1].mean(2), query_BMTE[:, :, -1]], -1))
+        return self._scores(query_BMTE, n_classes)
+
+    @torch.no_grad()
+    def read_context(
+        self,
+        X_BNF: Tensor,
+        y_BN: Tensor,
+        is_categorical_BF: Tensor | None = None,
+        n_classes: int | Tensor | None = None,
+    ) -> ContextCache:
+        """What `answer` needs of the context, so that further queries cost no more than themselves.
+
+        Arguments as in `forward`. The cache takes 8 bytes x n_layers x d_embed for each token of the context.
+        """
+        columns = self._columns(X_BNF, is_categorical_BF)
+        return ContextCache(columns, list(self._read_blocks(X_BNF, y_BN, columns, n_classes is None)), n_classes)
+
+    @torch.no_grad()
+    def answer(self, X_BMF: Tensor, context: ContextCache) -> Tensor:
+        """Scores (B, M, K) or (B, M, max_classes) of query rows, as `forward` would give them; takes no gradient."""
+        regression = context.n_classes is None
+        x_BMTE = self._tokens(X_BMF, context.columns, self.target.missing(*X_BMF.shape[:2], regression))
+        for block, keys_values in zip(self.blocks, context.keys_values):
+            block.mix_(x_BMTE)
+            block.update_(x_BMTE, keys_values)
+            del keys_values  # before the next block's come to be
+        return self._scores(x_BMTE, context.n_classes)
+
+    def _read_blocks(
+        self, X_BNF: Tensor, y_BN: Tensor, columns: ColumnStatistics, regression: bool
+    ) -> Iterator[Tensor]:
+        """Keys and values of the context and thinking rows in each block."""
+        x_BSTE = self._tokens(X_BNF, columns, self.target.known(y_BN, regression), thinking=True)
+        for depth, block in enumerate(self.blocks):
+            block.mix_(x_BSTE)
+            keys_values = block.keys_values(x_BSTE)
+            yield keys_values
+            # Nothing reads the context rows after the last block.
+            if depth < len(self.blocks) - 1:
+                block.update_(x_BSTE, keys_values)
+            del keys_values
+
+    def _columns(self, X_BNF: Tensor, is_categorical_BF: Tensor | None) -> ColumnStatistics:
+        if is_categorical_BF is None:
+            is_categorical_BF = torch.zeros_like(X_BNF[:, 0], dtype=torch.bool)
+        return ColumnStatistics.of(X_BNF, is_categorical_BF)
+
+    def _thinking_rows(self, n_tasks: int, n_tokens: int) -> Tensor:
+        return repeat(self.thinking, "s e -> b s t e", b=n_tasks, t=n_tokens)
+
+    def _tokens(self, X_BRF: Tensor, columns: ColumnStatistics, target_BRE: Tensor, thinking: bool = False) -> Tensor:
+        """(B, R, T, E) of cells and target, after the thinking rows if asked."""
+        B, R, F = X_BRF.shape
+        n_first, T = len(self.thinking) if thinking else 0, -(-F // self.config.group_size) + 1
+        x_BSTE = target_BRE.new_empty(B, n_first + R, T, self.config.d_embed)
+        x_BSTE[:, :n_first] = self._thinking_rows(B, T) if thinking else 0
+        x_BSTE[:, n_first:, -1] = target_BRE
+        start = 0
+        for part in _slices(x_BSTE[:, n_first:]):
+            rows = slice(start, start + part.shape[1])
+            part[:, :, :-1] = self.cells(X_BRF[:, rows], columns)
+            start += part.shape[1]
+        return x_BSTE
+
+    def _scores(self, x_BMTE: Tensor, n_classes: int | Tensor | None) -> Tensor:
+        pooled_BME2 = self.norm(torch.cat([x_BMTE[:, :, :-1].mean(2), x_BMTE[:, :, -1]], -1))
         if n_classes is None:
             return self.bin_head(pooled_BME2)
-        slots_C = torch.arange(self.config.max_classes, device=X_BRF.device)
-        limit_B11 = torch.as_tensor(n_classes, device=X_BRF.device).reshape(-1, 1, 1)
+        slots_C = torch.arange(self.config.max_classes, device=x_BMTE.device)
+        limit_B11 = torch.as_tensor(n_classes, device=x_BMTE.device).reshape(-1, 1, 1)
         return self.class_head(pooled_BME2).masked_fill(slots_C >= limit_B11, -torch.inf)
 
     def predict_distribution(

@@ -39,7 +39,8 @@ def violations(files, allowed: tuple[str, ...]) -> list[str]:
         ("priors/**/*.py", ("priors",)),
         ("icl/inference/**/*.py", ("icl.inference",)),
         ("icl/distribution.py", ("icl.distribution",)),
-        ("icl/model.py", ("icl.model", "icl.distribution")),
+        ("icl/kernels.py", ("icl.kernels",)),
+        ("icl/model.py", ("icl.model", "icl.kernels", "icl.distribution")),
     ],
 )
 def test_lower_layers_import_nothing_above_them(where, allowed):
