@@ -59,6 +59,7 @@ def cross_fit(
     seed: int = 0,
     *,
     groups: np.ndarray | None = None,
+    groups_unlabeled: np.ndarray | None = None,
     strata: np.ndarray | None = None,
     thresholds: np.ndarray | None = None,
 ) -> Surrogate:
@@ -76,6 +77,8 @@ def cross_fit(
         folds: number of folds, 2 to n (or to the number of groups).
         seed: of the folds, and of the predictor where its `random_state` is None.
         groups: (n,) labels; rows that share one are never split between folds.
+        groups_unlabeled: (N,) labels of unlabeled rows. Where labeled rows share one, only the model that did not see
+            those predicts the unlabeled ones: else they would be predicted better than labeled rows ever are.
         strata: (n,) labels that are spread evenly over the folds; default: the classes, for a classifier.
         thresholds: (T,) values at which the predictive distribution is wanted too; ignored by predictors that have no
             `predict_distribution(X).cdf(t)`.
@@ -87,7 +90,17 @@ def cross_fit(
     classifies = is_classifier(predictor)
     if y.ndim == 2 and not classifies:
         columns = [
-            cross_fit(predictor, X_labeled, y[:, k], X_unlabeled, folds, seed, groups=groups, strata=strata)
+            cross_fit(
+                predictor,
+                X_labeled,
+                y[:, k],
+                X_unlabeled,
+                folds,
+                seed,
+                groups=groups,
+                groups_unlabeled=groups_unlabeled,
+                strata=strata,
+            )
             for k in range(y.shape[1])
         ]
         stack = lambda name: np.column_stack([getattr(c, name) for c in columns])
@@ -100,11 +113,14 @@ def cross_fit(
     if strata is None and classifies:
         strata = target
     fold_of_row = assign_folds(len(y), int(folds), seed, strata=strata, groups=groups)
+    share = _fold_shares(fold_of_row, groups, groups_unlabeled, int(folds), len(X_unlabeled))
     source = f"{name}, cross-fitted inside the call ({folds} folds, seed {seed})"
     if thresholds is not None and hasattr(predictor, "predict_distribution") and not classifies:
-        return _cross_fit_distribution(predictor, X_labeled, y, X_unlabeled, fold_of_row, seed, thresholds, source)
+        return _cross_fit_distribution(
+            predictor, X_labeled, y, X_unlabeled, fold_of_row, share, seed, thresholds, source
+        )
     if hasattr(predictor, "predict_folds") and y.ndim == 1:
-        f_labeled, f_unlabeled = _batched(predictor, X_labeled, target, X_unlabeled, fold_of_row, seed)
+        f_labeled, f_unlabeled = _batched(predictor, X_labeled, target, X_unlabeled, fold_of_row, share, seed)
         return Surrogate(f_labeled, f_unlabeled, source)
     n_classes = y.shape[1] if y.ndim == 2 else None
     f_labeled = np.empty(y.shape, dtype=float)
@@ -114,7 +130,8 @@ def cross_fit(
         model = _fit(predictor, X_labeled[~held_out], target[~held_out], seed, k)
         f_labeled[held_out] = _predict(model, X_labeled[held_out], classifies, "labeled", n_classes)
         if len(X_unlabeled):
-            f_unlabeled += _predict(model, X_unlabeled, classifies, "unlabeled", n_classes) / folds
+            f = _predict(model, X_unlabeled, classifies, "unlabeled", n_classes)
+            f_unlabeled += f * (share[k] if y.ndim == 1 else share[k][:, None])
     return Surrogate(f_labeled, f_unlabeled, source)
 
 
@@ -195,6 +212,21 @@ def _check_folds(folds: Any, most: int, what: str) -> None:
         raise ValueError(f"folds got {folds!r}; with {most} {what} it must be a whole number from 2 to {most}.")
 
 
+def _fold_shares(
+    fold_of_row: np.ndarray, groups: np.ndarray | None, groups_unlabeled: np.ndarray | None, folds: int, N: int
+) -> np.ndarray:
+    """(folds, N) share of each fold model in the prediction of each unlabeled row; columns sum to one."""
+    share = np.full((folds, N), 1 / folds)
+    if groups is None or groups_unlabeled is None:
+        return share
+    names, first = np.unique(groups, return_index=True)
+    place = np.searchsorted(names, groups_unlabeled).clip(max=len(names) - 1)
+    known = np.flatnonzero(names[place] == groups_unlabeled)
+    share[:, known] = 0
+    share[fold_of_row[first[place[known]]], known] = 1
+    return share
+
+
 def _classes(y: np.ndarray, name: str) -> np.ndarray:
     """(n,) whole numbers: 0 and 1, or the column that holds a 1 (K where none does)."""
     if not np.isin(y, (0, 1)).all() or (y.ndim == 2 and (y.sum(axis=1) > 1).any()):
@@ -213,6 +245,7 @@ def _batched(
     y: np.ndarray,
     X_unlabeled: pd.DataFrame,
     fold_of_row: np.ndarray,
+    share: np.ndarray,
     seed: int,
 ) -> tuple[np.ndarray, np.ndarray]:
     name, folds = type(predictor).__name__, int(fold_of_row.max()) + 1
@@ -225,7 +258,7 @@ def _batched(
         )
     return (
         _checked(f_labeled, (len(y),), name, "labeled"),
-        _checked(by_fold.mean(axis=0), (len(X_unlabeled),), name, "unlabeled"),
+        _checked((share * by_fold).sum(axis=0), (len(X_unlabeled),), name, "unlabeled"),
     )
 
 
@@ -235,6 +268,7 @@ def _cross_fit_distribution(
     y: np.ndarray,
     X_unlabeled: pd.DataFrame,
     fold_of_row: np.ndarray,
+    share: np.ndarray,
     seed: int,
     thresholds: np.ndarray,
     source: str,
@@ -246,7 +280,7 @@ def _cross_fit_distribution(
         model = _fit(predictor, X_labeled[~held_out], y[~held_out], seed, k)
         parts["labeled"][held_out] = _read_off(model, X_labeled[held_out], thresholds, "labeled")
         if len(X_unlabeled):
-            parts["unlabeled"] += _read_off(model, X_unlabeled, thresholds, "unlabeled") / folds
+            parts["unlabeled"] += share[k][:, None] * _read_off(model, X_unlabeled, thresholds, "unlabeled")
     L, U = parts["labeled"], parts["unlabeled"]
     return Surrogate(L[:, 0], U[:, 0], source, np.asarray(thresholds, dtype=float), L[:, 1:], U[:, 1:])
 

@@ -202,6 +202,26 @@ def test_a_model_sees_no_row_of_the_clusters_it_predicts(table):
         surrogate(table, GroupMemory(), groups=groups, folds=12)
 
 
+def test_unlabeled_rows_of_a_labeled_cluster_are_predicted_without_it(table):
+    class Labels(Memory):
+        """Predicts whether it was fitted on a row of the same cluster."""
+
+        def fit(self, X, y):
+            self.seen_ = set(X["x"])
+            return self
+
+        def predict(self, X):
+            return np.array([x in self.seen_ for x in X["x"]], dtype=float)
+
+    groups = np.r_[np.arange(N_LABELED) // 3, np.arange(N_UNLABELED) // 5]  # the last clusters have no label
+    table["x"] = groups
+    f = surrogate(table, Labels(), groups=groups[:N_LABELED], groups_unlabeled=groups[N_LABELED:])
+    assert not f.f_labeled.any() and not f.f_unlabeled.any()
+    assert surrogate(table, Labels(), groups=groups[:N_LABELED]).f_unlabeled.any()
+    counts = surrogate(table, Counter(), groups=groups[:N_LABELED], groups_unlabeled=groups[N_LABELED:])
+    assert_allclose(counts.f_unlabeled[-5:], N_LABELED * (FOLDS - 1) / FOLDS)  # these are averaged over all folds
+
+
 def test_indicators_of_several_classes_get_their_probabilities(table):
     code = np.digitize(table["y"].iloc[:N_LABELED], [-0.5, 0.5])
     indicators = np.eye(3)[code][:, :2]  # the third class is where both are zero
