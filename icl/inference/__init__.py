@@ -9,9 +9,22 @@ NumPy, SciPy, pandas, formulaic and scikit-learn only; importing this package lo
 
 from icl.inference.diagnostics import Diagnostic
 from icl.inference.entry import infer
-from icl.inference.estimands import OLS, Estimand, Mean
+from icl.inference.estimands import OLS, Estimand, Logistic, Mean, Multinomial, Poisson
 from icl.inference.hypothesis import WaldTest
 from icl.inference.result import InferenceResult
 from icl.inference.synsurr import SynSurrFit, fit_synsurr
 
-__all__ = ["OLS", "Diagnostic", "Estimand", "InferenceResult", "Mean", "SynSurrFit", "WaldTest", "fit_synsurr", "infer"]
+__all__ = [
+    "OLS",
+    "Diagnostic",
+    "Estimand",
+    "InferenceResult",
+    "Logistic",
+    "Mean",
+    "Multinomial",
+    "Poisson",
+    "SynSurrFit",
+    "WaldTest",
+    "fit_synsurr",
+    "infer",
+]

@@ -68,11 +68,11 @@ def _prediction_findings(problem: Problem, answer: Rectified) -> Iterator[Diagno
             f"predictions and outcome correlate at most {strongest:.2f}, below 1/sqrt(n - 2) = {limit:.2f}: too weak "
             "to help with this many labels; labeled rows alone do as well (weight=0).",
         )
-    elif answer.tuned and answer.weight < 0:
+    elif answer.tuned and np.max(answer.weight) < 0:
         yield Diagnostic(
             "negative_weight",
-            f"the tuned weight is {answer.weight:.2f}: predictions and outcome run against each other. The interval is "
-            "valid, but check the sign and the coding of the predictions.",
+            f"the tuned weight is {np.max(answer.weight):.2f}: predictions and outcome run against each other. The "
+            "interval is valid, but check the sign and the coding of the predictions.",
         )
     if answer.tuned and answer.weight_leverage > 0.5:
         yield Diagnostic(
@@ -97,7 +97,8 @@ def _shift_findings(problem: Problem) -> Iterator[Diagnostic]:
         return
     L = np.column_stack([problem.X_labeled, problem.f_labeled])
     U = np.column_stack([problem.X_unlabeled, problem.f_unlabeled])
-    names = [*problem.terms, "predictions"]
+    n_predictions = L.shape[1] - problem.X_labeled.shape[1]
+    names = [*(problem.columns or problem.terms), *["predictions"] * n_predictions]
     center = (n * L.mean(axis=0) + N * U.mean(axis=0)) / (n + N)
     spread = np.sqrt((n * L.var(axis=0) + N * U.var(axis=0)) / (n + N))
     varies = spread > 1e-12 * np.maximum(np.abs(center), 1)
@@ -107,14 +108,16 @@ def _shift_findings(problem: Problem) -> Iterator[Diagnostic]:
     # Squares see a labeled sample that is tighter or wider at the same mean, as in-sample predictions often are.
     z = np.concatenate([_two_sample_z(L, U), _two_sample_z(np.minimum(L**2, 9), np.minimum(U**2, 9))])
     if problem.is_cross_fitted and varies[-1]:
-        z[-1] = 0.0  # averages over folds are tighter than the predictions of one fold: no sign of anything
+        # Averages over folds are tighter than the predictions of one fold: no sign of anything.
+        z[-n_predictions:] = 0.0
     p = 2 * stdtr(n - 1, -np.abs(z)) * len(z)
     shifted = (p < SHIFT_LEVEL).reshape(2, -1).any(axis=0)
     guilty = [name for name, is_shifted in zip(np.array(names)[varies], shifted, strict=True) if is_shifted]
     if guilty:
+        columns = ", ".join(dict.fromkeys(guilty))
         yield Diagnostic(
             "shift",
-            f"labeled and unlabeled rows differ in {', '.join(guilty)} (p < {SHIFT_LEVEL:g}, corrected for the number "
+            f"labeled and unlabeled rows differ in {columns} (p < {SHIFT_LEVEL:g}, corrected for the number "
             "of columns). The interval assumes that labeled rows are a random sample of all rows, and that no "
             "labeled row was predicted by a model that saw its label.",
         )

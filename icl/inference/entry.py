@@ -26,7 +26,7 @@ def infer(
     labeled: pd.DataFrame | None = None,
     unlabeled: pd.DataFrame | None = None,
     predictor: Any = None,
-    predictions: str | np.ndarray | tuple | None = None,
+    predictions: str | list[str] | np.ndarray | tuple | None = None,
     features: Sequence[str] | None = None,
     folds: int = 5,
     seed: int = 0,
@@ -49,7 +49,8 @@ def infer(
             classifier's probability of outcome 1 is used for a binary outcome.
         predictions: instead of a predictor, the column that holds out-of-sample predictions, or an array in the
             order of the rows of `table` (of `labeled`, then `unlabeled`), or a pair of arrays (labeled, unlabeled).
-            With neither, the answer is the classical one.
+            Several outcomes need a list of columns or an array (rows, outcomes); Multinomial a column for each class,
+            in the order of `classes`. With neither, the answer is the classical one.
         features: columns that the predictor may see; default: all but the outcome.
         folds, seed: of the cross-fitting.
         weight: how much the predictions count: 0 (labeled rows only), 1 (PPI), a number, "ppi++" (one scalar, tuned
@@ -80,8 +81,9 @@ def infer(
     elif std_error == "auto":
         std_error = estimand.default_std_error
     rows = read_rows(estimand, table, labeled, unlabeled)
+    estimand = estimand.resolve(rows.labeled)
     y = estimand.outcome(rows.labeled)
-    X, terms = estimand.design(rows.columns(estimand.covariate_columns))
+    X, columns = estimand.design(rows.columns(estimand.covariate_columns))
     n, P = len(y), X.shape[1]
     _check_outcome(y, P, estimand)
     notes = _row_notes(rows)
@@ -90,10 +92,10 @@ def infer(
         raise ValueError("got predictor= and predictions=; pass the model or its out-of-sample predictions, not both.")
     if len(rows.unlabeled):
         if predictions is not None:
-            surrogate = _read_predictions(rows, predictions)
+            surrogate = _read_predictions(rows, predictions, estimand)
         elif predictor is not None:
-            columns = _feature_columns(rows, estimand, features)
-            surrogate = cross_fit(predictor, rows.labeled[columns], y, rows.unlabeled[columns], folds, seed)
+            names = _feature_columns(rows, estimand, features)
+            surrogate = cross_fit(predictor, rows.labeled[names], y, rows.unlabeled[names], folds, seed)
     elif predictor is not None or predictions is not None:
         notes.append(
             Diagnostic(
@@ -104,8 +106,22 @@ def infer(
     if surrogate is None:
         weight = 0.0
     f_labeled, f_unlabeled = (surrogate.f_labeled, surrogate.f_unlabeled) if surrogate else (None, None)
+    if surrogate:
+        estimand.check_predictions(f_labeled, "labeled")
+        estimand.check_predictions(f_unlabeled, "unlabeled")
     problem = Problem(
-        estimand, terms, y, X[:n], X[n:], f_labeled, f_unlabeled, std_error, reference, compat, predictor is not None
+        estimand,
+        estimand.parameters(columns),
+        y,
+        X[:n],
+        X[n:],
+        f_labeled,
+        f_unlabeled,
+        std_error,
+        reference,
+        compat,
+        predictor is not None,
+        columns,
     )
     answer = problem.solve(weight)
     notes += diagnose(problem, answer)
@@ -136,9 +152,12 @@ def _check_outcome(y: np.ndarray, P: int, estimand: Estimand) -> None:
             f"{len(y)} labeled rows are too few for {str(estimand)!r} with {P} coefficient(s); at least "
             f"{P + 2} are needed. Label more rows or drop covariates."
         )
-    if np.ptp(y) == 0:
+    flat = np.ptp(y, axis=0) == 0
+    if np.any(flat):
+        which = "" if y.ndim == 1 else f" of {estimand.outcome_columns[int(np.argmax(flat))]!r}"
+        value = y[0] if y.ndim == 1 else y[0, int(np.argmax(flat))]
         raise ValueError(
-            f"all {len(y)} labeled outcomes equal {y[0]:g}: they show no variation to judge uncertainty by, "
+            f"all {len(y)} labeled outcomes{which} equal {value:g}: they show no variation to judge uncertainty by, "
             "and an interval of width zero would be false. Label more rows."
         )
 
@@ -155,27 +174,40 @@ def _row_notes(rows: Rows) -> list[Diagnostic]:
     ]
 
 
-def _read_predictions(rows: Rows, predictions: str | np.ndarray | tuple) -> Surrogate:
-    n, N = len(rows.labeled), len(rows.unlabeled)
-    if isinstance(predictions, str):
-        require_columns(rows.labeled, [predictions], "labeled rows", "as predictions")
-        require_columns(rows.unlabeled, [predictions], "unlabeled rows", "as predictions")
-        values = [_numbers(part[predictions]) for part in (rows.labeled, rows.unlabeled)]
-        source = f"column {predictions!r}, taken to be out-of-sample"
+def _read_predictions(rows: Rows, predictions: Any, estimand: Estimand) -> Surrogate:
+    n, N, K = len(rows.labeled), len(rows.unlabeled), estimand.n_responses
+    each = "one number" if K == 1 else f"{K} numbers"
+    names = [predictions] if isinstance(predictions, str) else predictions
+    if isinstance(names, list) and names and all(isinstance(name, str) for name in names):
+        for part, which in ((rows.labeled, "labeled rows"), (rows.unlabeled, "unlabeled rows")):
+            require_columns(part, names, which, "as predictions")
+        values = [np.column_stack([_numbers(part[c]) for c in names]) for part in (rows.labeled, rows.unlabeled)]
+        source = f"column{'s' * (len(names) > 1)} {', '.join(map(repr, names))}, taken to be out-of-sample"
     elif isinstance(predictions, tuple):
         if len(predictions) != 2:
             raise ValueError(f"predictions= got {len(predictions)} arrays; a pair (labeled, unlabeled) was expected.")
         values, source = [_numbers(part) for part in predictions], "arrays, taken to be out-of-sample"
     else:
         array = _numbers(predictions)
-        if array.shape != (n + N,):
-            raise ValueError(f"predictions= got shape {array.shape}; expected one number for each of the {n + N} rows.")
+        if array.ndim not in (1, 2) or len(array) != n + N:
+            raise ValueError(f"predictions= got shape {array.shape}; expected {each} for each of the {n + N} rows.")
         values, source = np.split(array[rows.order], [n]), "an array, taken to be out-of-sample"
+    checked = []
     for part, size, which in ((values[0], n, "labeled"), (values[1], N, "unlabeled")):
-        if part.shape != (size,):
-            raise ValueError(f"predictions= got shape {part.shape} for the {size} {which} rows; expected ({size},).")
+        got = part.shape
+        if part.ndim == 2 and part.shape[1] == 1 and K == 1:
+            part = part[:, 0]
+        if estimand.surrogate == "classes" and part.ndim == 2 and part.shape[1] == K + 1:
+            part = part[:, 1:]  # all classes were given, base first; the base is what the others leave over
+        expected = (size,) if K == 1 and estimand.surrogate != "classes" else (size, K)
+        if part.shape != expected:
+            also = (
+                f" or {(size, K + 1)}, a column for each of {estimand.classes}" if hasattr(estimand, "classes") else ""
+            )
+            raise ValueError(f"predictions= got shape {got} for the {size} {which} rows; expected {expected}{also}.")
         finite(part, f"predictions= holds numbers for the {which} rows, of which")
-    return Surrogate(values[0], values[1], source)
+        checked.append(part)
+    return Surrogate(*checked, source)
 
 
 def _numbers(values: Any) -> np.ndarray:

@@ -1,9 +1,10 @@
 """The one engine: theta = beta + W (eta_elsewhere - eta_labeled), with its covariance.
 
 beta is the answer from the labeled outcomes; eta is the same estimator fed with predictions. Every estimator of the
-family is a choice of W and of the rows of eta_elsewhere: 0 is classical, 1 is PPI, a tuned scalar PPI++, the partial
-regression coefficient with eta on all rows SynSurr. Derivations: Angelopoulos et al. (2023), Science 382:669;
-arXiv:2311.01453; McCaw et al. (2024), doi:10.1038/s41588-024-01793-9. Small samples: MacKinnon & White (1985), HC3.
+family is a choice of W and of the rows of eta_elsewhere: 0 is classical, 1 is PPI, a tuned scalar PPI++, one for each
+coefficient PSPA, a matrix Chen-Chen, the partial regression coefficient with eta on all rows SynSurr. Derivations:
+Angelopoulos et al. (2023), Science 382:669; arXiv:2311.01453; Miao et al. (2023), arXiv:2311.14220; Chen & Chen (2000),
+doi:10.1111/1467-9868.00243; McCaw et al. (2024), doi:10.1038/s41588-024-01793-9.
 """
 
 from __future__ import annotations
@@ -13,11 +14,22 @@ from functools import cached_property
 
 import numpy as np
 
-from icl.inference.estimands import Estimand, Fit
-from icl.inference.weights import Weight, decide_weight
+from icl.inference.estimands import Estimand
+from icl.inference.fit import FULL_LEVERAGE, Fit, Rows, RowSource, Together, solve, solve_linear
+from icl.inference.models import Model
+from icl.inference.sandwich import (
+    HC,
+    Spread,
+    group_sums,
+    inflate,
+    inflate_clusters,
+    meat,
+    row_contributions,
+    spread,
+)
+from icl.inference.weights import Weight, decide_weight, resolve_auto
 
-STD_ERRORS = ("auto", "HC0", "HC1", "HC2", "HC3", "residual", "model")
-FULL_LEVERAGE = 1 - 1e-9
+STD_ERRORS = ("auto", *HC, "residual", "model")
 
 
 @dataclass(frozen=True)
@@ -28,7 +40,8 @@ class Rectified:
     estimate: np.ndarray
     covariance: np.ndarray
     df: float
-    weight: float = float("nan")
+    weight: float | np.ndarray = float("nan")
+    """A number; (P,) where coefficients differ in it, of a matrix its diagonal."""
     tuned: bool = False
     weight_is_undefined: bool = False
     weight_leverage: float = 0.0
@@ -42,7 +55,12 @@ class Rectified:
 
 @dataclass(frozen=True)
 class Problem:
-    """Arrays of one analysis, solved on demand under any weight. Shapes: n labeled, N unlabeled rows, P terms."""
+    """Arrays of one analysis, solved on demand under any weight.
+
+    Shapes: n labeled, N unlabeled rows, p columns of the design, K responses, P = pK terms; where K = 1, (n,) stands
+    for (n, K). Weights of rows are used as they are: within labeled and within unlabeled rows only their ratios matter;
+    the weights that meet in an estimate on all rows (`weights_pooled`, `weights_unlabeled`) must be on one scale.
+    """
 
     estimand: Estimand
     terms: list[str]
@@ -56,46 +74,193 @@ class Problem:
     compat: str | None = None
     is_cross_fitted: bool = False
     """Predictions were made inside the call, so those of unlabeled rows are averages over folds, and tighter."""
+    columns: list[str] | None = None
+    """p names of the design; default: the terms."""
+    weights_labeled: np.ndarray | None = None
+    """(n,) of labeled rows in beta and eta_labeled: survey weight over probability of being labeled."""
+    weights_unlabeled: np.ndarray | None = None
+    """(N,) of unlabeled rows."""
+    weights_pooled: np.ndarray | None = None
+    """(n,) of labeled rows where they stand beside unlabeled ones (eta on all rows); default: `weights_labeled`."""
+    clusters_labeled: np.ndarray | None = None
+    """(n,) ids of clusters, shared with `clusters_unlabeled` (N,); rows of one cluster may depend on one another."""
+    clusters_unlabeled: np.ndarray | None = None
+    strata_labeled: np.ndarray | None = None
+    """(n,) ids of strata, shared with `strata_unlabeled` (N,); rows are independent draws within each of them."""
+    strata_unlabeled: np.ndarray | None = None
+    unlabeled_source: RowSource | None = None
+    """Where unlabeled rows come from, if they do not stand in `X_unlabeled` and `f_unlabeled`."""
     _answers: dict = field(default_factory=dict, repr=False, compare=False)
 
     @property
     def has_predictions(self) -> bool:
         return self.f_labeled is not None
 
+    @property
+    def model(self) -> Model:
+        return self.estimand.model
+
+    @property
+    def n_unlabeled(self) -> int:
+        return len(self.rows_u)
+
+    @property
+    def is_plain(self) -> bool:
+        """Rows count alike and are independent draws."""
+        return self.weights_labeled is None and self.weights_unlabeled is None and not self.is_grouped
+
+    @property
+    def is_grouped(self) -> bool:
+        return self.clusters_labeled is not None or self.strata_labeled is not None
+
+    @property
+    def n_labeled_units(self) -> int:
+        """Independent labeled units: clusters where there are any, else rows."""
+        return len(self.y) if self.clusters_labeled is None else len(np.unique(self.clusters_labeled))
+
+    # Rows, as the engine reads them.
+
+    @cached_property
+    def rows_y(self) -> Rows:
+        return Rows(self.X_labeled, _columns(self.y), self.weights_labeled)
+
+    @cached_property
+    def rows_f(self) -> Rows:
+        return Rows(self.X_labeled, _columns(self.f_labeled), self.weights_labeled)
+
+    @cached_property
+    def rows_u(self) -> RowSource:
+        if self.unlabeled_source is not None:
+            return self.unlabeled_source
+        if self.f_unlabeled is None:
+            return Rows(self.X_unlabeled, np.empty((len(self.X_unlabeled), 0)), self.weights_unlabeled)
+        return Rows(self.X_unlabeled, _columns(self.f_unlabeled), self.weights_unlabeled)
+
+    @cached_property
+    def rows_f_pooled(self) -> Rows:
+        weights = self.weights_labeled if self.weights_pooled is None else self.weights_pooled
+        if weights is None and self.weights_unlabeled is not None:
+            weights = np.ones(len(self.X_labeled))
+        return Rows(self.X_labeled, _columns(self.f_labeled), weights)
+
+    # The three or four solutions of which every answer is made.
+
     @cached_property
     def labeled_y(self) -> Fit:
-        return self.estimand.fit(self.X_labeled, self.y, self.terms)
+        return self._solve(self.rows_y, "labeled")
 
     @cached_property
     def labeled_f(self) -> Fit:
-        return self.estimand.fit(self.X_labeled, self.f_labeled, self.terms)
+        return self._solve(self.rows_f, "labeled")
 
     @cached_property
     def unlabeled_f(self) -> Fit:
-        N, P = self.X_unlabeled.shape
+        N, P = self.n_unlabeled, len(self.terms)
         if N < P + 2:
             raise ValueError(
                 f"{N} unlabeled rows cannot support {P} coefficients; PPI and PPI++ need {P + 2} of them. "
                 "Use weight='synsurr', which pools them with the labeled rows."
             )
-        return self.estimand.fit(self.X_unlabeled, self.f_unlabeled, self.terms, "unlabeled")
+        return self._solve(self.rows_u, "unlabeled", self.labeled_f.estimate)
 
     @cached_property
     def all_f(self) -> Fit:
-        X = np.concatenate([self.X_labeled, self.X_unlabeled])
-        return self.estimand.fit(
-            X, np.concatenate([self.f_labeled, self.f_unlabeled]), self.terms, "labeled and unlabeled"
-        )
+        rows = Together([self.rows_f_pooled, self.rows_u])
+        return self._solve(rows, "labeled and unlabeled", self.labeled_f.estimate)
+
+    def _solve(self, rows: RowSource, which: str, start: np.ndarray | None = None) -> Fit:
+        if isinstance(rows, Rows) and self.model.is_linear and len(rows) <= 50_000:
+            return solve_linear(self.model, rows, str(self.estimand), self.columns or self.terms, which)
+        return solve(self.model, rows, str(self.estimand), self.terms, start, which)
+
+    # What labeled rows contribute, and what unlabeled rows do.
+
+    @cached_property
+    def influence_y(self) -> np.ndarray:
+        """(n, P) contribution of each labeled outcome to beta."""
+        return self.labeled_y.influence(self.rows_y)
+
+    @cached_property
+    def influence_f(self) -> np.ndarray:
+        """(n, P) contribution of each labeled prediction to eta_labeled, across the bridge."""
+        return self.labeled_f.influence(self.rows_f) @ self.bridge.T
+
+    @cached_property
+    def leverage(self) -> np.ndarray | None:
+        """(n,) leverage of labeled rows in beta."""
+        return self.labeled_y.leverage(self.rows_y)
+
+    @cached_property
+    def bridge(self) -> np.ndarray:
+        """(P, P) from differences of eta to those of beta: Hessian at beta, inverted, times Hessian at eta.
+
+        The identity in a linear model. Elsewhere a unit of score means a unit of score in both, so that overconfident
+        predictions, whose coefficients are large, do not count for more (Chen & Chen 2000).
+        """
+        if self.model.is_linear:
+            return np.eye(len(self.terms))
+        return self.labeled_y.bread @ self.labeled_f.hessian
+
+    def gap(self, pooled: bool) -> np.ndarray:
+        """(P,) eta_elsewhere - eta_labeled, across the bridge."""
+        elsewhere = self.all_f if pooled else self.unlabeled_f
+        return self.bridge @ (elsewhere.estimate - self.labeled_f.estimate)
+
+    def over_clusters(self, contributions: np.ndarray) -> np.ndarray:
+        """(n, P) for each labeled row the summed contributions of its cluster; itself where there are none."""
+        if self.clusters_labeled is None:
+            return contributions
+        _, code = np.unique(self.clusters_labeled, return_inverse=True)
+        return group_sums(contributions, code, code.max() + 1)[code]
+
+    @cached_property
+    def unlabeled_spread(self) -> Spread:
+        return spread(self.unlabeled_f, self.rows_u, self._kind)
+
+    @cached_property
+    def all_spread(self) -> Spread:
+        """Of the unlabeled rows alone, as they enter the fit on all rows."""
+        return spread(self.all_f, self.rows_u, self._kind)
+
+    @property
+    def unlabeled_spread_on_bridge(self) -> np.ndarray:
+        """(P, P) variance of eta_unlabeled, across the bridge, without small-sample correction."""
+        if not self.is_grouped:
+            return self.bridge @ self.unlabeled_spread.raw @ self.bridge.T
+        units = row_contributions(self.unlabeled_f, self.rows_u) @ self.bridge.T
+        if self.clusters_unlabeled is not None:
+            _, code = np.unique(self.clusters_unlabeled, return_inverse=True)
+            return meat(group_sums(units, code, code.max() + 1))
+        return meat(units, self.strata_unlabeled)
+
+    @property
+    def _kind(self) -> str:
+        """Equal variances are a notion of independent rows that count alike, with one response."""
+        is_simple = self.is_plain and self.model.is_linear and _columns(self.y).shape[1] == 1
+        return self.std_error if self.std_error in HC or is_simple else "HC1"
 
     @cached_property
     def correlation(self) -> np.ndarray:
         """(P,) correlation of the influence of outcome and predictions; bounds the gain by 1 / (1 - rho^2 N/(n+N))."""
-        a, b = self.labeled_y.influence, self.labeled_f.influence
+        a, b = self.influence_y, self.influence_f
         scale = np.sqrt((a**2).sum(axis=0) * (b**2).sum(axis=0))
         return np.divide((a * b).sum(axis=0), scale, out=np.zeros_like(scale), where=scale > 0)
 
+    def degrees_of_freedom(self, tuned: bool) -> float:
+        """Of the t reference: counts independent units."""
+        if self.reference != "t":
+            return np.inf
+        n_units, p = self.n_labeled_units, self.X_labeled.shape[1]
+        if self.clusters_labeled is not None:
+            return max(n_units - 1 - tuned, 1)
+        return max(self.estimand.degrees_of_freedom(n_units, p, tuned), 1)
+
+    # Answers.
+
     def solve(self, weight: str | float) -> Rectified:
-        """The answer under `weight` ("ppi++", "synsurr" or a number); solved once and remembered."""
+        """The answer under `weight` (a name or a number); solved once and remembered."""
+        if weight == "auto":
+            weight = resolve_auto(self)
         if weight not in self._answers:
             if self.compat == "ppi_py":
                 from icl.inference.compat import solve_like_ppi_py as solve
@@ -106,78 +271,154 @@ class Problem:
 
     def solve_imputed(self) -> Rectified:
         """Predictions counted as if they were real outcomes: the common practice, and not valid."""
-        X = np.concatenate([self.X_labeled, self.X_unlabeled])
-        fit = self.estimand.fit(X, np.concatenate([self.y, self.f_unlabeled]), self.terms, "labeled and unlabeled")
-        df = len(X) - X.shape[1] if self.reference == "t" else np.inf
-        return Rectified("imputed", fit.estimate, _covariance(fit, self.std_error), df, is_valid=False)
+        rows = Together([self.rows_f_pooled_as_observed, self.rows_u])
+        fit = self._solve(rows, "labeled and unlabeled", self.labeled_y.estimate)
+        n, N, P = len(self.y), self.n_unlabeled, len(self.terms)
+        kind = self._kind
+        if kind in ("residual", "model"):  # textbook: equal variances of all rows, real or not
+            total = sum(float((fit.residual(chunk) ** 2).sum()) for chunk in rows.chunks())
+            covariance = total / (n + N - P) * fit.bread
+        else:
+            covariance = spread(fit, rows, kind).corrected
+        df = n + N - P if self.reference == "t" else np.inf
+        return Rectified("imputed", fit.estimate, covariance, df, is_valid=False)
+
+    @property
+    def rows_f_pooled_as_observed(self) -> Rows:
+        """Labeled rows with their outcomes, beside unlabeled ones with predictions in place of outcomes."""
+        return Rows(self.X_labeled, _columns(self.y), self.rows_f_pooled.weights)
 
 
 def rectify(problem: Problem, weight: str | float) -> Rectified:
     """Estimate and covariance under `weight`.
 
-    The residuals of the labeled part are those of the regression of y - W f, so W = 0 is the textbook sandwich. A
-    tuned weight is itself estimated from the labeled outcomes: its lever times the gap it multiplies joins the lever
-    of the estimate. Without that term 90% intervals of a slope covered .86 instead of .89 (n = 30, N = 400,
-    heteroskedastic, correlation .7, 1,500 repetitions).
+    Labeled rows contribute y - W f, so W = 0 is the textbook sandwich. A tuned weight is itself estimated from the
+    labeled outcomes: what each of them adds through the weight joins its contribution. Without that term 90% intervals
+    of a slope covered .86 instead of .89 (n = 30, N = 400, heteroskedastic, correlation .7, 1,500 repetitions).
     """
-    n, P = problem.X_labeled.shape
     beta = problem.labeled_y
     if weight == 0:
-        df = problem.estimand.degrees_of_freedom(n, P, False) if problem.reference == "t" else np.inf
-        return Rectified("classical", beta.estimate, _covariance(beta, problem.std_error), df, 0.0)
+        covariance = _covariance(problem, Weight("classical", np.zeros((len(beta.estimate),) * 2)), None)
+        return Rectified("classical", beta.estimate, covariance, problem.degrees_of_freedom(False), 0.0)
     W = decide_weight(problem, weight)
-    eta, elsewhere = problem.labeled_f, problem.all_f if W.pooled else problem.unlabeled_f
-    gap = elsewhere.estimate - eta.estimate
-    rest = _rest(problem, W, gap)
-    kind, ddof = problem.std_error, P + W.tuned
-    if kind in ("residual", "model"):
-        covariance = _covariance(rest, kind, ddof) + W.value**2 * _covariance(elsewhere, kind)
-    else:
-        rows = W.value * _influence(elsewhere, kind, P)
-        labeled_rows = _influence(rest, kind, ddof)
-        if W.pooled:
-            labeled_rows = labeled_rows + rows[:n]
-            rows = rows[n:]
-        covariance = labeled_rows.T @ labeled_rows + rows.T @ rows
-    df = problem.estimand.degrees_of_freedom(n, P, W.tuned) if problem.reference == "t" else np.inf
+    elsewhere = problem.all_f if W.pooled else problem.unlabeled_f
+    estimate = beta.estimate + W.W @ problem.gap(W.pooled)
+    covariance = _covariance(problem, W, elsewhere)
+    df = problem.degrees_of_freedom(W.tuned)
     heaviest = 0.0 if W.leverage is None else float(W.leverage.max())
-    return Rectified(
-        W.name, beta.estimate + W.value * gap, covariance, df, W.value, W.tuned, not W.is_defined, heaviest
-    )
+    return Rectified(W.name, estimate, covariance, df, W.value, W.tuned, not W.is_defined, heaviest)
 
 
-def _rest(problem: Problem, W: Weight, gap: np.ndarray) -> Fit:
-    """What the labeled outcomes contribute: a fit of y - W f whose lever includes that of a tuned weight."""
-    beta, eta = problem.labeled_y, problem.labeled_f
-    lever, leverage = beta.lever, beta.leverage
-    if W.lever is not None and problem.std_error != "model":  # the published SynSurr variance takes the weight as known
-        lever = lever + W.lever[:, None] * gap
-        extended = leverage + W.leverage
-        leverage = np.where(extended < FULL_LEVERAGE, extended, leverage)
-    return Fit(beta.estimate - W.value * eta.estimate, lever, beta.residual - W.value * eta.residual, leverage)
-
-
-def _covariance(fit: Fit, kind: str, ddof: int | None = None) -> np.ndarray:
-    """(P, P) covariance of a fit by itself; `ddof` is the number of parameters its residuals spent."""
-    ddof = len(fit.estimate) if ddof is None else ddof
+def _covariance(problem: Problem, W: Weight, elsewhere: Fit | None) -> np.ndarray:
+    kind = problem._kind
     if kind in ("residual", "model"):
-        return (fit.residual @ fit.residual) / (len(fit.residual) - ddof) * (fit.lever.T @ fit.lever)
-    rows = _influence(fit, kind, ddof)
-    return rows.T @ rows
+        if W.name == "matrix" and kind == "model":
+            return _chen_chen_covariance(problem)
+        if W.lever is not None or W.tilt is None:
+            return _equal_variances(problem, W, elsewhere, kind)
+        kind = "HC1"
+    p = problem.X_labeled.shape[1]
+    ddof = p + W.tuned
+    n = problem.n_labeled_units if problem.clusters_labeled is not None else len(problem.y)
+    rest = problem.influence_y
+    if elsewhere is not None:
+        rest = rest - problem.influence_f @ W.W.T
+    if W.tilt is not None:
+        rest = rest + W.tilt
+    if problem.clusters_labeled is not None:
+        return _clustered(problem, W, elsewhere, kind, rest)
+    labeled = inflate(rest, _joint_leverage(problem.leverage, W.leverage), kind, n, ddof)
+    if elsewhere is None:
+        return meat(labeled, problem.strata_labeled)
+    through = W.W @ problem.bridge
+    if W.pooled:
+        rows = problem.rows_f_pooled
+        own = inflate(elsewhere.influence(rows), elsewhere.leverage(rows), kind, len(rows) + problem.n_unlabeled, p)
+        labeled = labeled + own @ through.T
+    if problem.strata_labeled is not None:
+        unlabeled = meat(row_contributions(elsewhere, problem.rows_u), problem.strata_unlabeled)
+    else:
+        unlabeled = (problem.all_spread if W.pooled else problem.unlabeled_spread).corrected
+    return meat(labeled, problem.strata_labeled) + through @ unlabeled @ through.T
 
 
-def _influence(fit: Fit, kind: str, ddof: int) -> np.ndarray:
-    """(R, P) influence of each row, inflated for the shrinkage of residuals towards zero."""
-    R = len(fit.residual)
-    if kind == "HC0":
-        return fit.influence
-    if kind == "HC1":
-        return fit.influence * np.sqrt(R / (R - ddof))
-    alone = int((fit.leverage > FULL_LEVERAGE).sum())
-    if alone:
-        raise ValueError(
-            f"{alone} row(s) alone decide a coefficient (a category with one row?), so {kind} standard errors do not "
-            "exist. Merge that category, or use std_error='HC1', which ignores the problem."
-        )
-    slack = 1 - fit.leverage
-    return fit.influence / (np.sqrt(slack) if kind == "HC2" else slack)[:, None]
+def _joint_leverage(fitted: np.ndarray | None, weight: np.ndarray | None) -> np.ndarray | None:
+    """(n,) or (n, P) leverage of a row in beta and in the weight together, where they leave something over."""
+    if fitted is None or weight is None:
+        return fitted
+    fitted = fitted if weight.ndim == 1 else fitted[:, None]
+    joint = fitted + weight
+    return np.where(joint < FULL_LEVERAGE, joint, np.broadcast_to(fitted, joint.shape))
+
+
+def _clustered(problem: Problem, W: Weight, elsewhere: Fit | None, kind: str, rest: np.ndarray) -> np.ndarray:
+    n = len(problem.y)
+    ids = [problem.clusters_labeled]
+    if elsewhere is not None:
+        ids.append(problem.clusters_unlabeled)
+    _, code = np.unique(np.concatenate(ids), return_inverse=True)
+    G = int(code.max()) + 1
+    hessians = None
+    if kind == "HC3":
+        rows = problem.rows_y
+        by_row = problem.model.row_hessians(rows.X, rows.Y, rows.weights, problem.labeled_y.estimate)
+        if by_row is not None:
+            hessians = np.zeros((G, *by_row.shape[1:]))
+            np.add.at(hessians, code[:n], by_row)
+    has_labels = np.zeros(G, dtype=bool)
+    has_labels[code[:n]] = True
+    units = np.zeros((G, rest.shape[1]))
+    labeled = group_sums(rest, code[:n], G)[has_labels]
+    shares = None
+    if W.leverage is not None:
+        by_row = W.leverage.reshape(n, -1)
+        shares = group_sums(by_row, code[:n], G)[has_labels]
+    units[has_labels] = inflate_clusters(
+        labeled, None if hessians is None else hessians[has_labels], problem.labeled_y.bread, kind, shares
+    )
+    if elsewhere is not None:
+        through = W.W @ problem.bridge
+        other = group_sums(row_contributions(elsewhere, problem.rows_u) @ through.T, code[n:], G)
+        if W.pooled:
+            other += group_sums(elsewhere.influence(problem.rows_f_pooled) @ through.T, code[:n], G)
+        units = units + other
+    if problem.strata_labeled is None:
+        return meat(units)
+    of_rows = problem.strata_labeled
+    if elsewhere is not None:
+        of_rows = np.concatenate([of_rows, problem.strata_unlabeled])
+    strata = np.empty(G, dtype=of_rows.dtype)
+    strata[code] = of_rows
+    if (strata[code] != of_rows).any():
+        raise ValueError("some clusters have rows in several strata; clusters must lie within strata.")
+    return meat(units, strata)
+
+
+def _equal_variances(problem: Problem, W: Weight, elsewhere: Fit | None, kind: str) -> np.ndarray:
+    """Covariance of a scalar weight in a linear model with one response, if all rows have one residual variance."""
+    p = problem.X_labeled.shape[1]
+    n = len(problem.y)
+    lever = problem.X_labeled @ problem.labeled_y.bread
+    residual = problem.labeled_y.residual(problem.rows_y)[:, 0]
+    if elsewhere is None:
+        return residual @ residual / (n - p) * (lever.T @ lever)
+    value = W.W[0, 0]
+    residual = residual - value * problem.labeled_f.residual(problem.rows_f)[:, 0]
+    if W.lever is not None and kind != "model":  # the published SynSurr variance takes the weight as known
+        lever = lever + W.lever[:, None] * problem.gap(W.pooled)
+    rows = Together([problem.rows_f, problem.rows_u]) if W.pooled else problem.rows_u
+    total = sum(float((elsewhere.residual(chunk) ** 2).sum()) for chunk in rows.chunks())
+    other = total / (len(rows) - p) * elsewhere.bread
+    return residual @ residual / (n - p - W.tuned) * (lever.T @ lever) + value**2 * other
+
+
+def _chen_chen_covariance(problem: Problem) -> np.ndarray:
+    """The published variance of the matrix weight, which takes the weight as known."""
+    a, b = problem.influence_y, problem.influence_f
+    n, N = len(a), problem.n_unlabeled
+    cross = a.T @ b
+    return a.T @ a - N / (n + N) * cross @ np.linalg.pinv(b.T @ b, hermitian=True) @ cross.T
+
+
+def _columns(values: np.ndarray) -> np.ndarray:
+    return values[:, None] if values.ndim == 1 else values

@@ -57,7 +57,9 @@ def _method_words(result: InferenceResult) -> str:
         why = " (no predictions were used)" if not result._problem.has_predictions else " (weight 0)"
         return "classical: labeled rows only" + why
     how = "tuned" if result._answer.tuned else "fixed"
-    return f"{result.method}, weight {result.weight:.3f} ({how})"
+    weight = np.atleast_1d(result.weight)
+    words = f"{weight[0]:.3f}" if len(weight) == 1 else f"{weight.min():.3f} to {weight.max():.3f}"
+    return f"{result.method}, weight {words} ({how})"
 
 
 def _assumption(result: InferenceResult) -> str:

@@ -26,7 +26,7 @@ class InferenceResult:
         estimate: (P,) estimates, indexed by term.
         covariance: (P, P) their covariance.
         method: "classical", "ppi", "ppi++", "synsurr", or "weight 0.5" for a number.
-        weight: how much the predictions count; 0 for the classical answer.
+        weight: how much the predictions count; 0 for the classical answer, (P,) where terms differ in it.
         df: degrees of freedom of the t reference; inf for the normal one.
         level: coverage of the printed intervals.
         n_labeled, n_unlabeled: rows used.
@@ -40,7 +40,7 @@ class InferenceResult:
     estimate: pd.Series
     covariance: pd.DataFrame
     method: str
-    weight: float
+    weight: float | np.ndarray
     df: float
     level: float
     n_labeled: int

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from icl.inference.estimands import OLS
+from icl.inference.fit import Rows, solve_linear
 from icl.inference.rows import as_frame, require_columns
 
 if TYPE_CHECKING:
@@ -225,8 +226,9 @@ def fit_synsurr(
             f"{both.sum()} rows have both outcome and prediction; at least {P + 3} are needed to learn how the two go "
             f"together with {P} coefficient(s)."
         )
-    start = estimand.fit(X[both], s[both], terms, "complete")  # refuses collinear covariates by name
-    if np.linalg.norm(start.residual) <= 1e-10 * np.linalg.norm(s[both]):
+    complete = Rows(X[both], s[both][:, None])
+    start = solve_linear(estimand.model, complete, str(estimand), terms, "complete")  # refuses collinear covariates
+    if np.linalg.norm(start.residual(complete)) <= 1e-10 * np.linalg.norm(s[both]):
         raise ValueError(
             "the predictions are constant or a linear function of the covariates, so they add nothing; use infer()."
         )

@@ -1,4 +1,8 @@
-"""How much of the predictions enters the answer. The weight is decided once, before any interval or p-value."""
+"""How much of the predictions enters the answer. The weight is decided once, before any interval or p-value.
+
+All weights act on influences: W multiplies what the predictions say about each coefficient, on the scale of the scores
+of the outcome (`Problem.bridge`). For a linear model that is the plain difference of two solutions.
+"""
 
 from __future__ import annotations
 
@@ -10,24 +14,29 @@ import numpy as np
 if TYPE_CHECKING:
     from icl.inference.rectify import Problem
 
-NAMED_WEIGHTS = ("auto", "ppi++", "synsurr")
+NAMED_WEIGHTS = ("auto", "ppi++", "coordinate", "matrix", "synsurr")
+UNINFORMATIVE = 1e-8
+"""Predictions whose residuals are smaller than this, relative to their size, say nothing beyond the covariates."""
 
 
 @dataclass(frozen=True)
 class Weight:
     """W of theta = beta + W (eta_elsewhere - eta_labeled), and how far the labeled outcomes moved it.
 
-    Shapes: n labeled rows. `lever` and `leverage` are None for a weight that was fixed beforehand.
+    Shapes: n labeled rows, P parameters. `tilt` and `leverage` are None for a weight that was fixed beforehand.
     """
 
     name: str
-    value: float
+    W: np.ndarray
+    """(P, P)."""
     pooled: bool = False
-    """eta_elsewhere is solved on all rows (SynSurr) instead of the unlabeled ones (PPI)."""
-    lever: np.ndarray | None = None
-    """(n,) derivative of `value` by the residual of each labeled row."""
+    """eta_elsewhere is solved on all rows (SynSurr, Chen-Chen) instead of the unlabeled ones (PPI, PSPA)."""
+    tilt: np.ndarray | None = None
+    """(n, P) contribution of each labeled row through the weight it helped to decide: dW times the gap."""
     leverage: np.ndarray | None = None
-    """(n,) share of each labeled row in deciding `value`; sums to one."""
+    """(n,) or (n, P) share of each labeled row in deciding the weight."""
+    lever: np.ndarray | None = None
+    """(n,) derivative of a scalar weight by the residual of each labeled row; single-response linear models only."""
     is_defined: bool = True
     """False where predictions carry nothing beyond the covariates, so that any weight gives the same answer."""
 
@@ -35,30 +44,48 @@ class Weight:
     def tuned(self) -> bool:
         return self.name in NAMED_WEIGHTS
 
+    @property
+    def value(self) -> float | np.ndarray:
+        """W as a reader wants it: a number if it is a multiple of the identity, else its diagonal (P,)."""
+        diagonal = np.diag(self.W)
+        is_scalar = (np.diag(diagonal) == self.W).all() and (diagonal == diagonal[0]).all()
+        return float(diagonal[0]) if is_scalar else diagonal
+
 
 def read_weight(weight: str | float, compat: str | None = None) -> str | float:
-    """`weight` with `auto` resolved; ValueError if it is none of the known ones.
-
-    `auto` is `synsurr`: its slope is fitted against the labeled predictions alone, so that chance differences
-    in the spread of labeled and unlabeled predictions do not enter. With n = 10, N = 1,000 normal rows and a
-    correlation of .9 its root mean squared error is .15 against .20 for `ppi++` (benchmarks/coverage.md has more).
-    """
+    """`weight` as a known name or a finite number; ValueError if it is neither."""
     if isinstance(weight, str):
         if weight not in NAMED_WEIGHTS:
             raise ValueError(
                 f"weight got {weight!r}; known are {', '.join(map(repr, NAMED_WEIGHTS))} and numbers "
                 "(0 = labeled rows only, 1 = PPI)."
             )
-        if compat is not None and weight == "synsurr":
-            raise ValueError("compat='ppi_py' knows no weight 'synsurr'; use 'ppi++' or a number, or drop compat.")
-        return {"auto": "synsurr" if compat is None else "ppi++"}.get(weight, weight)
+        if compat is not None:
+            known = ("auto", "ppi++")
+            if weight not in known:
+                raise ValueError(
+                    f"compat={compat!r} knows no weight {weight!r}; use 'ppi++' or a number, or drop compat."
+                )
+            return "ppi++"
+        return weight
     try:
         value = float(weight)
     except (TypeError, ValueError):
-        raise ValueError(f"weight got {weight!r}; pass 'auto', 'ppi++', 'synsurr' or one number.") from None
+        names = ", ".join(map(repr, NAMED_WEIGHTS))
+        raise ValueError(f"weight got {weight!r}; pass one of {names}, or one number.") from None
     if not np.isfinite(value):
         raise ValueError(f"weight got {value}; pass a finite number, 0 for labeled rows only, 1 for PPI.")
     return value
+
+
+def resolve_auto(problem: Problem) -> str:
+    """What `auto` stands for on this problem: decided from the kind of estimand alone, never from the outcome.
+
+    `synsurr` where the model has residuals: its slope is fitted against the labeled predictions alone, so that chance
+    differences in the spread of labeled and unlabeled predictions do not enter. With n = 10, N = 1,000 normal rows and
+    a correlation of .9 its root mean squared error is .15 against .20 for `ppi++` (benchmarks/coverage.md has more).
+    """
+    return "ppi++" if problem.labeled_f.residual(problem.rows_f) is None else "synsurr"
 
 
 def name_of(weight: str | float) -> str:
@@ -70,33 +97,126 @@ def name_of(weight: str | float) -> str:
 
 def decide_weight(problem: Problem, weight: str | float) -> Weight:
     """The weight that `weight` (after `read_weight`) stands for on this problem."""
+    P = len(problem.terms)
     if not isinstance(weight, str):
-        return Weight(name_of(weight), float(weight))
-    u = problem.labeled_f.residual
-    information = u @ u
-    if np.sqrt(information) <= 1e-10 * np.linalg.norm(problem.f_labeled):
-        return Weight(weight, 0.0, pooled=weight == "synsurr", is_defined=False)
-    return _synsurr(problem, u, information) if weight == "synsurr" else _power_tuned(problem, u, information)
+        return Weight(name_of(weight), float(weight) * np.eye(P))
+    b = problem.influence_f
+    pooled = weight in ("synsurr", "matrix")
+    u = problem.labeled_f.residual(problem.rows_f)
+    signal, size = (b, np.abs(problem.labeled_f.estimate)) if u is None else (u, np.abs(problem.rows_f.Y))
+    if np.linalg.norm(signal) <= UNINFORMATIVE * np.linalg.norm(size):
+        return Weight(weight, np.zeros((P, P)), pooled, is_defined=False)
+    return {"synsurr": _synsurr, "ppi++": _scalar, "coordinate": _coordinate, "matrix": _matrix}[weight](problem, b, u)
 
 
-def _synsurr(problem: Problem, u: np.ndarray, information: float) -> Weight:
-    """Partial regression coefficient of the outcome on the predictions, given the covariates.
+def _synsurr(problem: Problem, b: np.ndarray, u: np.ndarray | None) -> Weight:
+    """Slope of the outcome on the predictions, given the covariates: between their score residuals in a GLM.
 
-    Source: McCaw, Gao, Lin, Gronsbell (2024), Nature Genetics, doi:10.1038/s41588-024-01793-9.
+    One slope for each response of a linear model (the means of several outcomes); one for all classes of a multinomial.
+    Source: McCaw, Gao, Lin, Gronsbell (2024), Nature Genetics, doi:10.1038/s41588-024-01793-9, for least squares.
     """
-    lever = u / information
-    return Weight("synsurr", float(lever @ problem.labeled_y.residual), True, lever, u * lever)
+    if u is None:
+        raise ValueError(
+            f"weight='synsurr' needs residuals, which {str(problem.estimand)!r} has not; use 'ppi++', 'coordinate' or "
+            "'matrix'."
+        )
+    r = problem.labeled_y.residual(problem.rows_y)
+    w = problem.rows_y.weights
+    wu = u if w is None else w[:, None] * u
+    P, K = len(problem.terms), u.shape[1]
+    gap = problem.gap(pooled=True)
+    if not problem.model.is_linear:
+        information = float((wu * u).sum())
+        lever = wu / information
+        delta = float((lever * r).sum())
+        tilt = np.einsum("nk,nk->n", lever, r - delta * u)[:, None] * gap
+        return Weight("synsurr", delta * np.eye(P), True, tilt, np.einsum("nk,nk->n", lever, u))
+    information = np.einsum("nk,nk->k", wu, u)
+    # A constant prediction of one of several outcomes has no slope, and any would do.
+    lever = np.divide(wu, information, out=np.zeros_like(wu), where=information > 0)
+    delta = np.einsum("nk,nk->k", lever, r)
+    repeat = P // K
+    tilt = np.repeat(lever * (r - delta * u), repeat, axis=1) * gap
+    share = lever * u
+    if K == 1:
+        return Weight("synsurr", delta[0] * np.eye(P), True, tilt, share[:, 0], lever[:, 0])
+    return Weight("synsurr", np.diag(np.repeat(delta, repeat)), True, tilt, np.repeat(share, repeat, axis=1))
 
 
-def _power_tuned(problem: Problem, u: np.ndarray, information: float) -> Weight:
+def _tuning_terms(problem: Problem, b: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Pieces of the optimal two-sample weight Cov(beta, eta_L) / (Var eta_L + Var eta_U), coordinate by coordinate.
+
+    Returns:
+        B (n, P): what multiplies the contribution of a row to beta in that covariance (of its cluster, if it has one);
+        covariance (P,), both variances added (P,), and the factor by which `B` was scaled into the covariance.
+    """
+    a = problem.influence_y
+    n, N, p = len(b), problem.n_unlabeled, problem.X_labeled.shape[1]
+    if problem.is_plain:
+        # Independent rows: both samples estimate one variance of the score of a prediction, so they share the work.
+        labeled, unlabeled = n**2 * np.einsum("np,np->p", b, b), N**2 * np.diag(problem.unlabeled_spread_on_bridge)
+        per_row = (labeled + unlabeled) / (n + N - 2 * p)
+        factor = n**2 / (n - p)
+        return b, factor * np.einsum("np,np->p", a, b), (1 + n / N) * per_row, np.full(a.shape[1], factor)
+    B = problem.over_clusters(b)
+    covariance = np.einsum("np,np->p", a, B)
+    variance = np.einsum("np,np->p", b, B) + np.diag(problem.unlabeled_spread_on_bridge)
+    return B, covariance, variance, np.ones(a.shape[1])
+
+
+def _scalar(problem: Problem, b: np.ndarray, u: np.ndarray | None) -> Weight:
     """The scalar that minimises the sum of the variances of the coefficients; not clipped.
 
     Source: Angelopoulos, Duchi, Zrnic (2023), PPI++, arXiv:2311.01453. Deviation: each group of rows is centered
     at its own solution, which is what the estimate uses, so the weight does not depend on the level of the predictions.
     """
-    n, N = len(u), len(problem.X_unlabeled)
-    P = len(problem.terms)
-    f_labeled, f_unlabeled = n * problem.labeled_f.influence, N * problem.unlabeled_f.influence
-    variance = ((f_labeled**2).sum() + (f_unlabeled**2).sum()) / (n + N - 2 * P)
-    lever = n * np.einsum("np,np->n", problem.labeled_y.lever, f_labeled) / ((n - P) * (1 + n / N) * variance)
-    return Weight("ppi++", float(lever @ problem.labeled_y.residual), False, lever, u * u / information)
+    B, covariance, variance, factor = _tuning_terms(problem, b)
+    scale = factor[0] / variance.sum()
+    value = covariance.sum() / variance.sum()
+    rest = problem.influence_y - value * b
+    gap = problem.gap(pooled=False)
+    tilt = scale * np.einsum("np,np->n", rest, B)[:, None] * gap
+    share = np.einsum("np,np->n", b, B)
+    lever = None
+    if problem.model.is_linear and u.shape[1] == 1 and problem.is_plain:
+        lever = scale * np.einsum("np,np->n", problem.X_labeled @ problem.labeled_y.bread, B)
+    return Weight("ppi++", value * np.eye(len(covariance)), False, tilt, share / share.sum(), lever)
+
+
+def _coordinate(problem: Problem, b: np.ndarray, u: np.ndarray | None) -> Weight:
+    """One scalar for each coefficient, each minimising the variance of its own; not clipped.
+
+    Source: Miao, Miao, Wu, Zhao, Lu (2023), PSPA, arXiv:2311.14220. Deviations as in `_scalar`.
+    """
+    B, covariance, variance, factor = _tuning_terms(problem, b)
+    safe = np.where(variance > 0, variance, 1.0)
+    value = np.where(variance > 0, covariance / safe, 0.0)
+    rest = problem.influence_y - value * b
+    tilt = factor / safe * rest * B * problem.gap(pooled=False)
+    share = b * B
+    total = share.sum(axis=0)
+    share = np.divide(share, total, out=np.zeros_like(share), where=total > 0)
+    return Weight("coordinate", np.diag(value), False, tilt, share)
+
+
+def _matrix(problem: Problem, b: np.ndarray, u: np.ndarray | None) -> Weight:
+    """The full matrix that minimises the covariance; needs many labeled rows for each coefficient.
+
+    Source: Chen & Chen (2000), doi:10.1111/1467-9868.00243; Gronsbell et al. (2024), arXiv:2411.19908.
+    """
+    n, P = b.shape
+    if problem.n_labeled_units < 2 * P + 2:
+        raise ValueError(
+            f"weight='matrix' estimates {P} numbers for each of {P} coefficients, which takes at least {2 * P + 2} "
+            f"independent labeled rows; there are {problem.n_labeled_units}. Use weight='auto'."
+        )
+    B = problem.over_clusters(b)
+    gram = b.T @ B
+    scale = np.sqrt(np.diag(gram))
+    scale = np.where(scale > 0, scale, 1.0)
+    inverse = np.linalg.pinv(gram / scale / scale[:, None], rcond=1e-10, hermitian=True) / scale / scale[:, None]
+    W = problem.influence_y.T @ B @ inverse
+    rest = problem.influence_y - b @ W.T
+    solved = B @ inverse
+    tilt = rest * (solved @ problem.gap(pooled=True))[:, None]
+    return Weight("matrix", W, True, tilt, np.einsum("np,np->n", solved, b))

@@ -1,0 +1,115 @@
+"""A design and an outcome from a formula, or from columns taken as they are."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from icl.inference.estimands.base import Estimand, as_numbers
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+@dataclass(frozen=True)
+class Regression(Estimand):
+    """Base of the regressions.
+
+    Args:
+        formula: `"income ~ age + C(sex)"` (Wilkinson notation, read by formulaic: categories, interactions, splines),
+            or the name of the outcome column if `covariates` is given. A transformed outcome (`"np.log(income) ~ age"`)
+            is predicted, and expected from a predictions column, on the transformed scale.
+        covariates: numeric columns to use as they are, with an intercept; skips the formula parser.
+    """
+
+    formula: str
+    covariates: tuple[str, ...] | None = None
+
+    default_std_error = "HC3"
+
+    def __post_init__(self) -> None:
+        if self.covariates is not None:
+            object.__setattr__(self, "covariates", tuple(self.covariates))
+        elif "~" not in self.formula:
+            name = type(self).__name__
+            raise ValueError(
+                f"{name}({self.formula!r}) names no covariates; write a formula such as "
+                f"'{self.formula} ~ age + C(sex)', or pass covariates=[...]."
+            )
+
+    def __str__(self) -> str:
+        name = type(self).__name__
+        if self.covariates is None:
+            return f"{name} {self.formula}"
+        return f"{name} {self.formula} ~ {' + '.join(self.covariates) or '1'}"
+
+    @cached_property
+    def _parsed(self) -> Any:
+        from formulaic import Formula
+        from formulaic.errors import FormulaicError
+
+        try:
+            parsed = Formula(self.formula)
+        except FormulaicError as reason:
+            raise ValueError(f"the formula {self.formula!r} cannot be read: {reason}") from reason
+        if not hasattr(parsed, "lhs") or not hasattr(parsed, "rhs"):
+            raise ValueError(f"the formula {self.formula!r} has no outcome; write 'outcome ~ covariates'.")
+        return parsed
+
+    @property
+    def outcome_columns(self) -> tuple[str, ...]:
+        if self.covariates is not None:
+            return (self.formula,)
+        return tuple(sorted(map(str, self._parsed.lhs.required_variables)))
+
+    @property
+    def covariate_columns(self) -> tuple[str, ...]:
+        if self.covariates is not None:
+            return self.covariates
+        return tuple(sorted(map(str, self._parsed.rhs.required_variables)))
+
+    @property
+    def has_plain_outcome(self) -> bool:
+        """The outcome is a column as it is, not a transformation."""
+        return self.covariates is not None or str(self._parsed.lhs) == self.outcome_columns[0]
+
+    def outcome(self, labeled: pd.DataFrame) -> np.ndarray:
+        column = self.outcome_columns[0]
+        how = f"a column of 0 and 1 for the value of interest as the outcome of {str(self)!r}"
+        if self.has_plain_outcome:
+            return as_numbers(labeled[column], how)
+        y = self._evaluate(self._parsed.lhs, labeled, "ignore")
+        if y.shape[1] != 1:
+            name = type(self).__name__
+            raise ValueError(
+                f"the left side of {self.formula!r} has {y.shape[1]} columns; {name} takes one. Use {how}."
+            )
+        return as_numbers(y.iloc[:, 0], how)
+
+    def design(self, frame: pd.DataFrame) -> tuple[np.ndarray, list[str]]:
+        if self.covariates is not None:
+            X = np.empty((len(frame), 1 + len(self.covariates)))
+            X[:, 0] = 1
+            for j, name in enumerate(self.covariates):
+                X[:, j + 1] = as_numbers(frame[name], f"{type(self).__name__}('{self.formula} ~ C({name})')")
+            return X, ["Intercept", *self.covariates]
+        X = self._evaluate(self._parsed.rhs, frame, "raise")
+        values = X.to_numpy(dtype=float)
+        if values.shape[1] == 0:
+            raise ValueError(f"the right side of {self.formula!r} has no column; write '~ 1' for the mean.")
+        if not np.isfinite(values).all():
+            bad = [str(name) for name, ok in zip(X.columns, np.isfinite(values).all(axis=0), strict=True) if not ok]
+            raise ValueError(f"the terms {bad} of {self.formula!r} are not finite on every row; check their domain.")
+        return values, [str(name) for name in X.columns]
+
+    def _evaluate(self, side: Any, frame: pd.DataFrame, na_action: str) -> pd.DataFrame:
+        from formulaic.errors import FormulaicError
+
+        try:
+            with np.errstate(all="ignore"):  # a logarithm of zero is reported by name and count below, not as a warning
+                return side.get_model_matrix(frame, na_action=na_action)
+        except (FormulaicError, ValueError, TypeError) as reason:
+            raise ValueError(f"the formula {self.formula!r} cannot be evaluated on these rows: {reason}") from reason

@@ -1,0 +1,153 @@
+"""Logistic, Poisson and multinomial regression with canonical links."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from icl.inference.estimands.formula import Regression
+from icl.inference.families import Log, Logit, Softmax
+from icl.inference.models import CanonicalGLM
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+@dataclass(frozen=True)
+class Logistic(Regression):
+    """Log-odds ratios of a binary outcome; predictions are probabilities.
+
+    Args:
+        formula, covariates: as in `OLS`; the outcome is 0 and 1, or booleans, or anything if `event` is given.
+        event: the value of the outcome column that counts as 1.
+    """
+
+    event: object = None
+
+    @property
+    def model(self) -> CanonicalGLM:
+        return CanonicalGLM(Logit())
+
+    def outcome(self, labeled: pd.DataFrame) -> np.ndarray:
+        if self.event is not None:
+            if not self.has_plain_outcome:
+                raise ValueError(f"{str(self)!r} has event= and a transformed outcome; use one of the two.")
+            y = (labeled[self.outcome_columns[0]] == self.event).to_numpy(dtype=float)
+        else:
+            y = super().outcome(labeled)
+            values = np.unique(y)
+            if not np.isin(values[~np.isnan(values)], (0, 1)).all():
+                seen = ", ".join(f"{v:g}" for v in values[:6])
+                raise ValueError(
+                    f"the outcome of {str(self)!r} has the values {seen}; it must be 0 and 1. "
+                    "Pass event=... to say which value counts as 1."
+                )
+        n_events = int(y.sum())
+        if n_events in (0, len(y)):
+            raise ValueError(
+                f"all {len(y)} labeled outcomes of {str(self)!r} are {'1' if n_events else '0'}; the odds are not "
+                "identified. Check event=, or label rows until both values occur."
+            )
+        return y
+
+    def check_predictions(self, f: np.ndarray, which: str) -> None:
+        n_outside = int(((f < 0) | (f > 1)).sum())
+        if n_outside:
+            raise ValueError(
+                f"{n_outside} of {len(f)} predictions of {which} rows lie outside [0, 1] (from {f.min():.4g} to "
+                f"{f.max():.4g}); {type(self).__name__} needs probabilities. Use a classifier, or clip them yourself."
+            )
+
+
+@dataclass(frozen=True)
+class Poisson(Regression):
+    """Log rate ratios of a non-negative outcome, whose variance need not equal its mean; see `Regression`."""
+
+    @property
+    def model(self) -> CanonicalGLM:
+        return CanonicalGLM(Log())
+
+    def outcome(self, labeled: pd.DataFrame) -> np.ndarray:
+        y = super().outcome(labeled)
+        if (y < 0).any():
+            raise ValueError(f"{int((y < 0).sum())} outcomes of {str(self)!r} are negative; Poisson needs counts.")
+        return y
+
+    def check_predictions(self, f: np.ndarray, which: str) -> None:
+        n_negative = int((f < 0).sum())
+        if n_negative or not f.any():
+            what = f"{n_negative} of {len(f)} predictions of {which} rows are negative"
+            raise ValueError(
+                f"{what if n_negative else f'all predictions of {which} rows are zero'}; Poisson needs expected "
+                "counts. Predict on the scale of the outcome, or clip at a small positive number yourself."
+            )
+
+
+@dataclass(frozen=True)
+class Multinomial(Regression):
+    """Log-odds of each class against a base class; predictions are class probabilities.
+
+    Args:
+        formula, covariates: as in `OLS`; the outcome is a column of two or more classes.
+        base: the class the others are compared with; default: the first in sorted order.
+        classes: all classes, base first; default: those among the labeled rows, sorted.
+    """
+
+    base: object = None
+    classes: tuple | None = None
+
+    surrogate = "classes"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.classes is not None:
+            object.__setattr__(self, "classes", tuple(self.classes))
+
+    @property
+    def model(self) -> CanonicalGLM:
+        return CanonicalGLM(Softmax(), self.n_responses)
+
+    @property
+    def n_responses(self) -> int:
+        return len(self.classes) - 1
+
+    def resolve(self, labeled: pd.DataFrame) -> Multinomial:
+        if not self.has_plain_outcome:
+            raise ValueError(f"the outcome of {str(self)!r} must be a column of classes, not a transformation.")
+        seen = sorted(labeled[self.outcome_columns[0]].dropna().unique().tolist(), key=lambda v: (str(type(v)), v))
+        classes = list(self.classes or seen)
+        absent = [c for c in [*classes, *([] if self.base is None else [self.base])] if c not in seen]
+        if absent:
+            raise ValueError(
+                f"no labeled row has {self.outcome_columns[0]} in {absent}; the labels are {seen[:12]}. Label rows of "
+                "these classes, or leave them out."
+            )
+        unknown = [c for c in seen if c not in classes]
+        if unknown:
+            raise ValueError(f"labeled rows have classes {unknown}, which classes={classes} leaves out.")
+        if not 2 <= len(classes) <= max(2, len(labeled) // 3):
+            raise ValueError(
+                f"{self.outcome_columns[0]!r} has {len(classes)} different values on {len(labeled)} labeled rows; "
+                "Multinomial is for 2 or more classes with several rows each. For numbers, use OLS."
+            )
+        if self.base is not None:
+            classes.sort(key=lambda c: c != self.base)  # stable: the others keep their order
+        return replace(self, classes=tuple(classes), base=classes[0])
+
+    def outcome(self, labeled: pd.DataFrame) -> np.ndarray:
+        column = labeled[self.outcome_columns[0]]
+        return np.column_stack([(column == c).to_numpy(dtype=float) for c in self.classes[1:]])
+
+    def parameters(self, terms: list[str]) -> list[str]:
+        return [f"{c}: {term}" for c in self.classes[1:] for term in terms]
+
+    def check_predictions(self, f: np.ndarray, which: str) -> None:
+        total = f.sum(axis=1)
+        n_outside = int(((f < 0).any(axis=1) | (total > 1 + 1e-6)).sum())
+        if n_outside:
+            raise ValueError(
+                f"{n_outside} of {len(f)} predictions of {which} rows are no class probabilities (negative, or summing "
+                "to more than 1). Pass one column for each class."
+            )

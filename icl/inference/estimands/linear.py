@@ -1,0 +1,129 @@
+"""Means and least squares: estimates that are linear in the outcome."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from icl.inference.estimands.base import Estimand, as_numbers, as_tuple
+from icl.inference.estimands.formula import Regression
+from icl.inference.families import Identity
+from icl.inference.models import CanonicalGLM
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+@dataclass(frozen=True)
+class Mean(Estimand):
+    """The mean of a numeric column, or the share of rows whose column equals `event`.
+
+    Args:
+        column: the outcome; numbers, booleans, or anything if `event` is given. A list of columns gives their means
+            together, with the covariance between them; each then needs predictions of its own.
+        event: estimate the share of this value; its surrogate is the predicted probability, not the predicted label.
+        by: a column, or several, of groups: the mean within each of them. Contrasts between groups are linear
+            combinations of these terms.
+    """
+
+    column: str | tuple[str, ...]
+    event: Any = None
+    by: str | tuple[str, ...] | None = None
+    groups: tuple | None = None
+    """Values of `by`, in the order of the terms; read off the labeled rows."""
+
+    def __post_init__(self) -> None:
+        if isinstance(self.column, list):
+            object.__setattr__(self, "column", tuple(self.column))
+        if isinstance(self.by, list):
+            object.__setattr__(self, "by", tuple(self.by))
+        if self.event is not None and len(as_tuple(self.column)) > 1:
+            raise ValueError(f"Mean got {len(self.column)} columns and event={self.event!r}; an event has one column.")
+
+    @property
+    def default_std_error(self) -> str:
+        """Equal variances give the textbook standard error; groups may differ in theirs."""
+        return "residual" if self.by is None else "HC3"
+
+    def __str__(self) -> str:
+        columns = ", ".join(map(str, as_tuple(self.column)))
+        what = f"mean of {columns}" if self.event is None else f"share of {columns} = {self.event!r}"
+        return what if self.by is None else f"{what} by {', '.join(as_tuple(self.by))}"
+
+    @property
+    def outcome_columns(self) -> tuple[str, ...]:
+        return as_tuple(self.column)
+
+    @property
+    def covariate_columns(self) -> tuple[str, ...]:
+        return () if self.by is None else as_tuple(self.by)
+
+    @property
+    def n_responses(self) -> int:
+        return len(as_tuple(self.column))
+
+    @property
+    def model(self) -> CanonicalGLM:
+        return CanonicalGLM(Identity(), self.n_responses)
+
+    def resolve(self, labeled: pd.DataFrame) -> Mean:
+        if self.by is None or self.groups is not None:
+            return self
+        keys = labeled[list(as_tuple(self.by))].drop_duplicates()
+        groups = tuple(keys.sort_values(list(keys.columns)).itertuples(index=False, name=None))
+        return Mean(self.column, self.event, self.by, groups)
+
+    def outcome(self, labeled: pd.DataFrame) -> np.ndarray:
+        if self.n_responses > 1:
+            return np.column_stack([as_numbers(labeled[c], f"Mean({c!r}, event=...)") for c in self.column])
+        column = self.outcome_columns[0]
+        if self.event is None:
+            return as_numbers(labeled[column], f"Mean({column!r}, event=...)")
+        y = (labeled[column] == self.event).to_numpy(dtype=float)
+        if not y.any():
+            seen = sorted(map(repr, labeled[column].unique()))[:6]
+            raise ValueError(
+                f"no labeled row has {column} = {self.event!r}; the labels are {', '.join(seen)}. "
+                "Check the spelling and the type, or label rows until the event occurs."
+            )
+        return y
+
+    def design(self, frame: pd.DataFrame) -> tuple[np.ndarray, list[str]]:
+        if self.by is None:
+            return np.ones((len(frame), 1)), ["Intercept"]
+        import pandas as pd
+
+        keys = as_tuple(self.by)
+        if len(keys) == 1:
+            code = pd.Index([g[0] for g in self.groups]).get_indexer(frame[keys[0]])
+        else:
+            code = pd.MultiIndex.from_tuples(self.groups).get_indexer(pd.MultiIndex.from_frame(frame[list(keys)]))
+        if (code < 0).any():
+            unseen = frame.loc[code < 0, list(keys)].drop_duplicates().to_dict("list")
+            raise ValueError(
+                f"the groups {unseen} have {int((code < 0).sum())} unlabeled rows and no labeled one, so their mean is "
+                "not identified. Label rows of them, merge them with others, or leave these rows out."
+            )
+        X = np.zeros((len(frame), len(self.groups)))
+        X[np.arange(len(frame)), code] = 1
+        return X, [", ".join(f"{k}={v}" for k, v in zip(keys, group)) for group in self.groups]
+
+    def parameters(self, terms: list[str]) -> list[str]:
+        outcomes = [c if self.event is None else f"{c}={self.event}" for c in self.outcome_columns]
+        if self.by is None:
+            return outcomes
+        return terms if len(outcomes) == 1 else [f"{c}: {term}" for c in outcomes for term in terms]
+
+    def degrees_of_freedom(self, n_labeled: int, n_terms: int, tuned: bool) -> int:
+        return n_labeled - n_terms - tuned
+
+
+@dataclass(frozen=True)
+class OLS(Regression):
+    """Coefficients of the best linear approximation of the outcome, which need not be linear; see `Regression`."""
+
+    @property
+    def model(self) -> CanonicalGLM:
+        return CanonicalGLM(Identity())

@@ -1,0 +1,228 @@
+"""Solve an estimating equation on rows that come in chunks, and sum up what each row contributed.
+
+Memory beyond the rows themselves is one chunk; the rows may come from a file (`icl.inference.stream`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import chain
+from typing import Protocol
+
+import numpy as np
+
+from icl.inference.models import Model
+
+CHUNK = 16_384
+"""Rows in a chunk: a chunk of ten columns stays in the cache of a core."""
+COLLINEAR = 1e-10
+"""Smallest singular value, relative to the largest, of a design whose columns were scaled to length one."""
+SINGULAR = 1e-13
+"""The same for eigenvalues of a Hessian, which are squares, within reach of rounding."""
+MAX_STEPS = 60
+PATIENCE = 12
+"""Steps after which a solution is suspected to be at infinity; ordinary problems need four to eight."""
+FULL_LEVERAGE = 1 - 1e-9
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Design X (R, p), responses Y (R, K), weights (R,) or None for equal ones, codes (R,) of clusters and strata."""
+
+    X: np.ndarray
+    Y: np.ndarray
+    weights: np.ndarray | None = None
+    clusters: np.ndarray | None = None
+    strata: np.ndarray | None = None
+
+    def __len__(self) -> int:
+        return len(self.X)
+
+    @property
+    def total_weight(self) -> float:
+        return float(len(self.X)) if self.weights is None else float(self.weights.sum())
+
+    def chunks(self) -> Iterator[Rows]:
+        """These rows in slices (views)."""
+        if len(self.X) <= CHUNK:
+            yield self
+            return
+        columns = [self.X, self.Y, self.weights, self.clusters, self.strata]
+        for start in range(0, len(self.X), CHUNK):
+            yield Rows(*(None if c is None else c[start : start + CHUNK] for c in columns))
+
+
+class RowSource(Protocol):
+    """What the engine needs of unlabeled rows: their number, their weight, and chunks as often as it asks."""
+
+    def __len__(self) -> int: ...
+    @property
+    def total_weight(self) -> float: ...
+    def chunks(self) -> Iterator[Rows]: ...
+
+
+@dataclass(frozen=True)
+class Together:
+    """Several sets of rows as one."""
+
+    parts: Sequence[RowSource]
+
+    def __len__(self) -> int:
+        return sum(map(len, self.parts))
+
+    @property
+    def total_weight(self) -> float:
+        return sum(part.total_weight for part in self.parts)
+
+    def chunks(self) -> Iterator[Rows]:
+        return chain.from_iterable(part.chunks() for part in self.parts)
+
+
+@dataclass(frozen=True)
+class Fit:
+    """An estimator solved on one set of rows; contributions of rows to it on demand.
+
+    To first order, estimate - truth is the sum over rows of `influence`, so that its outer product is the HC0
+    covariance.
+    """
+
+    model: Model
+    estimate: np.ndarray
+    """(P,) the solution."""
+    hessian: np.ndarray
+    """(P, P) minus the derivative of the summed scores at the solution."""
+    total_weight: float
+
+    @cached_property
+    def bread(self) -> np.ndarray:
+        """(P, P) inverse of the Hessian."""
+        return inverse(self.hessian)
+
+    def influence(self, rows: Rows) -> np.ndarray:
+        """(R, P) contribution of each row to the estimate."""
+        scores = self.model.scores(rows.X, rows.Y, self.estimate)
+        return (scores if rows.weights is None else scores * rows.weights[:, None]) @ self.bread
+
+    def leverage(self, rows: Rows) -> np.ndarray | None:
+        """(R,) derivative of the fitted value of a row by its own outcome; None for a model without fitted values."""
+        return self.model.leverage(rows.X, rows.weights, self.estimate, self.bread)
+
+    def residual(self, rows: Rows) -> np.ndarray | None:
+        """(R, K) response minus fitted value."""
+        return self.model.residual(rows.X, rows.Y, self.estimate)
+
+
+def solve(
+    model: Model, rows: RowSource, describe: str, terms: Sequence[str], start: np.ndarray | None = None, which: str = ""
+) -> Fit:
+    """Newton's method with halved steps. Linear models need one step; a second one removes the rounding of the first.
+
+    Args:
+        describe, terms, which: for messages: the estimand, its P parameters, "labeled" or another word for the rows.
+        start: (P,) where to begin; default zero.
+    Raises:
+        ValueError: where the rows do not identify the parameters, or no finite solution exists.
+    """
+    P = len(terms)
+    theta = np.zeros(P) if start is None else np.array(start, dtype=float)
+    best, step = -np.inf, None
+    for iteration in range(MAX_STEPS):
+        objective, gradient, hessian = _sums(model, rows, theta)
+        worse = objective < best - 1e-9 * abs(best) if np.isfinite(objective) else not np.isnan(objective)
+        if not (np.isfinite(gradient).all() and np.isfinite(hessian).all()) or worse:
+            if step is None:
+                raise ValueError(_no_solution(describe, which, len(rows), "scores are not finite at the start"))
+            step = step / 2
+            theta = theta - step
+            continue
+        best = objective
+        if iteration >= PATIENCE and any(model.runs_away(chunk.X, theta) for chunk in rows.chunks()):
+            raise ValueError(_separated(describe, which, len(rows)))
+        step = _newton_step(hessian, gradient, describe, terms, which, len(rows))
+        decrement = float(gradient @ step)  # squared length of the step in standard errors
+        theta = theta + step
+        settled = abs(decrement) <= 1e-16 * P
+        if model.is_linear:  # what is left is the rounding of large responses, not distance
+            settled = settled or abs(decrement) <= 1e-12 * P * max(1.0, abs(best) / len(rows))
+        if settled:
+            if not model.is_linear and len(rows) <= 50_000:  # the step changes the Hessian of many rows by nothing
+                hessian = _sums(model, rows, theta)[2]
+            return Fit(model, theta, hessian, rows.total_weight)
+    raise ValueError(_no_solution(describe, which, len(rows), f"Newton's method did not settle in {MAX_STEPS} steps"))
+
+
+def solve_linear(model: Model, rows: Rows, describe: str, terms: Sequence[str], which: str) -> Fit:
+    """Least squares by orthogonal triangulation: for rows in memory, to the last digit where columns are nearly alike.
+
+    `terms` are the p names of the design.
+    """
+    X, Y = rows.X, rows.Y
+    if rows.weights is not None:
+        root = np.sqrt(rows.weights)[:, None]
+        X, Y = X * root, Y * root
+    length = np.sqrt(np.einsum("rp,rp->p", X, X))
+    if len(X) < X.shape[1] or not length.all():
+        refuse_collinear(length > 0, describe, terms, which, len(X))
+    Q, R = np.linalg.qr(X)
+    _, singular, Vt = np.linalg.svd(R / length)
+    if singular[-1] < COLLINEAR * singular[0]:
+        refuse_collinear(np.abs(Vt[-1]) < 1e-3, describe, terms, which, len(X))
+    estimate = np.linalg.solve(R, Q.T @ Y).T.ravel()
+    K = Y.shape[1]
+    gram = R.T @ R
+    return Fit(model, estimate, gram if K == 1 else np.kron(np.eye(K), gram), rows.total_weight)
+
+
+def inverse(hessian: np.ndarray) -> np.ndarray:
+    """Of a symmetric or general square matrix, after its rows and columns were scaled to a unit diagonal."""
+    scale = 1 / np.sqrt(np.abs(np.diag(hessian)))
+    return scale[:, None] * np.linalg.inv(scale[:, None] * hessian * scale) * scale
+
+
+def refuse_collinear(is_fine: np.ndarray, describe: str, terms: Sequence[str], which: str, n_rows: int) -> None:
+    """ValueError that names the terms that are not identified."""
+    guilty = [name for name, fine in zip(terms, is_fine, strict=True) if not fine] or list(terms)
+    raise ValueError(
+        f"on the {n_rows} {which} rows the terms {guilty} of {describe!r} are collinear or always zero, so their "
+        "coefficients are not identified. Drop one of them, or merge categories that these rows do not contain."
+    )
+
+
+def _sums(model: Model, rows: RowSource, theta: np.ndarray) -> tuple[float, np.ndarray, np.ndarray]:
+    objective, gradient, hessian = 0.0, 0.0, 0.0
+    with np.errstate(over="ignore", invalid="ignore"):  # an overshot step; the caller sees that it is not finite
+        for chunk in rows.chunks():
+            o, g, h = model.sums(chunk.X, chunk.Y, chunk.weights, theta)
+            objective, gradient, hessian = objective + o, gradient + g, hessian + h
+    return objective, gradient, hessian
+
+
+def _newton_step(
+    hessian: np.ndarray, gradient: np.ndarray, describe: str, terms: Sequence[str], which: str, n_rows: int
+) -> np.ndarray:
+    diagonal = np.abs(np.diag(hessian))
+    if not diagonal.all():
+        refuse_collinear(diagonal > 0, describe, terms, which, n_rows)
+    scale = 1 / np.sqrt(diagonal)
+    scaled = scale[:, None] * hessian * scale
+    # A user's own Hessian may be neither symmetric nor positive; only near-singular is wrong.
+    _, singular, Vt = np.linalg.svd(scaled)
+    if singular[-1] < SINGULAR * singular[0]:
+        refuse_collinear(np.abs(Vt[-1]) < 1e-3, describe, terms, which, n_rows)
+    return scale * np.linalg.solve(scaled, scale * gradient)
+
+
+def _separated(describe: str, which: str, n_rows: int) -> str:
+    return (
+        f"on the {n_rows} {which} rows the covariates of {describe!r} separate the outcomes perfectly, so no finite "
+        "coefficients exist. Label more rows, drop or merge covariates that separate, or estimate a share with Mean."
+    )
+
+
+def _no_solution(describe: str, which: str, n_rows: int, why: str) -> str:
+    return (
+        f"{describe!r} has no solution on the {n_rows} {which} rows: {why}. Check the scale of the covariates, extreme "
+        "outcomes, and (MEstimand) the sign of scores: minus the derivative of a loss."
+    )

@@ -1,0 +1,131 @@
+"""Covariance from the contributions of rows: small-sample corrections, clusters, strata.
+
+Sources: MacKinnon & White (1985), doi:10.1016/0304-4076(85)90158-7 (HC1 to HC3); Bell & McCaffrey (2002) (CR3, here in
+its jackknife form); Cochran (1977), Sampling Techniques, for strata.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from icl.inference.fit import FULL_LEVERAGE, Fit, Rows, RowSource
+
+HC = ("HC0", "HC1", "HC2", "HC3")
+
+
+def inflate(rows: np.ndarray, leverage: np.ndarray | None, kind: str, n: int, ddof: float) -> np.ndarray:
+    """Contributions (R, P) of rows whose residuals were shrunk by fitting, at the size they had before.
+
+    Args:
+        leverage: (R,) or (R, P), if coordinates differ in it.
+        n, ddof: rows and parameters, for HC1.
+    """
+    if kind == "HC0":
+        return rows
+    if kind == "HC1":
+        return rows * np.sqrt(n / (n - ddof))
+    if leverage is None:
+        raise ValueError(f"this estimand has no fitted values, so no {kind} standard errors; use std_error='HC1'.")
+    alone = int((leverage > FULL_LEVERAGE).sum())
+    if alone:
+        raise ValueError(
+            f"{alone} row(s) alone decide a coefficient (a category with one row?), so {kind} standard errors do not "
+            "exist. Merge that category, or use std_error='HC1', which ignores the problem."
+        )
+    slack = 1 - leverage
+    if slack.ndim == 1:
+        slack = slack[:, None]
+    return rows / (np.sqrt(slack) if kind == "HC2" else slack)
+
+
+def inflate_clusters(
+    sums: np.ndarray, hessians: np.ndarray | None, bread: np.ndarray, kind: str, leverage: np.ndarray | None = None
+) -> np.ndarray:
+    """Contributions (G, P) of labeled clusters, as `inflate` does for rows: CR0, CR1, or CR3 (leave one cluster out).
+
+    Args:
+        hessians: (G, P, P) what each cluster adds to the Hessian; None where that is unknown (CR1 is used).
+        leverage: (G,) or (G, P) of the clusters in a tuned weight.
+    """
+    G = len(sums)
+    if kind == "HC0":
+        return sums
+    if kind != "HC3" or hessians is None:
+        return sums * np.sqrt(G / (G - 1))
+    P = len(bread)
+    kept = np.eye(P) - np.einsum("pq,gqr->gpr", bread, hessians)
+    if leverage is not None:
+        joint = kept - np.eye(P) * np.broadcast_to(leverage.reshape(G, -1), (G, P))[:, :, None]
+        leaves = np.linalg.det(joint) > 1e-9
+        kept = np.where(leaves[:, None, None], joint, kept)
+    if np.abs(np.linalg.det(kept)).min() < 1e-9:
+        raise ValueError(
+            "one cluster alone decides a coefficient, so HC3 standard errors do not exist. Merge clusters, or use "
+            "std_error='HC1'."
+        )
+    return np.linalg.solve(kept, sums[:, :, None])[:, :, 0]
+
+
+def meat(units: np.ndarray, strata: np.ndarray | None = None) -> np.ndarray:
+    """(P, P) sum of outer products of contributions (G, P), each stratum around its own mean.
+
+    A stratum with a single unit has no spread of its own; it is measured from the mean of all units.
+    """
+    if strata is None:
+        return units.T @ units
+    _, code = np.unique(strata, return_inverse=True)
+    size = np.bincount(code)
+    means = np.zeros((len(size), units.shape[1]))
+    np.add.at(means, code, units)
+    means /= size[:, None]
+    means[size == 1] = units.mean(axis=0)
+    factor = np.where(size > 1, size / np.maximum(size - 1, 1), 1.0)
+    centered = (units - means[code]) * np.sqrt(factor[code])[:, None]
+    return centered.T @ centered
+
+
+@dataclass(frozen=True)
+class Spread:
+    """What the unlabeled rows contributed to a fit, summed up: all that the engine needs of them."""
+
+    raw: np.ndarray
+    """(P, P) summed outer products of contributions."""
+    corrected: np.ndarray
+    """(P, P) the same with the small-sample correction asked for."""
+
+
+def spread(fit: Fit, rows: RowSource, kind: str) -> Spread:
+    """One pass over `rows`. Under "residual" and "model", HC0."""
+    P, n = len(fit.estimate), len(rows)
+    by_leverage = kind in ("HC2", "HC3")
+    raw, corrected = np.zeros((P, P)), np.zeros((P, P))
+    for chunk in rows.chunks():
+        scores = fit.model.scores(chunk.X, chunk.Y, fit.estimate)
+        if chunk.weights is not None:
+            scores = scores * chunk.weights[:, None]
+        raw += scores.T @ scores
+        if by_leverage:
+            inflated = inflate(scores, fit.leverage(chunk), kind, n, P)
+            corrected += inflated.T @ inflated
+    if not by_leverage:
+        corrected = raw * (n / (n - P)) if kind == "HC1" else raw
+    return Spread(fit.bread @ raw @ fit.bread.T, fit.bread @ corrected @ fit.bread.T)
+
+
+def group_sums(contributions: np.ndarray, codes: np.ndarray, n_groups: int) -> np.ndarray:
+    """(G, P) contributions of rows (R, P) summed within each of the groups 0 to G - 1."""
+    out = np.zeros((n_groups, contributions.shape[1]))
+    np.add.at(out, codes, contributions)
+    return out
+
+
+def row_contributions(fit: Fit, rows: RowSource) -> np.ndarray:
+    """(R, P) contributions of all rows; for designs with clusters or strata, which are held in memory."""
+    return np.concatenate([fit.influence(chunk) for chunk in rows.chunks()])
+
+
+def is_grouped(rows: Rows) -> bool:
+    """Rows are not independent draws from one population: they come in clusters or strata."""
+    return rows.clusters is not None or rows.strata is not None
