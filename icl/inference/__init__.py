@@ -7,24 +7,31 @@
 NumPy, SciPy, pandas, formulaic and scikit-learn only; importing this package loads NumPy alone.
 """
 
+from icl.inference.design import Design
 from icl.inference.diagnostics import Diagnostic
 from icl.inference.entry import infer
 from icl.inference.estimands import OLS, Estimand, Logistic, Mean, Multinomial, Poisson
 from icl.inference.hypothesis import WaldTest
+from icl.inference.plan import Choice, Plan, choose, plan
 from icl.inference.result import InferenceResult
 from icl.inference.synsurr import SynSurrFit, fit_synsurr
 
 __all__ = [
     "OLS",
+    "Choice",
+    "Design",
     "Diagnostic",
     "Estimand",
     "InferenceResult",
     "Logistic",
     "Mean",
     "Multinomial",
+    "Plan",
     "Poisson",
     "SynSurrFit",
     "WaldTest",
+    "choose",
     "fit_synsurr",
     "infer",
+    "plan",
 ]

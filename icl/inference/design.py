@@ -158,6 +158,13 @@ class DesignArrays:
     """Unlabeled rows alone do not stand for the population: predictions must be compared with those of all rows."""
     notes: list[Diagnostic]
 
+    @property
+    def of_problem(self) -> dict[str, Any]:
+        """What `Problem` takes."""
+        names = ("weights_labeled", "weights_unlabeled", "weights_pooled", "clusters_labeled", "clusters_unlabeled")
+        arrays = {name: getattr(self, name) for name in (*names, "strata_labeled", "strata_unlabeled")}
+        return arrays | {"pools": self.unequal}
+
 
 def estimate_propensity(
     classifier: Any, X: pd.DataFrame, n: int, folds: int, seed: int, clusters: np.ndarray | None = None

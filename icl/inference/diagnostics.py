@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from icl.inference.small_sample import FEW_EVENTS
+
 if TYPE_CHECKING:
     from icl.inference.rectify import Problem, Rectified
 
 SHIFT_LEVEL = 1e-3
 """Error rate of the test of labeled against unlabeled rows, shared by all columns of one analysis."""
-FEW_EVENTS = 10
-"""Fewer rows than this on one side of a binary outcome make the t interval of a mean unreliable."""
 
 
 @dataclass(frozen=True)
@@ -42,8 +42,8 @@ def _outcome_findings(problem: Problem) -> Iterator[Diagnostic]:
     if len(problem.terms) == 1 and n_low + n_high == len(y) and min(n_low, n_high) < FEW_EVENTS:
         yield Diagnostic(
             "rare_event",
-            f"only {min(n_low, n_high)} of {len(y)} labeled rows are on the rarer side of a two-valued outcome; below "
-            f"{FEW_EVENTS} the interval covers less than it says. Label more rows.",
+            f"only {min(n_low, n_high)} of {len(y)} labeled rows are on the rarer side of a two-valued outcome, too "
+            "few for a t interval: the exact one is given, which is wider. Label more rows.",
         )
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from icl.inference.design import Design
 from icl.inference.diagnostics import Diagnostic, diagnose
 from icl.inference.estimands import Estimand
 from icl.inference.rectify import STD_ERRORS, Problem
@@ -31,6 +32,7 @@ def infer(
     folds: int = 5,
     seed: int = 0,
     weight: str | float = "auto",
+    design: Design | None = None,
     std_error: str = "auto",
     reference: str = "t",
     level: float = 0.95,
@@ -56,6 +58,9 @@ def infer(
         weight: how much the predictions count: 0 (labeled rows only), 1 (PPI), a number, "ppi++" (one scalar, tuned
             to minimise the summed variance), "synsurr" (the partial regression coefficient of the outcome on the
             predictions), or "auto" (= "synsurr").
+        design: how the labeled rows were chosen, if not at random from all rows: `Design(probability="p")`,
+            `Design(strata="region")`, `Design(clusters="school")` ... With estimated probabilities `auto` is 1
+            (AIPW), so that good predictions make up for wrong probabilities.
         std_error: "HC0" to "HC3" (sandwich), "residual" (equal variances), "model" (SynSurr's published variance, which
             also takes the weight as known), or "auto": "residual" for a mean, where it equals the
             textbook standard error, and "HC3" for a regression.
@@ -87,6 +92,10 @@ def infer(
     n, P = len(y), X.shape[1]
     _check_outcome(y, P, estimand)
     notes = _row_notes(rows)
+    design = Design() if design is None else design
+    names = _feature_columns(rows, estimand, features, design) if _needs_features(predictor, design, rows) else []
+    arrays = design.resolve(rows, names, folds, seed)
+    notes += arrays.notes
     surrogate = None
     if predictor is not None and predictions is not None:
         raise ValueError("got predictor= and predictions=; pass the model or its out-of-sample predictions, not both.")
@@ -94,8 +103,17 @@ def infer(
         if predictions is not None:
             surrogate = _read_predictions(rows, predictions, estimand)
         elif predictor is not None:
-            names = _feature_columns(rows, estimand, features)
-            surrogate = cross_fit(predictor, rows.labeled[names], y, rows.unlabeled[names], folds, seed)
+            surrogate = cross_fit(
+                predictor,
+                rows.labeled[names],
+                y,
+                rows.unlabeled[names],
+                folds,
+                seed,
+                groups=arrays.clusters_labeled,
+                groups_unlabeled=arrays.clusters_unlabeled,
+                strata=arrays.strata_labeled,
+            )
     elif predictor is not None or predictions is not None:
         notes.append(
             Diagnostic(
@@ -105,6 +123,8 @@ def infer(
         )
     if surrogate is None:
         weight = 0.0
+    elif weight == "auto" and design.propensity is not None:
+        weight = 1.0
     f_labeled, f_unlabeled = (surrogate.f_labeled, surrogate.f_unlabeled) if surrogate else (None, None)
     if surrogate:
         estimand.check_predictions(f_labeled, "labeled")
@@ -122,11 +142,28 @@ def infer(
         compat,
         predictor is not None,
         columns,
+        **arrays.of_problem,
     )
     answer = problem.solve(weight)
     notes += diagnose(problem, answer)
     source = surrogate.source if surrogate else "none"
-    return InferenceResult.of(problem, answer, level=level, source=source, diagnostics=notes)
+    return InferenceResult.of(
+        problem,
+        answer,
+        level=level,
+        source=source,
+        diagnostics=notes,
+        design=design,
+        order=rows.order,
+        inclusion=arrays.inclusion,
+    )
+
+
+def _needs_features(predictor: Any, design: Design, rows: Rows) -> bool:
+    """Something will be fitted on features, and does not bring its own list of them."""
+    if not len(rows.unlabeled):
+        return False
+    return predictor is not None or (design.propensity is not None and design.features is None)
 
 
 def _check_options(std_error: str, reference: str, level: float, compat: str | None) -> None:
@@ -221,10 +258,10 @@ def _numbers(values: Any) -> np.ndarray:
         ) from reason
 
 
-def _feature_columns(rows: Rows, estimand: Estimand, features: Sequence[str] | None) -> list:
+def _feature_columns(rows: Rows, estimand: Estimand, features: Sequence[str] | None, design: Design) -> list:
     hidden = set(estimand.outcome_columns)
     if features is None:
-        columns = [name for name in rows.labeled.columns if name not in hidden]
+        columns = [name for name in rows.labeled.columns if name not in hidden and name not in design.columns]
         absent = [name for name in columns if name not in rows.unlabeled.columns]
         if absent:
             raise ValueError(

@@ -97,6 +97,21 @@ def wald_test(
     return WaldTest(statistic, Q, df, float(p))
 
 
+def adjust_p_values(p: np.ndarray, how: str) -> np.ndarray:
+    """p-values (Q,) adjusted for their number: "none", "bonferroni", or "holm" (Holm 1979, uniformly better)."""
+    Q = len(p)
+    if how == "none":
+        return p
+    if how == "bonferroni":
+        return np.minimum(Q * p, 1)
+    if how != "holm":
+        raise ValueError(f"adjust got {how!r}; known are 'none', 'bonferroni', 'holm'.")
+    order = np.argsort(p)
+    out = np.empty(Q)
+    out[order] = np.minimum(np.maximum.accumulate((Q - np.arange(Q)) * p[order]), 1)
+    return out
+
+
 def check_alternative(alternative: str) -> None:
     """ValueError if `alternative` is none of the known ones."""
     if alternative not in ALTERNATIVES:

@@ -88,6 +88,9 @@ class Problem:
     strata_labeled: np.ndarray | None = None
     """(n,) ids of strata, shared with `strata_unlabeled` (N,); rows are independent draws within each of them."""
     strata_unlabeled: np.ndarray | None = None
+    pools: bool = False
+    """Unlabeled rows alone do not stand for the population (labels were more likely on some rows than on others), so
+    that predictions of labeled rows can be compared with those of all rows only."""
     unlabeled_source: RowSource | None = None
     """Where unlabeled rows come from, if they do not stand in `X_unlabeled` and `f_unlabeled`."""
     _answers: dict = field(default_factory=dict, repr=False, compare=False)

@@ -9,11 +9,21 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from icl.inference.diagnostics import Diagnostic
-from icl.inference.hypothesis import WaldTest, check_level, t_interval, t_p_value, wald_test
+from icl.inference.hypothesis import (
+    WaldTest,
+    adjust_p_values,
+    check_level,
+    t_interval,
+    t_p_value,
+    wald_test,
+)
 from icl.inference.rectify import Problem, Rectified
+from icl.inference.small_sample import KINDS, Share, interval_kind, is_one_share, share_of
 
 if TYPE_CHECKING:
     import pandas as pd
+
+    from icl.inference.design import Design
 
 METHODS = ("classical", "imputed", "ppi", "ppi++", "synsurr")
 
@@ -34,6 +44,7 @@ class InferenceResult:
             n_effective is n / (1 - rho^2 N / (n + N)).
         predictions: where the predictions came from.
         diagnostics: what to know before trusting the numbers; empty if nothing deserves a word.
+        design: how the labeled rows were chosen; `design.assumption` says what must be true of them.
     """
 
     estimand: Any
@@ -48,12 +59,26 @@ class InferenceResult:
     correlation: pd.Series
     predictions: str
     diagnostics: list[Diagnostic]
+    design: Design
     _problem: Problem
     _answer: Rectified
+    _order: np.ndarray
+    """(n + N,) positions of labeled, then unlabeled rows in the table(s) that the caller passed."""
+    _inclusion: np.ndarray
+    """(n + N,) probability of each row to be labeled, labeled rows first."""
 
     @classmethod
     def of(
-        cls, problem: Problem, answer: Rectified, *, level: float, source: str, diagnostics: list[Diagnostic]
+        cls,
+        problem: Problem,
+        answer: Rectified,
+        *,
+        level: float,
+        source: str,
+        diagnostics: list[Diagnostic],
+        design: Design,
+        order: np.ndarray,
+        inclusion: np.ndarray,
     ) -> InferenceResult:
         """Label the arrays of `answer`."""
         import pandas as pd
@@ -73,8 +98,11 @@ class InferenceResult:
             pd.Series(rho, terms, name="correlation"),
             source,
             diagnostics,
+            design,
             problem,
             answer,
+            order,
+            inclusion,
         )
 
     @property
@@ -92,22 +120,30 @@ class InferenceResult:
         """(P,) variance of the classical answer over variance of this one: 2 means labels count double."""
         return self._series((self._problem.solve(0).std_error / self._answer.std_error) ** 2, "gain")
 
-    def interval(self, level: float | None = None, alternative: str = "two-sided") -> pd.DataFrame:
+    def interval(self, level: float | None = None, alternative: str = "two-sided", kind: str = "auto") -> pd.DataFrame:
         """Confidence interval of each parameter: columns lower, upper; `larger` leaves the upper side open.
 
         Args:
             level: coverage, a fraction in (0, 1); default: that of the result.
             alternative: "two-sided", "larger" (a lower bound) or "smaller" (an upper bound), at the same coverage.
+            kind: "t"; for the mean of a two-valued outcome also "score" (Wilson) and "exact" (Clopper-Pearson), both
+                at the effective size. "auto" is "exact" below 10 events, "score" below 30, otherwise "t".
         """
         import pandas as pd
 
-        lower, upper = _interval(self._answer, self._level(level), alternative)
+        lower, upper = self._interval(self._answer, self._level(level), alternative, kind)
         return pd.DataFrame({"lower": lower, "upper": upper}, self.estimate.index)
 
-    def p_value(self, null: float | Sequence[float] = 0.0, alternative: str = "two-sided") -> pd.Series:
+    def p_value(
+        self, null: float | Sequence[float] = 0.0, alternative: str = "two-sided", kind: str = "auto"
+    ) -> pd.Series:
         """(P,) p-values of parameter = null; below 1 - level exactly where the interval of `level` excludes null."""
         null = np.broadcast_to(np.asarray(null, dtype=float), self.estimate.shape)
-        return self._series(_p_value(self._answer, null, alternative), "p_value")
+        share, kind = self._share(self._answer, kind)
+        if share is not None:
+            return self._series(np.array([share.p_value(kind, float(null[0]), alternative)]), "p_value")
+        answer = self._answer
+        return self._series(t_p_value(answer.estimate, answer.std_error, answer.df, null, alternative), "p_value")
 
     def wald(self, R: Any, r: Any = 0.0) -> WaldTest:
         """Joint test of R theta = r.
@@ -119,6 +155,64 @@ class InferenceResult:
             ValueError: for unknown terms, a wrong shape, or restrictions that repeat one another.
         """
         return wald_test(self._answer.estimate, self._answer.covariance, self.df, self.estimate.index, R, r)
+
+    def contrast(self, contrasts: Any, level: float | None = None) -> pd.DataFrame:
+        """Linear combinations of the parameters, each with its interval and test.
+
+        Args:
+            contrasts: {"name": {"term": coefficient, ...}, ...}, or a (Q, P) matrix.
+        Returns:
+            One row for each: estimate, std.error, statistic, p.value, conf.low, conf.high.
+        Raises:
+            ValueError: for unknown terms or a wrong shape.
+        """
+        import pandas as pd
+
+        terms = list(self.estimate.index)
+        if isinstance(contrasts, dict):
+            names = list(contrasts)
+            unknown = [t for row in contrasts.values() for t in row if t not in terms]
+            if unknown:
+                raise ValueError(f"contrasts name {unknown}, which are no terms; the terms are {terms}.")
+            R = np.array([[row.get(t, 0.0) for t in terms] for row in contrasts.values()], dtype=float)
+        else:
+            R = np.atleast_2d(np.asarray(contrasts, dtype=float))
+            if R.shape[1] != len(terms):
+                raise ValueError(f"contrasts have shape {R.shape}; expected {len(terms)} columns, one for each term.")
+            names = [f"contrast {i + 1}" for i in range(len(R))]
+        estimate = R @ self._answer.estimate
+        std_error = np.sqrt(np.einsum("qp,pr,qr->q", R, self._answer.covariance, R))
+        lower, upper = t_interval(estimate, std_error, self.df, self._level(level))
+        return pd.DataFrame(
+            {
+                "estimate": estimate,
+                "std.error": std_error,
+                "statistic": estimate / std_error,
+                "p.value": t_p_value(estimate, std_error, self.df, np.zeros(len(R))),
+                "conf.low": lower,
+                "conf.high": upper,
+            },
+            index=pd.Index(names, name="contrast"),
+        )
+
+    def differences(self, versus: str | None = None, level: float | None = None, adjust: str = "none") -> pd.DataFrame:
+        """Differences between terms, such as the means of groups from `Mean("y", by="group")`.
+
+        Args:
+            versus: the term that all others are compared with; default: every pair.
+            adjust: of the p-values for their number: "none", "bonferroni" or "holm". Intervals stay unadjusted.
+        """
+        terms = list(self.estimate.index)
+        if len(terms) < 2:
+            raise ValueError(f"there is only one term, {terms[0]!r}; nothing to compare it with.")
+        if versus is not None and versus not in terms:
+            raise ValueError(f"versus got {versus!r}; the terms are {terms}.")
+        pairs = [(a, b) for i, b in enumerate(terms) for a in terms[i + 1 :]]
+        if versus is not None:
+            pairs = [(a, versus) for a in terms if a != versus]
+        frame = self.contrast({f"{a} - {b}": {a: 1.0, b: -1.0} for a, b in pairs}, level)
+        frame["p.value"] = adjust_p_values(frame["p.value"].to_numpy(), adjust)
+        return frame
 
     def compare(self, level: float | None = None) -> pd.DataFrame:
         """Every method on the same rows with the same predictions.
@@ -139,7 +233,7 @@ class InferenceResult:
         parts = []
         for name in names:
             answer, note = self._solve_by_name(name)
-            lower, upper = _interval(answer, level, "two-sided")
+            lower, upper = self._interval(answer, level, "two-sided")
             with_n = answer.is_valid and np.isfinite(answer.std_error).all()
             parts.append(
                 pd.DataFrame(
@@ -183,6 +277,44 @@ class InferenceResult:
 
         return summary_text(self, self._level(level))
 
+    def to_markdown(self, level: float | None = None) -> str:
+        """Everything as Markdown: estimates, all methods, assumption, diagnostics."""
+        from icl.inference.render import markdown
+
+        return markdown(self, self._level(level))
+
+    def to_html(self, level: float | None = None) -> str:
+        """Everything as one self-contained HTML page, forest plot included."""
+        from icl.inference.render import page
+
+        return page(self, self._level(level))
+
+    def _repr_html_(self) -> str:
+        from icl.inference.render import fragment
+
+        return fragment(self, self.level)
+
+    def to_dict(self, level: float | None = None) -> dict[str, Any]:
+        """Plain numbers and strings, ready for JSON."""
+        level = self._level(level)
+        weight = self.weight
+        comparison = self.compare(level).reset_index()
+        return {
+            "estimand": str(self.estimand),
+            "method": self.method,
+            "weight": weight.tolist() if isinstance(weight, np.ndarray) else float(weight),
+            "level": level,
+            "n_labeled": self.n_labeled,
+            "n_unlabeled": self.n_unlabeled,
+            "predictions": self.predictions,
+            "assumption": self.design.assumption,
+            "df": self.df if np.isfinite(self.df) else None,
+            "estimates": _records(self.to_frame(level).assign(n_effective=self.n_effective.to_numpy())),
+            "covariance": self.covariance.to_numpy().tolist(),
+            "comparison": _records(comparison),
+            "diagnostics": [{"code": d.code, "message": d.message} for d in self.diagnostics],
+        }
+
     def plot(
         self, ax: Any = None, terms: Sequence[str] | None = None, level: float | None = None, truth: Any = None
     ) -> Any:
@@ -202,6 +334,35 @@ class InferenceResult:
     def _level(self, level: float | None) -> float:
         return check_level(self.level if level is None else level)
 
+    def _share(self, answer: Rectified, kind: str) -> tuple[Share | None, str]:
+        """The share behind an answer and the kind of its interval; None where the t interval is meant."""
+        if kind not in KINDS:
+            raise ValueError(f"kind got {kind!r}; known are {', '.join(map(repr, KINDS))}.")
+        problem = self._problem
+        if kind == "t" or (kind == "auto" and (problem.compat is not None or not answer.is_valid)):
+            return None, "t"
+        if not is_one_share(problem):
+            if kind != "auto":
+                raise ValueError(f"kind={kind!r} is for the mean of a two-valued outcome; use 't'.")
+            return None, "t"
+        kind = interval_kind(problem.y) if kind == "auto" else kind
+        if kind == "t":
+            return None, kind
+        classical = problem.solve(0.0).estimate[0]
+        variance = answer.covariance[0, 0]
+        if not np.isfinite(variance):
+            return None, "t"
+        return share_of(problem.y, classical, answer.estimate[0], variance, answer.df), kind
+
+    def _interval(
+        self, answer: Rectified, level: float, alternative: str, kind: str = "auto"
+    ) -> tuple[np.ndarray, np.ndarray]:
+        share, kind = self._share(answer, kind)
+        if share is None:
+            return t_interval(answer.estimate, answer.std_error, answer.df, level, alternative)
+        lower, upper = share.interval(kind, level, alternative)
+        return np.array([lower]), np.array([upper])
+
     def _solve_by_name(self, name: str) -> tuple[Rectified, str]:
         if name == self.method:
             return self._answer, ""
@@ -216,9 +377,7 @@ class InferenceResult:
             return Rectified(name, missing, np.diag(missing), np.inf), f"not available: {reason}"
 
 
-def _interval(answer: Rectified, level: float, alternative: str) -> tuple[np.ndarray, np.ndarray]:
-    return t_interval(answer.estimate, answer.std_error, answer.df, level, alternative)
-
-
-def _p_value(answer: Rectified, null: np.ndarray, alternative: str) -> np.ndarray:
-    return t_p_value(answer.estimate, answer.std_error, answer.df, null, alternative)
+def _records(frame: pd.DataFrame) -> list[dict]:
+    """Rows as dictionaries, with None for what JSON has no word for (NaN, infinity)."""
+    rows = frame.to_dict("records")
+    return [{k: None if isinstance(v, float) and not np.isfinite(v) else v for k, v in row.items()} for row in rows]

@@ -13,11 +13,16 @@ correlate at
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from icl.inference.hypothesis import check_alternative, check_level
 
+if TYPE_CHECKING:
+    from icl.inference.rectify import Problem
+
+KINDS = ("auto", "t", "score", "exact")
 FEW_EVENTS, SOME_EVENTS = 10, 30
 """Rows on the rarer side of a two-valued outcome: below the first the exact interval is taken, below the second the
 score interval, the t interval from there on."""
@@ -81,6 +86,13 @@ def two_values(y: np.ndarray) -> tuple[float, float] | None:
     """The two values of an outcome that has exactly two; None otherwise."""
     low, high = float(y.min()), float(y.max())
     return (low, high) if low < high and bool(((y == low) | (y == high)).all()) else None
+
+
+def is_one_share(problem: Problem) -> bool:
+    """The analysis estimates one mean, of an outcome with two values."""
+    X = problem.X_labeled
+    is_mean = problem.model.is_linear and X.shape[1] == 1 and bool((X == 1).all())
+    return is_mean and problem.y.ndim == 1 and two_values(problem.y) is not None
 
 
 def interval_kind(y: np.ndarray) -> str:

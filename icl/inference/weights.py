@@ -14,6 +14,8 @@ import numpy as np
 if TYPE_CHECKING:
     from icl.inference.rectify import Problem
 
+POOLED = ("synsurr", "matrix")
+"""Weights whose eta_elsewhere is solved on all rows."""
 NAMED_WEIGHTS = ("auto", "ppi++", "coordinate", "matrix", "synsurr")
 UNINFORMATIVE = 1e-8
 """Predictions whose residuals are smaller than this, relative to their size, say nothing beyond the covariates."""
@@ -85,7 +87,9 @@ def resolve_auto(problem: Problem) -> str:
     differences in the spread of labeled and unlabeled predictions do not enter. With n = 10, N = 1,000 normal rows and
     a correlation of .9 its root mean squared error is .15 against .20 for `ppi++` (benchmarks/coverage.md has more).
     """
-    return "ppi++" if problem.labeled_f.residual(problem.rows_f) is None else "synsurr"
+    if problem.labeled_f.residual(problem.rows_f) is None:
+        return "matrix" if problem.pools else "ppi++"
+    return "synsurr"
 
 
 def name_of(weight: str | float) -> str:
@@ -99,9 +103,14 @@ def decide_weight(problem: Problem, weight: str | float) -> Weight:
     """The weight that `weight` (after `read_weight`) stands for on this problem."""
     P = len(problem.terms)
     if not isinstance(weight, str):
-        return Weight(name_of(weight), float(weight) * np.eye(P))
+        return Weight(name_of(weight), float(weight) * np.eye(P), pooled=problem.pools)
+    if problem.pools and weight not in POOLED:
+        raise ValueError(
+            f"weight={weight!r} compares labeled rows with unlabeled ones, which this design makes different by "
+            f"intention. Use 'auto', a number, or one of {', '.join(map(repr, POOLED))}."
+        )
     b = problem.influence_f
-    pooled = weight in ("synsurr", "matrix")
+    pooled = weight in POOLED
     u = problem.labeled_f.residual(problem.rows_f)
     signal, size = (b, np.abs(problem.labeled_f.estimate)) if u is None else (u, np.abs(problem.rows_f.Y))
     if np.linalg.norm(signal) <= UNINFORMATIVE * np.linalg.norm(size):
