@@ -9,13 +9,15 @@ import pandas as pd
 import torch
 from sklearn.base import ClassifierMixin
 
+from icl.baseline import BaselineMixin
 from icl.conformal import ConformalClassifierMixin
 from icl.distribution import CategoricalPredictive
 from icl.estimator import InContextEstimator, refuse_fit_arguments
+from icl.prior_limits import PriorLimitsMixin
 from icl.target import as_column, class_codes
 
 
-class ICLClassifier(ClassifierMixin, ConformalClassifierMixin, InContextEstimator):
+class ICLClassifier(ClassifierMixin, ConformalClassifierMixin, BaselineMixin, PriorLimitsMixin, InContextEstimator):
     """Class probabilities for a table, from its labelled rows as context; no training.
 
     Any number of classes: beyond the limit of the checkpoint, a tree of questions is asked (see `icl.hierarchy`).
@@ -31,6 +33,9 @@ class ICLClassifier(ClassifierMixin, ConformalClassifierMixin, InContextEstimato
             labelled rows is predicted from the others; costs five more fits and a prediction of the labelled rows.
         max_rows: context rows that a member sees; of a longer context each member sees another sample.
         memory_gb: what a forward pass may take, estimated; query rows and members are split to respect it.
+        fit_mode: what the model read of the context is kept after the first prediction if it takes at most half of
+            `memory_gb` ("auto"), read by fit already and kept up to all of it ("cache"), or read again at every
+            prediction ("low_memory"). The answers are the same; a pickle never holds it.
 
     Attributes:
         classes_: (C,) sorted labels; `predict_proba` has a column for each.
@@ -57,6 +62,7 @@ class ICLClassifier(ClassifierMixin, ConformalClassifierMixin, InContextEstimato
         if self.calibrate:
             self._choose_temperature(X, y)
         self._keep_labeled(X, codes)
+        self._warn_out_of_prior()
         return self
 
     def predict_distribution(self, X) -> CategoricalPredictive:

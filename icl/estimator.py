@@ -20,7 +20,7 @@ from sklearn.utils.validation import check_is_fitted
 from icl.calibration import best_temperature
 from icl.checkpoint import load_release, resolve_checkpoint
 from icl.ensemble import Limits, Member, draw_guises
-from icl.forward import answer
+from icl.forward import answer, check_fit_mode, prepare
 from icl.table import TableEncoder
 from icl.target import as_column, class_codes
 
@@ -42,6 +42,7 @@ class InContextEstimator(BaseEstimator):
         calibrate=False,
         max_rows=10_000,
         memory_gb=2.0,
+        fit_mode="auto",
     ):
         self.checkpoint = checkpoint
         self.n_estimators = n_estimators
@@ -51,6 +52,7 @@ class InContextEstimator(BaseEstimator):
         self.calibrate = calibrate
         self.max_rows = max_rows
         self.memory_gb = memory_gb
+        self.fit_mode = fit_mode
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
@@ -86,6 +88,8 @@ class InContextEstimator(BaseEstimator):
         # Nothing is kept before everything is checked: a failed fit leaves the earlier one whole.
         self._encoder, self._context_NF, self._y_N, self._guises = encoder, context_NF, y, guises
         self._members = self._dress(guises)
+        if self.fit_mode == "cache":
+            prepare(self._model(), [c for member in self._members for c in member.contexts], self.memory_gb)
         self.temperature_ = float(self.softmax_temperature)
         self.n_features_in_ = len(encoder.columns_)
         self.dropped_columns_ = encoder.dropped_columns_
@@ -244,6 +248,7 @@ class InContextEstimator(BaseEstimator):
             value = getattr(self, name)
             if not isinstance(value, Real) or not 0 < value < np.inf:
                 raise ValueError(f"{name} must be a positive number, got {value!r}.")
+        check_fit_mode(self.fit_mode)
         if not isinstance(self.calibrate, bool | np.bool_):
             raise ValueError(f"calibrate must be True or False, got {self.calibrate!r}.")
         seed = self.random_state
@@ -280,7 +285,7 @@ def _log_probs(fitted: list[InContextEstimator], rows: list[np.ndarray]) -> Iter
         for member in estimator._members:
             contexts += member.contexts
             views += [member.view(block)] * len(member.contexts)
-    answers = iter(answer(fitted[0]._model(), contexts, views, fitted[0].memory_gb))
+    answers = iter(answer(fitted[0]._model(), contexts, views, fitted[0].memory_gb, fitted[0].fit_mode))
     for estimator in fitted:
         yield [m.log_probs([next(answers) for _ in m.contexts]) for m in estimator._members]
 

@@ -1,18 +1,31 @@
-"""The forward pass: contexts and the rows to answer from them, split and batched to respect a memory limit."""
+"""The forward pass: contexts and the rows to answer from them, batched, spread over threads, within a memory limit.
+
+A context is read once into the keys and values of every block (`TabularTransformer.read_context`); a query row then
+costs no more than itself. What was read stays in memory as long as its `Context` does, if it fits.
+"""
 
 from __future__ import annotations
 
+import functools
+import threading
+import warnings
+import weakref
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 
-# Float32 copies of a token's embedding alive at once at the peak of a forward pass, MLP included.
-_LIVE_COPIES = 16
-# Query rows of the smallest forward pass.
-_FEWEST_ROWS = 8
+from icl import kernels
+from icl.model import MIN_SLICE_ROWS, SLICE_TOKENS, ContextCache, TabularConfig, TabularTransformer
+
+FIT_MODES = ("auto", "cache", "low_memory")
+# Float32 copies of a slice's tokens alive at the peak of a block: residual, normed, query, key, value, hidden layer ...
+_SLICE_COPIES = 10
+# Share of `memory_gb` that fit_mode="auto" lets caches keep between predictions.
+_CACHE_SHARE = 0.5
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,56 +46,236 @@ class Context:
 
 
 def answer(
-    model, contexts: Sequence[Context], rows: Sequence[np.ndarray], memory_gb: float = 2.0
+    model: TabularTransformer,
+    contexts: Sequence[Context],
+    rows: Sequence[np.ndarray],
+    memory_gb: float = 2.0,
+    fit_mode: str = "auto",
 ) -> list[torch.Tensor]:
     """Scores of the query rows (M, F) of each context: (M, max_classes) or (M, K), on the CPU in float64.
 
-    Contexts of one shape share forward passes; M may be 0 and may differ between contexts.
+    Args:
+        model: in evaluation mode, on any device.
+        contexts: those of one shape share forward passes.
+        rows: float32, for each context; M may be 0 and may differ between contexts.
+        memory_gb: what caches and passes may take on the model's device, as `Footprint` estimates it.
+        fit_mode: "auto" keeps what was read of the contexts for later calls if all of it takes at most half of
+            `memory_gb`; "cache" if it takes at most `memory_gb`, else warns; "low_memory" keeps nothing.
     """
-    # With fewer rows, matrix libraries take other kernels, whose rounding differs: a row alone and the same row among
-    # others would differ by 1e-6. Padding to eight made them equal to the last bit.
-    asked = [_pad(c, r) for c, r in zip(contexts, rows)]
-    answers: list = [None] * len(contexts)
+    check_fit_mode(fit_mode)
+    _keep_heap()
     alike = defaultdict(list)
     for i, context in enumerate(contexts):
-        alike[(*context.X_NF.shape, len(asked[i]), context.n_classes is None)].append(i)
-    with torch.inference_mode():
-        for (n_context, n_features, n_query, _), indices in alike.items():
-            n_together, n_rows = _split(model.config, n_context, n_features, n_query, memory_gb)
-            for start in range(0, len(indices), n_together):
-                batch = indices[start : start + n_together]
-                parts = [
-                    _forward(model, [contexts[i] for i in batch], [asked[i][row : row + n_rows] for i in batch])
-                    for row in range(0, n_query, n_rows)
-                ]
-                for b, i in enumerate(batch):
-                    answers[i] = torch.cat([part[b] for part in parts])[: len(rows[i])]
+        alike[(*context.X_NF.shape, context.n_classes is None, len(rows[i]))].append(i)
+    sizes = [Footprint.of(model, *key[:2], len(indices)) for key, indices in alike.items()]
+    kept = sum(size.cache for size in sizes)
+    keep = fit_mode != "low_memory" and kept <= memory_gb * 1e9 * (1 if fit_mode == "cache" else _CACHE_SHARE)
+    if fit_mode == "cache" and not keep:
+        _warn_too_large(kept, memory_gb)
+    free = memory_gb * 1e9 - (kept if keep else 0)
+
+    answers: list = [None] * len(contexts)
+    for (n_context, n_features, _, n_query), indices in alike.items():
+        batches = _batches(model, n_context, n_features, indices)
+        need = Footprint.of(model, n_context, n_features, len(batches[0])).one_pass(n_query, keep)
+
+        def work(batch: list[int], share: float, n_query: int = n_query) -> None:
+            asked = [contexts[i] for i in batch]
+            X_BMF = np.stack([rows[i] for i in batch])
+            for i, scores_MK in zip(batch, _answer_batch(model, asked, X_BMF, keep, share)):
+                answers[i] = scores_MK
+
+        _spread(work, batches, need, free, model.device)
     return answers
 
 
-def _pad(context: Context, rows: np.ndarray) -> np.ndarray:
-    return np.concatenate([rows, np.repeat(context.X_NF[:1], max(_FEWEST_ROWS - len(rows), 0), axis=0)])
+def check_fit_mode(fit_mode: str) -> None:
+    """Raise a ValueError unless `fit_mode` is one of FIT_MODES."""
+    if fit_mode not in FIT_MODES:
+        raise ValueError(f"fit_mode must be one of {', '.join(map(repr, FIT_MODES))}, got {fit_mode!r}.")
 
 
-def _split(config, n_context: int, n_features: int, n_query: int, memory_gb: float) -> tuple[int, int]:
-    """How many contexts, and how many query rows of each, go through the model at once."""
-    n_tokens = -(-n_features // config.group_size) + 1
-    n_rows = int(memory_gb * 1e9 / (4 * config.d_embed * _LIVE_COPIES)) // n_tokens
-    if n_context + n_query <= n_rows:
-        return n_rows // (n_context + n_query), n_query
-    # The context cannot be split; slices much shorter than it would spend their time on reading it again.
-    return 1, max(n_rows - n_context, n_context // 4, 1)
+def prepare(model: TabularTransformer, contexts: Sequence[Context], memory_gb: float = 2.0) -> None:
+    """Read the contexts now (fit_mode "cache"), so that the first `answer` is as fast as the later ones.
+
+    Warns, and reads nothing, if the caches would take more than `memory_gb`.
+    """
+    answer(model, contexts, [c.X_NF[:0] for c in contexts], memory_gb, "cache")
 
 
-def _forward(model, contexts: list[Context], rows: list[np.ndarray]) -> list[torch.Tensor]:
-    """(m, C) or (m, K) scores of the query rows of each context; all of one shape."""
+@dataclass(frozen=True)
+class Footprint:
+    """Bytes that contexts of one shape take on the model's device, estimated.
+
+    Attributes:
+        row: one row of all the contexts, as one float32 copy of its tokens.
+        n_context: rows, thinking rows among them.
+        cache: keys and values of every block.
+        work: what slices of rows take on their way through a block, whatever the number of rows.
+    """
+
+    row: int
+    n_context: int
+    n_slice: int
+    cache: int
+    work: int
+
+    @classmethod
+    def of(cls, model: TabularTransformer, n_context: int, n_features: int, n_contexts: int) -> Footprint:
+        config = model.config
+        n_tokens = n_contexts * _tokens_per_row(config, n_features)
+        n_rows = n_context + config.n_thinking_rows
+        row = 4 * config.d_embed * n_tokens
+        n_slice = max(_slice_tokens(model.device) // n_tokens, MIN_SLICE_ROWS)
+        work = min(n_slice, n_rows) * row * _SLICE_COPIES + 8 * max(kernels.TILE, 128 * n_rows)
+        return cls(row, n_rows, n_slice, 2 * config.n_layers * n_rows * row, work)
+
+    def one_pass(self, n_query: int, keep: bool) -> int:
+        """Beside a cache: the context while it is read, with one block's keys and values if none are kept, and the
+        query rows that are answered at once."""
+        context = self.n_context * self.row * (1 if keep else 3)
+        return context + min(n_query, self.n_slice) * self.row + self.work
+
+    def n_query(self, free: float, keep: bool) -> int:
+        """Query rows that `free` bytes have room for; a slice at least, since the context cannot be split."""
+        return max(int((free - self.one_pass(0, keep)) // self.row), self.n_slice)
+
+
+def _tokens_per_row(config: TabularConfig, n_features: int) -> int:
+    return -(-n_features // config.group_size) + 1
+
+
+def _slice_tokens(device: torch.device) -> int:
+    return SLICE_TOKENS.get(device.type, SLICE_TOKENS["cuda"])
+
+
+def _batches(model: TabularTransformer, n_context: int, n_features: int, indices: list[int]) -> list[list[int]]:
+    """Contexts of one shape in batches that fill a slice of tokens each, or so many that every thread has one.
+
+    Whatever is asked of them, so that a cache meets the same batch again.
+    """
+    n_tokens = (n_context + model.config.n_thinking_rows) * _tokens_per_row(model.config, n_features)
+    n_together = max(1, _slice_tokens(model.device) // n_tokens)
+    n_batches = max(-(-len(indices) // n_together), min(_n_threads(model.device), len(indices)))
+    return [part.tolist() for part in np.array_split(indices, n_batches)]
+
+
+def _n_threads(device: torch.device) -> int:
+    return torch.get_num_threads() if device.type == "cpu" else 1
+
+
+def _answer_batch(
+    model: TabularTransformer, contexts: list[Context], X_BMF: np.ndarray, keep: bool, free: float
+) -> Iterator[torch.Tensor]:
+    """(M, C) or (M, K) scores for each context; all of one shape."""
     place = {"device": model.device, "dtype": model.dtype}
-    X_BRF = np.stack([np.concatenate([c.X_NF, r]) for c, r in zip(contexts, rows)])
-    y_BN = torch.from_numpy(np.stack([c.y_N for c in contexts]))
-    flags_BF = torch.from_numpy(np.stack([c.is_categorical_F for c in contexts])).to(model.device)
+    size = Footprint.of(model, *contexts[0].X_NF.shape, len(contexts))
+    with torch.inference_mode():
+        cache = _CACHES.find(model, contexts)
+        inputs = None if cache is not None else _tensors(model, contexts)
+        if cache is None and keep:
+            cache = model.read_context(*inputs)
+            _CACHES.keep(model, contexts, cache)
+        parts = []
+        step = size.n_query(free, keep=cache is not None)
+        for start in range(0, X_BMF.shape[1], step):
+            part_BMF = torch.from_numpy(X_BMF[:, start : start + step]).to(**place)
+            if cache is not None:
+                scores_BMK = model.answer(part_BMF, cache)
+            else:
+                X_BNF, *rest = inputs
+                scores_BMK = model(torch.cat([X_BNF, part_BMF], 1), *rest)
+            parts.append(scores_BMK.double().cpu())
+        n_scores = model.config.n_bins if contexts[0].n_classes is None else model.config.max_classes
+        return iter(torch.cat(parts, 1) if parts else torch.empty(len(contexts), 0, n_scores, dtype=torch.double))
+
+
+def _tensors(model: TabularTransformer, contexts: list[Context]) -> tuple:
+    """What the model takes of the contexts: X, y, is_categorical, n_classes."""
+    X_BNF, y_BN, flags_BF = (
+        torch.from_numpy(np.stack([getattr(c, name) for c in contexts])).to(model.device)
+        for name in ("X_NF", "y_N", "is_categorical_F")
+    )
     if contexts[0].n_classes is None:
-        n_classes_B, y_BN = None, y_BN.to(**place)
-    else:
-        n_classes_B, y_BN = torch.tensor([c.n_classes for c in contexts]), y_BN.to(model.device)
-    scores_BMK = model(torch.from_numpy(X_BRF).to(**place), y_BN, flags_BF, n_classes_B)
-    return list(scores_BMK.double().cpu())
+        return X_BNF.to(model.dtype), y_BN.to(model.dtype), flags_BF, None
+    return X_BNF.to(model.dtype), y_BN, flags_BF, torch.tensor([c.n_classes for c in contexts], device=model.device)
+
+
+class _Caches:
+    """What was read of contexts, until the first context of its batch is forgotten; in no pickle, shared by threads."""
+
+    def __init__(self):
+        self._lock = threading.Lock()
+        self._kept: weakref.WeakKeyDictionary[Context, tuple] = weakref.WeakKeyDictionary()
+
+    def find(self, model: TabularTransformer, contexts: list[Context]) -> ContextCache | None:
+        with self._lock:
+            others, state, cache = self._kept.get(contexts[0], (None, None, None))
+        same = others is not None and [other() for other in others] == contexts[1:] and state == _state(model)
+        return cache if same else None
+
+    def keep(self, model: TabularTransformer, contexts: list[Context], cache: ContextCache) -> None:
+        with self._lock:
+            self._kept[contexts[0]] = ([weakref.ref(c) for c in contexts[1:]], _state(model), cache)
+
+    def forget(self, contexts: Sequence[Context]) -> None:
+        """Drop what was read of these contexts."""
+        with self._lock:
+            for context in contexts:
+                self._kept.pop(context, None)
+
+
+_CACHES = _Caches()
+
+
+def _state(model: TabularTransformer) -> tuple:
+    """Differs if the model is another one, has moved, or its weights were written to (fine-tuned, loaded)."""
+    versions = tuple((p.data_ptr(), 0 if p.is_inference() else p._version) for p in model.parameters())
+    return id(model), model.device, model.dtype, versions
+
+
+def _spread(
+    work: Callable[[list[int], float], None], batches: list[list[int]], need: int, free: float, device: torch.device
+) -> None:
+    """work(batch, bytes it may take) for every batch: on a CPU side by side, one thread each, as memory allows.
+
+    Two batches on a thread each are faster than one after the other on two threads: nothing waits at the end of every
+    operation. What does not fill all threads gets several threads each.
+    """
+    n_threads = _n_threads(device)
+    todo = list(batches)
+    while todo:
+        n_workers = int(max(1, min(n_threads, len(todo), free // need)))
+        n_now = len(todo) // n_workers * n_workers
+        now, todo = todo[:n_now], todo[n_now:]
+        if n_workers == 1:
+            for batch in now:
+                work(batch, free)
+            continue
+        each = n_threads // n_workers
+        try:
+            with ThreadPoolExecutor(n_workers, initializer=functools.partial(torch.set_num_threads, each)) as pool:
+                for done in [pool.submit(work, batch, free / n_workers) for batch in now]:
+                    done.result()
+        finally:
+            # The number is one of the thread, but threads to come take it from the last call.
+            torch.set_num_threads(n_threads)
+
+
+@functools.cache
+def _keep_heap() -> None:
+    """Have glibc keep freed memory, once a process.
+
+    It returns large blocks to the system at every free, and gets them back page by page at every allocation, until it
+    has seen a larger one freed: attention ran at 27 GFLOP/s a core before and 87 after (516 rows).
+    """
+    torch.empty(31 * 2**18)
+
+
+def _warn_too_large(n_bytes: int, memory_gb: float) -> None:
+    warnings.warn(
+        f'fit_mode="cache" needs {n_bytes / 1e9:.1f} GB to keep this context, memory_gb is {memory_gb:g}: it will be '
+        f"read again at every prediction. Raise memory_gb, or lower n_estimators or max_rows.",
+        UserWarning,
+        stacklevel=4,
+    )

@@ -15,7 +15,7 @@ from einops import rearrange
 from torch import Tensor, nn
 
 # Score entries (L x K) worked on at once: they are written once and read twice, so they should stay in the cache.
-_TILE = 2**20
+TILE = 2**20
 # Below this many rows the calls into oneDNN cost more than they save.
 _MIN_ROWS = 128
 
@@ -61,7 +61,7 @@ def attend(q_BLTHD: Tensor, k_BTHKD: Tensor, v_BTHKD: Tensor) -> Tensor:
         )
         return rearrange(out, "(b t) h l d -> b l t h d", b=B)
     out_BLTHD = torch.empty_like(q_BLTHD)
-    step = min(max(_TILE // K // 64 * 64, 128), L)
+    step = min(max(TILE // K // 64 * 64, 128), L)
     for b in range(B):
         for t in range(T):
             for h in range(H):
