@@ -10,10 +10,20 @@ __version__ = "0.1.0"
 _HOME = {
     "ICLClassifier": "icl.classifier",
     "ICLRegressor": "icl.regressor",
+    "BetterBaselineWarning": "icl.baseline",
+    "OutOfPriorWarning": "icl.prior_limits",
     "available_checkpoints": "icl.checkpoint",
     "load_release": "icl.checkpoint",
 }
-__all__ = ["ICLClassifier", "ICLRegressor", "__version__", "available_checkpoints", "load_release"]
+__all__ = [
+    "BetterBaselineWarning",
+    "ICLClassifier",
+    "ICLRegressor",
+    "OutOfPriorWarning",
+    "__version__",
+    "available_checkpoints",
+    "load_release",
+]
 
 
 def __getattr__(name: str):

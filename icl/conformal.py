@@ -189,16 +189,15 @@ class _Conformal:
 
     def _calibrate(self, held_out: list[np.ndarray]) -> _Calibration:
         table, _, y = self._labeled
-        seed = self._seed()
+        seed, labels = self._seed(), pd.Series(y)
         models, y_context = [], []
         for rows in held_out:
             context = np.delete(np.arange(len(y)), rows)
             y_context.append(y[context])
-            model = type(self)(**{**self.get_params(deep=False), "random_state": seed})
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", UserWarning)  # fit has said it of the whole context
                 try:
-                    models.append(model.fit(table.iloc[context], y[context]))
+                    models.append(self._fit_part(table, labels, context, random_state=seed))
                 except ValueError:
                     # The whole context could be fitted, so what is wrong with this part is that nothing varies: one
                     # class, one value of y, or no column that differs between its rows.

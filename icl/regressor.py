@@ -9,16 +9,18 @@ import pandas as pd
 import torch
 from sklearn.base import RegressorMixin
 
+from icl.baseline import BaselineMixin
 from icl.conformal import ConformalRegressorMixin
 from icl.distribution import HistogramPredictive, histogram_edges
 from icl.estimator import InContextEstimator, refuse_fit_arguments
+from icl.prior_limits import PriorLimitsMixin
 from icl.scaling import units
 from icl.target import as_column, as_numbers
 
 OUTPUTS = ("mean", "median", "mode")
 
 
-class ICLRegressor(RegressorMixin, ConformalRegressorMixin, InContextEstimator):
+class ICLRegressor(RegressorMixin, ConformalRegressorMixin, BaselineMixin, PriorLimitsMixin, InContextEstimator):
     """Predictive distribution of a number, from a table's labelled rows as context; no training.
 
     Parameters and attributes are those of `ICLClassifier`, without `classes_`; a `softmax_temperature` above 1 widens
@@ -46,6 +48,7 @@ class ICLRegressor(RegressorMixin, ConformalRegressorMixin, InContextEstimator):
         if self.calibrate:
             self._choose_temperature(X, numbers)
         self._keep_labeled(X, numbers)
+        self._warn_out_of_prior()
         return self
 
     def predict_distribution(self, X) -> HistogramPredictive:
