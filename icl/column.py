@@ -109,7 +109,8 @@ def _kind(series: pd.Series, name) -> str:
 def _numbers(series: pd.Series, name, is_text: bool) -> np.ndarray:
     dtype = series.dtype
     if pd.api.types.is_numeric_dtype(dtype) and not pd.api.types.is_complex_dtype(dtype):
-        return series.to_numpy(dtype=np.float64, na_value=np.nan)
+        with np.errstate(over="ignore"):  # a long double beyond float64 becomes infinity, which is refused
+            return series.to_numpy(dtype=np.float64, na_value=np.nan)
     if isinstance(dtype, pd.DatetimeTZDtype | pd.PeriodDtype) or dtype.kind in "mM":
         raise ValueError(f"column {name!r} of X holds {dtype}, but held numbers at fit; convert it to the same type.")
     cells = series.astype(object)

@@ -16,7 +16,7 @@ import numpy as np
 import torch
 
 from icl.forward import Context
-from icl.hierarchy import class_questions
+from icl.hierarchy import class_questions, similar_order
 from icl.relevance import relevance
 from icl.scaling import TRANSFORMS, learn_scale
 
@@ -115,7 +115,10 @@ def draw_guises(
         codes = [np.arange(n) if first else rng.permutation(n) for n in n_levels_F]
         shown = np.arange(n_features) if columns is None else columns[i]
         shown = shown if first else rng.permutation(shown)
-        order = np.arange(n_classes or 0) if first else rng.permutation(n_classes or 0)
+        if (n_classes or 0) > limits.classes:
+            order = similar_order(context_NF[:, n_levels_F == 0], y_N, n_classes, rng)
+        else:
+            order = np.arange(n_classes or 0) if first else rng.permutation(n_classes or 0)
         answers = class_questions(order, limits.classes)
         guises.append(Guise(TRANSFORMS[i % len(TRANSFORMS)], rows[i], shown, [codes[j] for j in shown], answers))
     return guises
