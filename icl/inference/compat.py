@@ -7,11 +7,18 @@ tuned in two steps, and estimate and interval are those of the second (the peer 
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 
 from icl.inference.estimands import Mean
 from icl.inference.rectify import Problem, Rectified
 from icl.inference.weights import name_of
+
+
+def solver_like(compat: str) -> Callable[[Problem, str | float], Rectified]:
+    """The solver that reproduces the program named by `compat`."""
+    return {"ppi_py": solve_like_ppi_py}[compat]
 
 
 def solve_like_ppi_py(problem: Problem, weight: str | float) -> Rectified:

@@ -13,7 +13,7 @@ from icl.inference.estimands import Estimand
 from icl.inference.rectify import STD_ERRORS, Problem
 from icl.inference.result import InferenceResult
 from icl.inference.rows import Rows, read_rows, require_columns
-from icl.inference.surrogate import Surrogate, cross_fit, finite
+from icl.inference.surrogate import Surrogate, cross_fit, finite, quantile_thresholds
 from icl.inference.weights import read_weight
 
 if TYPE_CHECKING:
@@ -110,6 +110,7 @@ def infer(
                 rows.unlabeled[names],
                 folds,
                 seed,
+                thresholds=quantile_thresholds(y, estimand.q) if estimand.surrogate == "distribution" else None,
                 groups=arrays.clusters_labeled,
                 groups_unlabeled=arrays.clusters_unlabeled,
                 strata=arrays.strata_labeled,
@@ -143,6 +144,7 @@ def infer(
         predictor is not None,
         columns,
         **arrays.of_problem,
+        **_distribution(surrogate),
     )
     answer = problem.solve(weight)
     notes += diagnose(problem, answer)
@@ -157,6 +159,16 @@ def infer(
         order=rows.order,
         inclusion=arrays.inclusion,
     )
+
+
+def _distribution(surrogate: Surrogate | None) -> dict[str, np.ndarray]:
+    if surrogate is None or not surrogate.has_distribution:
+        return {}
+    return {
+        "cdf_thresholds": surrogate.thresholds,
+        "cdf_labeled": surrogate.cdf_labeled,
+        "cdf_unlabeled": surrogate.cdf_unlabeled,
+    }
 
 
 def _needs_features(predictor: Any, design: Design, rows: Rows) -> bool:

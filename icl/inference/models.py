@@ -48,6 +48,14 @@ class Model(ABC):
         """(R, K) response minus fitted value; None where the model has none."""
         return None
 
+    def n_fitted(self, n_parameters: int) -> int:
+        """Parameters that the residuals of one response were fitted with."""
+        return n_parameters
+
+    def start(self, X: np.ndarray, Y: np.ndarray, w: np.ndarray | None) -> np.ndarray | None:
+        """(P,) where Newton's method begins; None for zeros."""
+        return None
+
     def runs_away(self, X: np.ndarray, theta: np.ndarray) -> bool:
         """Some fitted value is at the edge of what is possible, a sign that the solution is at infinity."""
         return False
@@ -66,6 +74,9 @@ class CanonicalGLM(Model):
 
     def n_parameters(self, X: np.ndarray) -> int:
         return X.shape[1] * self.n_responses
+
+    def n_fitted(self, n_parameters):
+        return n_parameters // self.n_responses
 
     def predictor(self, X: np.ndarray, theta: np.ndarray) -> np.ndarray:
         """(R, K) linear predictor."""
@@ -147,6 +158,15 @@ class CustomModel(Model):
     user_scores: Any
     user_hessian: Any
     dimension: int
+    user_solve: Any = None
+
+    def start(self, X, Y, w):
+        if self.user_solve is None:
+            return None
+        theta = np.asarray(self.user_solve(X, _flat(Y), np.ones(len(X)) if w is None else w), dtype=float)
+        if theta.shape != (self.dimension,):
+            raise ValueError(f"solve(X, y, w) gave shape {theta.shape}; expected {(self.dimension,)}.")
+        return theta
 
     def n_parameters(self, X: np.ndarray) -> int:
         return self.dimension

@@ -9,6 +9,7 @@ doi:10.1111/1467-9868.00243; McCaw et al. (2024), doi:10.1038/s41588-024-01793-9
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -16,6 +17,7 @@ import numpy as np
 
 from icl.inference.estimands import Estimand
 from icl.inference.fit import FULL_LEVERAGE, Fit, Rows, RowSource, Together, solve, solve_linear
+from icl.inference.hypothesis import t_interval, t_p_value
 from icl.inference.models import Model
 from icl.inference.sandwich import (
     HC,
@@ -51,6 +53,14 @@ class Rectified:
     def std_error(self) -> np.ndarray:
         """(P,) standard errors."""
         return np.sqrt(np.diag(self.covariance))
+
+    def interval(self, level: float, alternative: str = "two-sided") -> tuple[np.ndarray, np.ndarray]:
+        """(P,) lower and upper bounds; answers that have better ones than estimate -+ t std_error override this."""
+        return t_interval(self.estimate, self.std_error, self.df, level, alternative)
+
+    def p_value(self, null: np.ndarray, alternative: str = "two-sided") -> np.ndarray:
+        """(P,) p-values of parameter = null, dual to `interval`."""
+        return t_p_value(self.estimate, self.std_error, self.df, null, alternative)
 
 
 @dataclass(frozen=True)
@@ -93,6 +103,11 @@ class Problem:
     that predictions of labeled rows can be compared with those of all rows only."""
     unlabeled_source: RowSource | None = None
     """Where unlabeled rows come from, if they do not stand in `X_unlabeled` and `f_unlabeled`."""
+    cdf_thresholds: np.ndarray | None = None
+    """(T,) increasing values at which predictive distributions are known; quantiles use them."""
+    cdf_labeled: np.ndarray | None = None
+    """(n, T) predicted P(Y <= threshold)."""
+    cdf_unlabeled: np.ndarray | None = None
     _answers: dict = field(default_factory=dict, repr=False, compare=False)
 
     @property
@@ -115,6 +130,16 @@ class Problem:
     @property
     def is_grouped(self) -> bool:
         return self.clusters_labeled is not None or self.strata_labeled is not None
+
+    @property
+    def cdfs(self) -> tuple[np.ndarray, np.ndarray]:
+        """(n, T) and (N, T) predicted P(Y <= threshold)."""
+        return self.cdf_labeled, self.cdf_unlabeled
+
+    @property
+    def n_fitted(self) -> int:
+        """Parameters that the residuals of one response were fitted with."""
+        return self.model.n_fitted(len(self.terms))
 
     @property
     def n_labeled_units(self) -> int:
@@ -174,6 +199,8 @@ class Problem:
     def _solve(self, rows: RowSource, which: str, start: np.ndarray | None = None) -> Fit:
         if isinstance(rows, Rows) and self.model.is_linear and len(rows) <= 50_000:
             return solve_linear(self.model, rows, str(self.estimand), self.columns or self.terms, which)
+        if start is None and isinstance(rows, Rows):
+            start = self.model.start(rows.X, rows.Y, rows.weights)
         return solve(self.model, rows, str(self.estimand), self.terms, start, which)
 
     # What labeled rows contribute, and what unlabeled rows do.
@@ -253,7 +280,7 @@ class Problem:
         """Of the t reference: counts independent units."""
         if self.reference != "t":
             return np.inf
-        n_units, p = self.n_labeled_units, self.X_labeled.shape[1]
+        n_units, p = self.n_labeled_units, self.n_fitted
         if self.clusters_labeled is not None:
             return max(n_units - 1 - tuned, 1)
         return max(self.estimand.degrees_of_freedom(n_units, p, tuned), 1)
@@ -265,15 +292,27 @@ class Problem:
         if weight == "auto":
             weight = resolve_auto(self)
         if weight not in self._answers:
-            if self.compat == "ppi_py":
-                from icl.inference.compat import solve_like_ppi_py as solve
-            else:
-                solve = rectify
-            self._answers[weight] = solve(self, weight)
+            self._answers[weight] = self._solver(self, weight)
         return self._answers[weight]
+
+    @property
+    def _solver(self) -> Callable[[Problem, str | float], Rectified]:
+        if self.compat is not None:
+            from icl.inference.compat import solver_like
+
+            return solver_like(self.compat)
+        if self.estimand.surrogate == "distribution":
+            from icl.inference.inversion import solve_quantile
+
+            return solve_quantile
+        return rectify
 
     def solve_imputed(self) -> Rectified:
         """Predictions counted as if they were real outcomes: the common practice, and not valid."""
+        if self.estimand.surrogate == "distribution":
+            from icl.inference.inversion import solve_imputed_quantile
+
+            return solve_imputed_quantile(self)
         rows = Together([self.rows_f_pooled_as_observed, self.rows_u])
         fit = self._solve(rows, "labeled and unlabeled", self.labeled_y.estimate)
         n, N, P = len(self.y), self.n_unlabeled, len(self.terms)
@@ -301,18 +340,19 @@ def rectify(problem: Problem, weight: str | float) -> Rectified:
     """
     beta = problem.labeled_y
     if weight == 0:
-        covariance = _covariance(problem, Weight("classical", np.zeros((len(beta.estimate),) * 2)), None)
+        covariance = covariance_of(problem, Weight("classical", np.zeros((len(beta.estimate),) * 2)), None)
         return Rectified("classical", beta.estimate, covariance, problem.degrees_of_freedom(False), 0.0)
     W = decide_weight(problem, weight)
     elsewhere = problem.all_f if W.pooled else problem.unlabeled_f
     estimate = beta.estimate + W.W @ problem.gap(W.pooled)
-    covariance = _covariance(problem, W, elsewhere)
+    covariance = covariance_of(problem, W, elsewhere)
     df = problem.degrees_of_freedom(W.tuned)
     heaviest = 0.0 if W.leverage is None else float(W.leverage.max())
     return Rectified(W.name, estimate, covariance, df, W.value, W.tuned, not W.is_defined, heaviest)
 
 
-def _covariance(problem: Problem, W: Weight, elsewhere: Fit | None) -> np.ndarray:
+def covariance_of(problem: Problem, W: Weight, elsewhere: Fit | None) -> np.ndarray:
+    """(P, P) covariance of the estimate under W; `elsewhere` is None for the classical one."""
     kind = problem._kind
     if kind in ("residual", "model"):
         if W.name == "matrix" and kind == "model":
@@ -320,7 +360,7 @@ def _covariance(problem: Problem, W: Weight, elsewhere: Fit | None) -> np.ndarra
         if W.lever is not None or W.tilt is None:
             return _equal_variances(problem, W, elsewhere, kind)
         kind = "HC1"
-    p = problem.X_labeled.shape[1]
+    p = problem.n_fitted
     ddof = p + W.tuned
     n = problem.n_labeled_units if problem.clusters_labeled is not None else len(problem.y)
     rest = problem.influence_y

@@ -143,7 +143,7 @@ class InferenceResult:
         if share is not None:
             return self._series(np.array([share.p_value(kind, float(null[0]), alternative)]), "p_value")
         answer = self._answer
-        return self._series(t_p_value(answer.estimate, answer.std_error, answer.df, null, alternative), "p_value")
+        return self._series(answer.p_value(null, alternative), "p_value")
 
     def wald(self, R: Any, r: Any = 0.0) -> WaldTest:
         """Joint test of R theta = r.
@@ -359,7 +359,7 @@ class InferenceResult:
     ) -> tuple[np.ndarray, np.ndarray]:
         share, kind = self._share(answer, kind)
         if share is None:
-            return t_interval(answer.estimate, answer.std_error, answer.df, level, alternative)
+            return answer.interval(level, alternative)
         lower, upper = share.interval(kind, level, alternative)
         return np.array([lower]), np.array([upper])
 

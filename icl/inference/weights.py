@@ -160,7 +160,7 @@ def _tuning_terms(problem: Problem, b: np.ndarray) -> tuple[np.ndarray, np.ndarr
         covariance (P,), both variances added (P,), and the factor by which `B` was scaled into the covariance.
     """
     a = problem.influence_y
-    n, N, p = len(b), problem.n_unlabeled, problem.X_labeled.shape[1]
+    n, N, p = len(b), problem.n_unlabeled, problem.n_fitted
     if problem.is_plain:
         # Independent rows: both samples estimate one variance of the score of a prediction, so they share the work.
         labeled, unlabeled = n**2 * np.einsum("np,np->p", b, b), N**2 * np.diag(problem.unlabeled_spread_on_bridge)
