@@ -90,7 +90,7 @@ def difference_table(scores: pd.DataFrame, own: str, task: str, families: pd.Ser
             if len(gain):
                 rows.setdefault(model, {})[metric] = gain_text(gain)
     order = score_table(scores, own, task, families).index
-    return pd.DataFrame(rows).T.reindex([m for m in order if m in rows]).reindex(columns=PAIRED[task]).fillna("")
+    return pd.DataFrame(rows).T.reindex([m for m in order if m in rows]).reindex(columns=PAIRED[task])
 
 
 def gain_text(gain: np.ndarray) -> str:
@@ -115,7 +115,7 @@ def partial_table(scores: pd.DataFrame, own: str, task: str, families: pd.Series
             if model in values:
                 row |= {metric: f"{values[model].mean():.4f}", f"ours {metric}": f"{values[own].mean():.4f}"}
         rows.append(row)
-    return pd.DataFrame(rows).fillna("")
+    return pd.DataFrame(rows)
 
 
 def groupings(index: pd.DataFrame, task: str) -> dict[str, pd.Series]:

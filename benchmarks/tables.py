@@ -161,8 +161,9 @@ def score_cell(
         context = restrict(context, y, n_context, seed, task == "clf")
     row = {"dataset": record["name"], "task": task, "seed": seed, "n_train": len(context), "n_test": len(query)}
     row |= {"p": X.shape[1], "k": n_classes or "", "error": ""}
-    estimator = factory(task)
+    estimator = None
     try:
+        estimator = factory(task)
         prepare = protocol.Prep(prep).fit(X.iloc[context])
         X_query = prepare.transform(X.iloc[query])
         estimator.fit(prepare.transform(X.iloc[context]), y[context])
