@@ -92,6 +92,7 @@ def is_one_share(problem: Problem) -> bool:
     """The analysis estimates one mean, of an outcome with two values."""
     X = problem.X_labeled
     is_mean = problem.model.is_linear and X.shape[1] == 1 and bool((X == 1).all())
+    is_mean = is_mean and problem.estimand.surrogate == "value"  # a quantile is no share
     return is_mean and problem.y.ndim == 1 and two_values(problem.y) is not None
 
 
