@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from icl.inference.compat import PEERS
 from icl.inference.design import Design
 from icl.inference.diagnostics import Diagnostic, diagnose
 from icl.inference.estimands import Estimand
@@ -67,8 +68,8 @@ def infer(
         reference: "t", with n - 1 degrees of freedom for a mean (n - 2 if the weight is tuned) and n - P for a
             regression, or "normal".
         level: coverage of the intervals that are printed, a fraction.
-        compat: "ppi_py" reproduces ppi-python 0.2.3 (no small-sample correction, clipped two-step weight);
-            `std_error` and `reference` are then ignored.
+        compat: "ppi_py" reproduces ppi-python 0.2.3 (no small-sample correction, clipped two-step weight), "ipd" the R
+            package (weights "coordinate", its pspa, and "matrix", its chen); `std_error` and `reference` are ignored.
     Returns:
         InferenceResult: estimates, intervals, p-values, comparison of methods, diagnostics.
     Raises:
@@ -182,7 +183,7 @@ def _check_options(std_error: str, reference: str, level: float, compat: str | N
     for name, got, known in (
         ("std_error", std_error, STD_ERRORS),
         ("reference", reference, ("t", "normal")),
-        ("compat", compat, (None, "ppi_py")),
+        ("compat", compat, (None, *PEERS)),
     ):
         if got not in known:
             raise ValueError(f"{name} got {got!r}; known are {', '.join(map(repr, known))}.")

@@ -7,9 +7,10 @@ latter is not rejected, so it exists for every sample, also where ties make F ju
 
 Without predictions the variance of 1{Y <= t} is that of the null, q(1 - q); with them it is estimated at t. (The null
 variance there too made 90% intervals of the median cover .938 instead of .928: n = 50, N = 500, correlation .9, 500
-repetitions; taking only the outermost accepted points is what makes them cover more than .90 at small n.) Source of the rectified share: Angelopoulos et al. (2023), Science
-382:669; the weight: PPI++ (arXiv:2311.01453) for an indicator, where the density cancels. Deviation from both: a tuned
-weight and outermost accepted points.
+repetitions; taking only the outermost accepted points is what makes them cover more than .90 at small n.)
+
+Source of the share: Angelopoulos et al. (2023), Science 382:669; of the weight: PPI++ (arXiv:2311.01453) for an
+indicator, where the density cancels. Deviation from both: a tuned weight and outermost accepted points.
 """
 
 from __future__ import annotations
@@ -182,7 +183,7 @@ def _indicator_pieces(
     q, n = problem.estimand.q, len(y)
     if value == 0:
         t = np.unique(y)
-        F = _cumulative(t, y, w)
+        F = share_below(t, y, w)
         return t, F, np.full(len(t), q * (1 - q) * (w @ w) * n / (n - ddof))
     f, g = problem.f_labeled, problem.f_unlabeled
     order = np.argsort(g)
@@ -203,13 +204,13 @@ def _indicator_pieces(
     # What labeled rows contribute changes at their own 2n values only.
     own = np.unique(np.concatenate([y, f]))
     back = np.searchsorted(own, t, side="right") - 1
-    moments = _labeled_moments(own, y, f, w)
+    moments = labeled_moments(own, y, f, w)
     at = lambda v, outside: np.where(back >= 0, v[np.maximum(back, 0)], outside)
     Y, B = at(moments.y, 0.0), at(moments.f, 0.0)
     share_u = _share_of_unlabeled(problem, pooled)
     F = Y + value * share_u * (above - B)
     if problem.pools:  # labeled rows have other weights among all rows than among themselves
-        F += value * (1 - share_u) * (at(_cumulative(own, f, _pooled_weights(problem)), 0.0) - B)
+        F += value * (1 - share_u) * (at(share_below(own, f, _pooled_weights(problem)), 0.0) - B)
     rest = at(moments.rest(value * share_u, q), q * (1 - q) * (w @ w))
     return t, F, rest * n / (n - ddof) + (value * share_u) ** 2 * var_u
 
@@ -237,11 +238,11 @@ class _Moments:
         return np.where(knows, observed, q * (1 - q) * self.effective + slope**2 * self.var_f)
 
 
-def _labeled_moments(t: np.ndarray, y: np.ndarray, f: np.ndarray, w: np.ndarray) -> _Moments:
+def labeled_moments(t: np.ndarray, y: np.ndarray, f: np.ndarray, w: np.ndarray) -> _Moments:
     """Of indicators 1{y <= t} and 1{f <= t}, from three sorts."""
     both = np.maximum(y, f)
-    Y, B, w2 = _cumulative(t, y, w), _cumulative(t, f, w), w**2
-    Y2, B2, both2, total = _cumulative(t, y, w2), _cumulative(t, f, w2), _cumulative(t, both, w2), w2.sum()
+    Y, B, w2 = share_below(t, y, w), share_below(t, f, w), w**2
+    Y2, B2, both2, total = share_below(t, y, w2), share_below(t, f, w2), share_below(t, both, w2), w2.sum()
     return _Moments(
         Y,
         B,
@@ -271,9 +272,9 @@ def _distribution_pieces(
     s = np.clip((t - knots[k]) / (knots[k + 1] - knots[k]), 0, 1)
     above = (1 - s) * mean_u[k] + s * mean_u[k + 1]
     var_u = (1 - s) ** 2 * square[k] + s**2 * square[k + 1] + 2 * s * (1 - s) * cross[k]
-    Y, w2 = _cumulative(t, y, w), w**2
+    Y, w2 = share_below(t, y, w), w**2
     total = w2.sum()
-    Y2 = _cumulative(t, y, w2)
+    Y2 = share_below(t, y, w2)
     B, var_f, cov = np.empty(len(t)), np.empty(len(t)), np.empty(len(t))
     for start in range(0, len(t), 1024):  # (n, 1024) at a time
         part = slice(start, start + 1024)
@@ -321,7 +322,7 @@ def _normalised(weights: np.ndarray | None, n: int) -> np.ndarray:
     return np.full(n, 1 / n) if weights is None else weights / weights.sum()
 
 
-def _cumulative(t: np.ndarray, values: np.ndarray, w: np.ndarray) -> np.ndarray:
+def share_below(t: np.ndarray, values: np.ndarray, w: np.ndarray) -> np.ndarray:
     """(G,) weight of the values at or below each point."""
     order = np.argsort(values)
     return np.concatenate([[0.0], np.cumsum(w[order])])[np.searchsorted(values[order], t, side="right")]

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from icl.inference.compat import PEERS
+
 if TYPE_CHECKING:
     from icl.inference.rectify import Problem
 
@@ -63,12 +65,13 @@ def read_weight(weight: str | float, compat: str | None = None) -> str | float:
                 "(0 = labeled rows only, 1 = PPI)."
             )
         if compat is not None:
-            known = ("auto", "ppi++")
-            if weight not in known:
+            known = PEERS[compat]
+            if weight not in ("auto", *known):
                 raise ValueError(
-                    f"compat={compat!r} knows no weight {weight!r}; use 'ppi++' or a number, or drop compat."
+                    f"compat={compat!r} knows no weight {weight!r}; use {' or '.join(map(repr, known))} or a number, "
+                    "or drop compat."
                 )
-            return "ppi++"
+            return known[0] if weight == "auto" else weight
         return weight
     try:
         value = float(weight)
