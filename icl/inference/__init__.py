@@ -14,6 +14,7 @@ from icl.inference.estimands import OLS, Estimand, Logistic, Mean, MEstimand, Mu
 from icl.inference.hypothesis import WaldTest
 from icl.inference.plan import Choice, Plan, choose, plan
 from icl.inference.result import InferenceResult
+from icl.inference.surrogate import Surrogate, cross_fit
 from icl.inference.synsurr import SynSurrFit, fit_synsurr
 
 __all__ = [
@@ -30,9 +31,11 @@ __all__ = [
     "Plan",
     "Poisson",
     "Quantile",
+    "Surrogate",
     "SynSurrFit",
     "WaldTest",
     "choose",
+    "cross_fit",
     "fit_synsurr",
     "infer",
     "plan",

@@ -51,7 +51,8 @@ def infer(
         predictor: anything with fit and predict, fitted or not; it is cloned and cross-fitted on the labeled rows. A
             classifier's probability of outcome 1 is used for a binary outcome.
         predictions: instead of a predictor, the column that holds out-of-sample predictions, or an array in the
-            order of the rows of `table` (of `labeled`, then `unlabeled`), or a pair of arrays (labeled, unlabeled).
+            order of the rows of `table` (of `labeled`, then `unlabeled`), or a pair of arrays (labeled, unlabeled),
+            or what `cross_fit` gave, so that several estimands share one cross-fit.
             Several outcomes need a list of columns or an array (rows, outcomes); Multinomial a column for each class,
             in the order of `classes`. With neither, the answer is the classical one.
         features: columns that the predictor may see; default: all but the outcome.
@@ -142,7 +143,7 @@ def infer(
         std_error,
         reference,
         compat,
-        predictor is not None,
+        predictor is not None or isinstance(predictions, Surrogate),
         columns,
         **arrays.of_problem,
         **_distribution(surrogate),
@@ -227,6 +228,11 @@ def _row_notes(rows: Rows) -> list[Diagnostic]:
 def _read_predictions(rows: Rows, predictions: Any, estimand: Estimand) -> Surrogate:
     n, N, K = len(rows.labeled), len(rows.unlabeled), estimand.n_responses
     each = "one number" if K == 1 else f"{K} numbers"
+    if isinstance(predictions, Surrogate):
+        sizes = len(predictions.f_labeled), len(predictions.f_unlabeled)
+        if sizes != (n, N):
+            raise ValueError(f"predictions= was cross-fitted for {sizes} labeled and unlabeled rows; there are {n, N}.")
+        return predictions
     names = [predictions] if isinstance(predictions, str) else predictions
     if isinstance(names, list) and names and all(isinstance(name, str) for name in names):
         for part, which in ((rows.labeled, "labeled rows"), (rows.unlabeled, "unlabeled rows")):
