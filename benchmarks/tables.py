@@ -119,6 +119,9 @@ class Regressor:
 
 def ours(checkpoint: str, n_estimators: int) -> Callable[[str], Classifier | Regressor]:
     """Factory of the protocol: task ("clf" or "reg") -> unfitted estimator."""
+    from icl.prior_limits import OutOfPriorWarning
+
+    warnings.simplefilter("ignore", OutOfPriorWarning)  # where a model is bad is what the reports are about
     options = {"checkpoint": checkpoint, "n_estimators": n_estimators}
     return lambda task: (Classifier if task == "clf" else Regressor)(**options)
 

@@ -169,6 +169,31 @@ def plot_training_curve(log: pd.DataFrame, axes: Sequence[Any]) -> Sequence[Any]
     return axes
 
 
+def plot_learning_curve(
+    tasks_seen: np.ndarray, score: np.ndarray, others: dict[str, float], ax: Any, ylabel: str
+) -> Any:
+    """Score on real tables against the synthetic tasks that each snapshot had seen, log scale; others as level lines.
+
+    Args:
+        tasks_seen, score: (n,) of each snapshot, in any order.
+        others: name and score of models that do not change.
+        ylabel: the score with its direction.
+    """
+    order = np.argsort(tasks_seen)
+    ax.plot(np.asarray(tasks_seen)[order], np.asarray(score)[order], color=QUERY, marker="o", ms=4, label="ours")
+    for name, level in others.items():
+        ax.axhline(level, color=CONTEXT, lw=1)
+        ax.annotate(
+            name, (1, level), xycoords=("axes fraction", "data"), xytext=(3, 0), textcoords="offset points",
+            va="center", fontsize="small",
+        )  # fmt: skip
+    ax.set_xscale("log", subs=[])
+    ax.xaxis.get_major_locator().set_params(subs=(1, 2, 5))
+    ax.xaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
+    ax.set(xlabel="synthetic tasks seen (log scale)", ylabel=ylabel)
+    return _plain(ax)
+
+
 def _plain(ax: Any) -> Any:
     ax.spines[["top", "right"]].set_visible(False)
     return ax

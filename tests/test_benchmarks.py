@@ -221,6 +221,17 @@ def test_small_tables_compare_on_the_same_cells(folder, tiny_release, tmp_path, 
     assert (rows.n_train == rows.n_context).all()
 
 
+def test_learning_curve_leaves_out_cells_that_one_snapshot_lacks():
+    from benchmarks import learning
+
+    early, late = frame("1 tasks", {"a": 0.6, "b": 0.6, "c": 0.5}), frame("2 tasks", dict.fromkeys("abcd", 0.8))
+    baselines = pd.concat([frame("rf", dict.fromkeys("abcd", 0.7)), frame("knn", dict.fromkeys("abcd", 0.7))])
+    table = learning.curve({2: late, 1: early}, baselines, "clf", FAMILIES)
+    assert table.index.tolist() == ["1 tasks", "2 tasks", "rf"]
+    assert table["auc"].tolist() == pytest.approx([0.55, 0.8, 0.7])
+    assert table["auc, each table"].iloc[0] == pytest.approx(1.7 / 3)
+
+
 def test_a_wrong_folder_is_named(tmp_path):
     with pytest.raises(SystemExit, match=r"lacks bench\.py"):
         tables.load_protocol(tmp_path)

@@ -7,6 +7,7 @@ from matplotlib.figure import Figure
 
 from icl.plots import (
     plot_calibration,
+    plot_learning_curve,
     plot_pit,
     plot_predictive_band,
     plot_reliability,
@@ -82,3 +83,11 @@ def test_reliability_shows_points_and_leaves_out_empty_bins():
     assert np.array_equal(diagonal.get_xdata(), diagonal.get_ydata())
     assert np.array_equal(points.get_xydata(), np.column_stack([predicted, observed]), equal_nan=True)
     assert [bar.get_height() for bar in ax.patches] == pytest.approx([0.3, 0, 0.1])
+
+
+def test_learning_curve_is_in_order_of_tasks_and_others_are_level():
+    ax = plot_learning_curve([400, 100, 200], [0.9, 0.7, 0.8], {"forest": 0.75}, axes(), "ROC AUC")
+    line, level = ax.get_lines()
+    assert line.get_xydata().tolist() == [[100, 0.7], [200, 0.8], [400, 0.9]]
+    assert set(level.get_ydata()) == {0.75} and [text.get_text() for text in ax.texts] == ["forest"]
+    assert ax.get_xscale() == "log"
