@@ -8,8 +8,9 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Sequence
+from typing import Literal
 
-from jsonargparse.typing import NonNegativeInt, OpenUnitInterval
+from jsonargparse.typing import NonNegativeInt, OpenUnitInterval, PositiveInt
 
 
 def demo(
@@ -31,6 +32,52 @@ def demo(
     from icl.demo import run_demo
 
     run_demo(out, checkpoint, seed, level, quick, _console())
+
+
+def predict(
+    train: str,
+    test: str,
+    target: str = "",
+    output: str | None = None,
+    id: str = "",
+    task: Literal["auto", "classification", "regression"] = "auto",
+    quantiles: str = "",
+    interval: OpenUnitInterval | None = None,
+    proba: bool = False,
+    only_predictions: bool = False,
+    checkpoint: str | None = None,
+    members: PositiveInt = 4,
+    seed: NonNegativeInt = 0,
+    check: bool = True,
+) -> None:
+    """Predict a column for the rows of one file from the labelled rows of another, without training.
+
+    Files are CSV, TSV (also .gz), Parquet or Excel; large test files stream. Rows of the first file without a target
+    are left out. Name one file twice to predict those of its rows that have none. A test file that has the target is
+    scored too.
+
+    Args:
+        train: file with the labelled rows.
+        test: file with the rows to predict.
+        target: column to predict.
+        output: file for the rows of the test file and their predictions; without it, the first ones are shown.
+        id: columns that only name rows, separated by commas; they are no features.
+        task: what the target is; "auto" takes text, truth values and up to ten whole numbers for classes.
+        quantiles: of a numeric target, fractions separated by commas, such as 0.05,0.5,0.95.
+        interval: coverage of conformal intervals (sets of classes for classification), a fraction such as 0.9.
+        proba: write the probability of each class.
+        only_predictions: write the id columns and the predictions, no other columns.
+        checkpoint: name of a shipped checkpoint or path of a release folder; default: the best one shipped.
+        members: guises of the table that are averaged; cost grows with it.
+        seed: of members and folds.
+        check: compare with a linear baseline on the labelled rows first, if there are at most 2,000.
+    """
+    from icl.predict import Request, run_predict
+
+    ids = tuple(name.strip() for name in id.split(",") if name.strip())
+    fractions = _fractions("--quantiles", quantiles)
+    options = (output, ids, task, fractions, interval, proba, only_predictions, checkpoint, members, seed, check)
+    run_predict(train, test, Request(target, *options), _console())
 
 
 def checkpoints() -> None:
@@ -57,8 +104,78 @@ def checkpoints() -> None:
     _console().print(Table("Shipped checkpoints", columns, rows).to_rich())
 
 
+def estimate(
+    table: str,
+    estimand: str = "mean",
+    outcome: str | None = None,
+    event: str | None = None,
+    unlabeled: str | None = None,
+    predictor: str = "icl",
+    predictions: str | None = None,
+    features: str = "",
+    checkpoint: str | None = None,
+    members: PositiveInt = 4,
+    weight: str = "auto",
+    probability: str | None = None,
+    strata: str | None = None,
+    clusters: str | None = None,
+    row_weights: str | None = None,
+    level: OpenUnitInterval = 0.95,
+    folds: PositiveInt = 5,
+    seed: NonNegativeInt = 0,
+    output: str = "",
+) -> None:
+    """Estimate a mean, a quantile or regression coefficients from few labels and predictions, with valid intervals.
+
+    Rows without an outcome are unlabeled; a model is cross-fitted on the others and predicts them all. For example:
+    icl estimate table.csv --estimand "ols: income ~ age + C(sex)" --output result.html
+
+    Args:
+        table: CSV, TSV, Parquet or Excel file; a missing outcome marks an unlabeled row.
+        estimand: "mean", "share: answer = yes", "median", "quantile: 0.9", "ols: y ~ x1 + C(x2)", "logistic: ...",
+            "poisson: ...", "multinomial: ..."; "mean: income by region" gives the mean of each group.
+        outcome: column of the outcome, if the estimand does not name it.
+        event: value of the outcome that counts as 1, for shares and logistic regression.
+        unlabeled: file with the unlabeled rows, if they are not in the table.
+        predictor: icl (our in-context model), rf (a random forest) or none (labeled rows only).
+        predictions: instead of a predictor, the column that holds out-of-sample predictions.
+        features: columns that the predictor may see, separated by commas; default: all but the outcome.
+        checkpoint: for icl: name of a shipped checkpoint or path of a release folder; default: the best one shipped.
+        members: for icl: guises of the table whose predictions are averaged.
+        weight: auto, ppi++, synsurr, coordinate, matrix, or a number (0: labeled rows only, 1: PPI).
+        probability: column with the known probability of each row to be labeled.
+        strata: column of strata, within which labels were drawn at random.
+        clusters: column of clusters, whose rows depend on one another.
+        row_weights: column of survey weights.
+        level: coverage of the confidence intervals, a fraction.
+        folds: of the cross-fitting.
+        seed: of folds and predictor.
+        output: files to write too, separated by commas: .json, .csv, .md or .html.
+    """
+    from icl.estimate import check_output, make_predictor, read_estimand, read_table, run_estimate, show, write
+    from icl.inference import Design
+
+    console, files = _console(), _words(output)
+    for path in files:
+        check_output(path)
+    frame = read_table(table)
+    rest = None if unlabeled is None else read_table(unlabeled)
+    target = read_estimand(estimand, outcome, event, frame)
+    model = None if predictions else make_predictor(predictor, target, frame, checkpoint, members, seed)
+    design = Design(probability=probability, strata=strata, clusters=clusters, weights=row_weights)
+    with _status(f"Estimating {target} ..."):
+        result = run_estimate(
+            frame, rest, target, predictor=model, predictions=predictions, features=_words(features) or None,
+            weight=weight, design=design, folds=folds, seed=seed, level=level,
+        )  # fmt: skip
+    show(result, console)
+    for path in files:
+        write(result, path)
+        console.print(f"wrote {path}")
+
+
 # What the command offers, in the order of its help. A new subcommand is a function above and a line here.
-COMMANDS: tuple[Callable[..., None], ...] = (demo, checkpoints)
+COMMANDS: tuple[Callable[..., None], ...] = (demo, predict, estimate, checkpoints)
 
 
 def main(args: Sequence[str] | None = None) -> int:
@@ -87,7 +204,7 @@ def main(args: Sequence[str] | None = None) -> int:
         auto_cli(
             {command.__name__: command for command in COMMANDS},
             args=None if args is None else list(args),
-            as_positional=False,
+            as_positional=True,  # what has no default: files
             prog="icl",
             parser_class=Parser,
             version=__version__,
@@ -104,11 +221,34 @@ def main(args: Sequence[str] | None = None) -> int:
     return 0
 
 
+def _words(text: str) -> list[str]:
+    """Words from a list with commas."""
+    return [word.strip() for word in text.split(",") if word.strip()]
+
+
+def _fractions(option: str, words: str) -> tuple[float, ...]:
+    """Fractions in (0, 1) from a list with commas."""
+    try:
+        numbers = tuple(float(word) for word in words.split(",") if word.strip())
+    except ValueError:
+        numbers = (float("nan"),)
+    if not all(0 < number < 1 for number in numbers):
+        raise ValueError(f"{option} takes fractions in (0, 1) separated by commas, such as 0.05,0.5,0.95; got {words}.")
+    return numbers
+
+
 def _console():
     from rich.console import Console
 
     # rich takes 80 columns where there is no terminal; a file or a log has room for more.
     return Console(highlight=False) if sys.stdout.isatty() else Console(highlight=False, width=100)
+
+
+def _status(text: str):
+    """A spinner on stderr while something takes long; nothing where nobody watches."""
+    from rich.console import Console
+
+    return Console(stderr=True).status(text)
 
 
 def _origin(facts: dict) -> list[str]:

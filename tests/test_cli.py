@@ -41,8 +41,8 @@ def test_help_names_every_command(capsys):
 def test_every_option_is_explained(command, capsys):
     assert main([command.__name__, "--help"]) == 0
     shown = capsys.readouterr().out
-    for name in inspect.signature(command).parameters:
-        assert f"--{name}" in shown
+    for name, parameter in inspect.signature(command).parameters.items():
+        assert (name if parameter.default is parameter.empty else f"--{name}") in shown
         assert f"{name}:" in command.__doc__, f"the docstring of {command.__name__} does not explain {name}"
 
 

@@ -1,0 +1,122 @@
+"""What `icl predict` shows on a terminal."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from icl.baseline import BaselineCheck
+    from icl.predict import Labelled, Request
+
+
+def _fact(console, name: str, words: str, style: str = "bold") -> None:
+    """A name and what is to be said, set to the width of the terminal behind it."""
+    import textwrap
+
+    from rich.text import Text
+
+    for i, line in enumerate(textwrap.wrap(words, max(console.width - 12, 20), break_on_hyphens=False)):
+        console.print(Text(f"{'' if i else name:<10}  ", style=style).append(line, style="not bold default"))
+
+
+def show_notes(console, notes: list[str]) -> None:
+    """What the estimator warned of."""
+    for note in notes:
+        _fact(console, "note", note, "bold yellow")
+
+
+def show_facts(console, train_file, labelled: Labelled, request: Request, model, same: bool) -> None:
+    n = len(labelled.y)
+    rows = f"{train_file.path.name}: {n:,} labelled rows"
+    if labelled.n_unlabelled:
+        rows += f"; {labelled.n_unlabelled:,} without {request.target} " + ("to predict" if same else "are not used")
+    _fact(console, "context", rows)
+    kinds = [c.dtype.kind for _, c in labelled.X.items()]
+    numbers = sum(k in "iuf" for k in kinds)
+    parts = [(numbers, "number"), (len(labelled.dates), "date"), (len(kinds) - numbers - len(labelled.dates), "other")]
+    words = ", ".join(f"{k} {name}{'s' if k != 1 and name != 'other' else ''}" for k, name in parts if k)
+    _fact(console, "features", f"{len(kinds)}: {words}")
+    if labelled.unused:
+        listed = [f"{name} ({why})" for name, why in list(labelled.unused.items())[:6]]
+        more = f" and {len(labelled.unused) - 6} more" if len(labelled.unused) > 6 else ""
+        _fact(console, "not used", ", ".join(listed) + more)
+    _fact(console, "task", f"{labelled.task} of {request.target} ({labelled.why})")
+    _fact(console, "model", f"{model._checkpoint_name()[1:-1]}, {request.members} members, seed {request.seed}")
+
+
+def show_end(
+    console,
+    request: Request,
+    labelled: Labelled,
+    preview: pd.DataFrame | None,
+    scored: list[tuple[str, str]],
+    n_scored: int,
+    n_rows: int,
+    written: Path | None,
+    seconds: float,
+) -> None:
+    """The first predictions unless they were written, the scores if there are any, and where all of it is."""
+    from rich.text import Text
+
+    from icl.report import Row, Table
+
+    if not written and preview is not None:
+        names = [c for c in preview.columns if c in _answer_columns(preview, labelled)]
+        first = [c for c in preview.columns if c not in names][: max(0, 6 - len(names))]
+        rows = [Row([_cell(v) for v in row]) for row in preview[[*first, *names]].itertuples(index=False)]
+        more = f"First {len(rows)} of {n_rows:,} rows; --output FILE keeps them all." if n_rows > len(rows) else ""
+        note = more or "--output FILE keeps them."
+        console.print(
+            "", Table("Predictions", [*map(str, first), *names], rows, n_labels=len(first), note=note).to_rich()
+        )
+    if scored:
+        values = ", ".join(f"{name} {value}" for name, value in scored)
+        _fact(console, "scores", f"{values} (the {n_scored:,} rows whose {request.target} is known)")
+    _fact(
+        console,
+        "wrote" if written else "predicted",
+        f"{n_rows:,} rows{f' to {written}' if written else ''}, {seconds:.1f} s",
+    )
+
+
+def _answer_columns(preview: pd.DataFrame, labelled: Labelled) -> list:
+    return [
+        c for c in preview.columns if c not in labelled.X.columns and c not in labelled.unused and c != labelled.y.name
+    ]
+
+
+def _cell(value) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+@contextlib.contextmanager
+def progress(console) -> Iterator[Any]:
+    """step(words, total) shows a new line of progress and returns its advance(n); total None for a spinner."""
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+    columns = (
+        SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn()
+    )  # fmt: skip
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
+
+        def step(words: str, total: int | None):
+            for task in progress.task_ids:
+                progress.remove_task(task)
+            task = progress.add_task(words, total=total)
+            return lambda n: progress.advance(task, n)
+
+        yield step
+
+
+def show_check(console, check: BaselineCheck, warned: list[str]) -> None:
+    """How a linear model fares on the labelled rows."""
+    if warned:
+        show_notes(console, warned)
+    else:
+        both = f"{check.metric} {check.loss:.3g}, {check.baseline} {check.baseline_loss:.3g}"
+        _fact(console, "baseline", f"{both} (labelled rows, each predicted from contexts without it)")
