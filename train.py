@@ -1,25 +1,53 @@
 """Pretrain a model: `python train.py fit --config configs/nano.yaml`.
 
 Every option of the YAML is also a flag: `--trainer.devices 2 --trainer.strategy ddp`, `--data.seed 1`, ...
-`--ckpt_path last` continues an interrupted run exactly.
+A second `--config` overrides the first. `--ckpt_path last` continues an interrupted run exactly.
+`python train.py export --ckpt_path CHECKPOINT --out FOLDER` writes the weights of a run, finished or not, as a release.
 """
 
 import os
+import sys
 
 # Set before torch loads OpenMP: threads that spin at barriers lose everything when another job shares the cores
 # (measured on 2 shared cores: 6.5 s a step spinning, 0.7 s passive).
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
-from lightning.pytorch.callbacks import Callback
+import lightning as L
+from lightning.pytorch.callbacks import Callback, ProgressBar
 from lightning.pytorch.cli import LightningCLI
+from lightning.pytorch.plugins.io import CheckpointIO
 
+from icl.callbacks import StepProgressBar
+from icl.checkpoint_io import WholeCheckpointIO
 from icl.data import TaskDataModule
 from icl.module import PretrainingModule
 
 
-def main(args: list[str] | None = None, callbacks: list[Callback] | None = None) -> LightningCLI:
+class TrainCLI(LightningCLI):
+    """Lightning's command, with a progress bar that counts steps and checkpoints that are whole."""
+
+    def instantiate_trainer(self, **kwargs) -> L.Trainer:
+        options = self._get(self.config_init, "trainer")
+        callbacks, plugins = (list(options[name] or []) for name in ("callbacks", "plugins"))
+        # Not a default callback: Lightning refuses any bar beside --trainer.enable_progress_bar=false.
+        if options["enable_progress_bar"] is not False and not any(isinstance(c, ProgressBar) for c in callbacks):
+            callbacks.append(StepProgressBar())
+        if not any(isinstance(plugin, CheckpointIO) for plugin in plugins):
+            plugins.append(WholeCheckpointIO())
+        return super().instantiate_trainer(**kwargs, callbacks=callbacks, plugins=plugins)
+
+
+def main(args: list[str] | None = None, callbacks: list[Callback] | None = None) -> TrainCLI | None:
     """Run the command; `callbacks` are added to those of the configuration."""
-    return LightningCLI(
+    words = sys.argv[1:] if args is None else args
+    if words[:1] == ["export"]:
+        from jsonargparse import auto_cli
+
+        from icl.snapshot import export_checkpoint
+
+        print(auto_cli(export_checkpoint, args=words[1:], as_positional=False, prog="train.py export"))
+        return None
+    return TrainCLI(
         PretrainingModule,
         TaskDataModule,
         seed_everything_default=0,

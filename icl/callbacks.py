@@ -1,21 +1,39 @@
-"""Training callbacks: finish the step on ctrl-C, write a release folder at the end."""
+"""Training callbacks: progress in steps, finish the step on ctrl-C, write a release folder at the end."""
 
 from __future__ import annotations
 
-import shutil
 import signal
 import threading
 from pathlib import Path
 
 import lightning as L
+from lightning.pytorch.callbacks import RichProgressBar, WeightAveraging
 from lightning.pytorch.utilities import rank_zero_info
-from lightning.pytorch.utilities.rank_zero import rank_zero_only
+
+
+class StepProgressBar(RichProgressBar):
+    """Optimiser steps out of `max_steps`, with the time to go: the stream has no epochs to show."""
+
+    @property
+    def total_train_batches(self) -> int | float:
+        return self.trainer.max_steps if self.trainer.max_steps > 0 else float("inf")
+
+    def _get_train_description(self, current_epoch: int) -> str:
+        return f"{'Training':{len(self.validation_description)}}"  # padded: bars of unequal labels flicker
+
+    def on_train_epoch_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        super().on_train_epoch_start(trainer, pl_module)
+        self._update(self.train_progress_bar_id, trainer.global_step)  # a resumed run starts where it left
+
+    def on_train_batch_end(self, trainer: L.Trainer, pl_module: L.LightningModule, outputs, batch, batch_idx) -> None:
+        super().on_train_batch_end(trainer, pl_module, outputs, batch, trainer.global_step - 1)
 
 
 class FinishStepOnInterrupt(L.Callback):
     """On ctrl-C or SIGTERM: finish the step, save `last.ckpt`, then stop. A second ctrl-C stops at once.
 
-    Saving between steps is what lets the resumed run continue as if nothing had happened.
+    Saving between steps is what lets the resumed run continue as if nothing had happened. The last step is saved too,
+    so that a finished run can be extended.
     """
 
     def __init__(self):
@@ -33,12 +51,16 @@ class FinishStepOnInterrupt(L.Callback):
 
     def on_train_batch_end(self, trainer, pl_module, outputs, batch, batch_idx) -> None:
         # A signal may reach one process before another; all must leave after the same step.
-        if not trainer.strategy.reduce_boolean_decision(self._asked, all=False):
+        asked = trainer.strategy.reduce_boolean_decision(self._asked, all=False)
+        done = trainer.global_step == trainer.max_steps
+        if not (asked or done):
             return
         trainer.should_stop = True
-        path = last_checkpoint(trainer)
-        if path is not None:
-            trainer.save_checkpoint(path)
+        path = None if trainer.fast_dev_run else last_checkpoint(trainer)
+        if path is None:
+            return
+        trainer.save_checkpoint(path)
+        if not done:
             rank_zero_info(f"Interrupted after step {trainer.global_step}; resume with --ckpt_path last ({path}).")
 
     def teardown(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
@@ -58,42 +80,51 @@ def last_checkpoint(trainer: L.Trainer) -> Path | None:
 class WriteRelease(L.Callback):
     """Write the weights as a release folder when the last step is done.
 
+    The facts of the run go into every training checkpoint too: `python train.py export` releases from there.
+
     Args:
         folder: where to write; the default is `release` beside the run's checkpoints.
     """
 
     def __init__(self, folder: str | None = None):
         self.folder = folder
-        self._commit: str | None = None
+        self._run: dict = {}
 
-    @rank_zero_only
     def on_fit_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         from icl.checkpoint import git_commit
 
-        self._commit = git_commit()  # of the code that runs, not of what the tree holds hours later
+        log_dir = trainer.log_dir  # a collective call: every rank must make it
+        if not trainer.is_global_zero:
+            return
+        config = Path(log_dir or ".") / "config.yaml"
+        self._run = {
+            "git_commit": git_commit(),  # of the code that runs, not of what the tree holds hours later
+            "seed": trainer.datamodule.seed,
+            "device": str(pl_module.device.type),
+            "n_devices": trainer.world_size,
+            "precision": str(trainer.precision),
+            "training_yaml": config.read_text(encoding="utf-8") if config.is_file() else None,  # as it was resolved
+        }
+
+    def on_save_checkpoint(self, trainer: L.Trainer, pl_module: L.LightningModule, checkpoint: dict) -> None:
+        from icl.snapshot import RUN
+
+        checkpoint[RUN] = self._run
 
     def on_fit_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         from icl.checkpoint import save_release
+        from icl.snapshot import RUN, provenance
 
-        log_dir = trainer.log_dir  # a collective call: every rank must make it
         if not trainer.is_global_zero:
             return
         if trainer.max_steps > 0 and trainer.global_step < trainer.max_steps:
             return  # interrupted: the weights are in last.ckpt
         folder = Path(self.folder or Path(trainer.default_root_dir) / "release")
-        provenance = {
-            "git_commit": self._commit,
-            "seed": trainer.datamodule.seed,
-            "init_from": pl_module.init_from,
-            "steps": trainer.global_step,
-            "tasks_seen": pl_module.tasks_seen,
-            "wall_seconds": round(pl_module.wall_seconds),
-            "device": str(pl_module.device.type),
-            "n_devices": trainer.world_size,
-            "data": "synthetic tasks only",
-        }
-        save_release(pl_module.model, folder, provenance)
-        config = Path(log_dir or ".") / "config.yaml"
-        if config.is_file():  # as LightningCLI resolved it
-            shutil.copyfile(config, folder / "training.yaml")
+        record: dict = {RUN: self._run, "global_step": trainer.global_step}
+        pl_module.on_save_checkpoint(record)
+        if any(isinstance(callback, WeightAveraging) for callback in trainer.callbacks):
+            record["averaging_state"] = {}
+        save_release(pl_module.model, folder, provenance(record))
+        if self._run["training_yaml"]:
+            (folder / "training.yaml").write_text(self._run["training_yaml"], encoding="utf-8")
         rank_zero_info(f"Release written to {folder}")

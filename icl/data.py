@@ -9,6 +9,7 @@ import torch
 from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 
 from icl.folder import FolderSource
+from icl.validation import ValidationItem, held_out_tasks, real_tables
 from priors import MixturePrior, Prior, ShapeSampler, TaskBatch
 from priors.stream import at_step, one_thread, seeded_generator
 
@@ -40,19 +41,27 @@ def sample_step(
 
 
 class TaskStream(IterableDataset):
-    """Steps `start`, `start + 1`, ... of the stream, dealt to any number of workers without changing it."""
+    """Steps `start`, `start + 1`, ... of the stream, dealt to any number of workers without changing it.
+
+    Args:
+        priors, shapes, seed, device: as for `sample_step`.
+        rank: whose tasks to yield; several ranks give each step the tasks of all of them, one after the other.
+        start: first step.
+        n_steps: steps to yield; None means no end.
+    """
 
     def __init__(
         self,
         priors: list[Prior],
         shapes: ShapeSampler,
         seed: int,
-        rank: int = 0,
+        rank: int | range = 0,
         start: int = 0,
         n_steps: int | None = None,
         device: torch.device | str = "cpu",
     ):
-        self.priors, self.shapes, self.seed, self.rank = priors, shapes, seed, rank
+        self.priors, self.shapes, self.seed = priors, shapes, seed
+        self.ranks = range(rank, rank + 1) if isinstance(rank, int) else rank
         self.start, self.n_steps, self.device = start, n_steps, device
 
     def __iter__(self) -> Iterator[list[TaskBatch]]:
@@ -64,18 +73,21 @@ class TaskStream(IterableDataset):
 
     def at(self, step: int) -> list[TaskBatch]:
         """The batches of one step."""
-        return sample_step(self.priors, self.shapes, self.seed, step, self.rank, self.device)
+        return [batch for rank in self.ranks for batch in self.of_rank(step, rank)]
+
+    def of_rank(self, step: int, rank: int) -> list[TaskBatch]:
+        return sample_step(self.priors, self.shapes, self.seed, step, rank, self.device)
 
 
 class FolderStream(TaskStream):
     """The same for exported tasks: each step takes one batch from every folder."""
 
-    def __init__(self, folders: list[str], seed: int, rank: int = 0, n_ranks: int = 1, start: int = 0):
+    def __init__(self, folders: list[str], seed: int, rank: int | range = 0, n_ranks: int = 1, start: int = 0):
         super().__init__([], ShapeSampler(), seed, rank, start)
         self.sources = [FolderSource(folder, seed, n_ranks) for folder in folders]
 
-    def at(self, step: int) -> list[TaskBatch]:
-        return [batch for source in self.sources for batch in source.batches(step, self.rank)]
+    def of_rank(self, step: int, rank: int) -> list[TaskBatch]:
+        return [batch for source in self.sources for batch in source.batches(step, rank)]
 
 
 class TaskLoader(DataLoader):
@@ -96,7 +108,11 @@ class TaskDataModule(L.LightningDataModule):
         shapes: sampler of task shapes.
         folders: train on these exports (`python -m priors export`), one batch from each a step, instead of `priors`.
         seed: of the training stream; validation uses its own.
-        n_validation_steps: validation steps (times `len(priors)` batches), the same at every check.
+        n_virtual_ranks: shares of a step. Each process takes an equal part of them, so that 1, 2 or 8 devices take the
+            same steps on the same tasks; default: one for each process.
+        n_validation_steps: validation batches from each of `priors`, the same at every check.
+        n_family_batches: validation batches from each family of the mixtures, for each kind of target; 0 for none.
+        validate_on_real_tables: score the small real tables that scikit-learn carries as well.
         num_workers: processes that sample; 0 samples in the trainer's own. Changes nothing but speed.
     """
 
@@ -106,37 +122,66 @@ class TaskDataModule(L.LightningDataModule):
         shapes: ShapeSampler = ShapeSampler(),  # noqa: B008 - frozen
         folders: list[str] | None = None,
         seed: int = 0,
+        n_virtual_ranks: int | None = None,
         n_validation_steps: int = 32,
+        n_family_batches: int = 4,
+        validate_on_real_tables: bool = True,
         num_workers: int = 0,
     ):
         super().__init__()
         self.priors = priors or [MixturePrior(task="classification"), MixturePrior(task="regression")]
         self.shapes, self.folders, self.seed = shapes, folders, seed
-        self.n_validation_steps, self.num_workers = n_validation_steps, num_workers
+        self.n_virtual_ranks, self.num_workers = n_virtual_ranks, num_workers
+        self.n_validation_steps, self.n_family_batches = n_validation_steps, n_family_batches
+        self.validate_on_real_tables = validate_on_real_tables
+        self._validation: list[ValidationItem] | None = None
         if n_validation_steps < 1:
             raise ValueError(f"n_validation_steps must be at least 1, got {n_validation_steps}.")
+        if n_family_batches < 0:
+            raise ValueError(f"n_family_batches must not be negative, got {n_family_batches}.")
+
+    @property
+    def ranks(self) -> range:
+        """The shares of a step that this process takes.
+
+        Raises:
+            ValueError: if the shares cannot be dealt evenly.
+        """
+        n_processes = self.trainer.world_size
+        n_ranks = self.n_virtual_ranks or n_processes
+        if n_ranks % n_processes:
+            raise ValueError(
+                f"n_virtual_ranks must be a multiple of the number of processes, got {n_ranks} and {n_processes}: "
+                f"each process takes an equal part of every step."
+            )
+        each = n_ranks // n_processes
+        return range(self.trainer.global_rank * each, (self.trainer.global_rank + 1) * each)
+
+    @property
+    def n_batches(self) -> int:
+        """Batches of a step in this process."""
+        return len(self.ranks) * len(self.folders or self.priors)
 
     def train_dataloader(self) -> TaskLoader:
         trainer = self.trainer
         if self.folders:
-            stream = FolderStream(
-                self.folders, self.seed, trainer.global_rank, trainer.world_size, start=trainer.global_step
-            )
+            n_ranks = len(self.ranks) * trainer.world_size
+            stream = FolderStream(self.folders, self.seed, self.ranks, n_ranks, start=trainer.global_step)
         else:
             # On the training device, unless worker processes sample: they have no right to an accelerator.
             device = "cpu" if self.num_workers else trainer.strategy.root_device
-            stream = TaskStream(
-                self.priors, self.shapes, self.seed, trainer.global_rank, trainer.global_step, device=device
-            )
+            stream = TaskStream(self.priors, self.shapes, self.seed, self.ranks, trainer.global_step, device=device)
         return TaskLoader(stream, batch_size=None, num_workers=self.num_workers)
 
     def val_dataloader(self) -> DataLoader:
-        # A seed no training run uses by accident; every rank validates on its own share.
-        stream = TaskStream(
-            self.priors,
-            self.shapes,
-            seed=self.seed + 2**31,
-            rank=self.trainer.global_rank,
-            n_steps=self.n_validation_steps,
-        )
-        return DataLoader(stream, batch_size=None)
+        """This process's part of the validation set, which is made once and on the CPU: figures of a laptop and of a
+        GPU, of one process and of eight, are about the same tasks."""
+        if self._validation is None:
+            # A seed no training run uses by accident.
+            made = held_out_tasks(
+                self.priors, self.shapes, self.seed + 2**31, self.n_validation_steps, self.n_family_batches
+            )
+            real = real_tables() if self.validate_on_real_tables else ()
+            share = slice(self.trainer.global_rank, None, self.trainer.world_size)
+            self._validation = [*made, *real][share]
+        return DataLoader(self._validation, batch_size=None)

@@ -24,7 +24,9 @@ def grow(small: TabularTransformer, config: TabularConfig) -> TabularTransformer
     for name in ("d_embed", "n_heads", "mlp_ratio", "group_size", "n_thinking_rows", "max_classes", "n_bins"):
         ours, theirs = getattr(config, name), getattr(small.config, name)
         if ours != theirs:
-            raise ValueError(f"only n_layers may grow: {name} is {theirs} in the trained model and {ours} in the new one.")
+            raise ValueError(
+                f"only n_layers may grow: {name} is {theirs} in the trained model and {ours} in the new one."
+            )
     n_old, n_new = len(small.blocks), config.n_layers
     if n_new < n_old:
         raise ValueError(f"the trained model has {n_old} layers, the new one only {n_new}; it can grow, not shrink.")

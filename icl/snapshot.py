@@ -1,0 +1,79 @@
+"""A training checkpoint -> a release folder, at any time of a run: `python train.py export`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from icl.checkpoint import CheckpointError, save_release
+from icl.model import TabularConfig, TabularTransformer
+
+RUN = "run"
+"""Where `icl.callbacks.WriteRelease` keeps the facts of the run inside a training checkpoint."""
+
+
+def export_checkpoint(ckpt_path: str, out: str, config: str | None = None) -> Path:
+    """Turn a training checkpoint into a release folder that estimators load.
+
+    The weights are the averaged ones where the run averages. Unpickles: export only checkpoints of your own.
+
+    Args:
+        ckpt_path: such as runs/base/checkpoints/last.ckpt; training may go on meanwhile.
+        out: folder to write.
+        config: the run's YAML file; needed for checkpoints written before they held it.
+    Returns:
+        the folder.
+    Raises:
+        CheckpointError: if the file cannot be read, or holds no model of ours.
+    """
+    path = Path(ckpt_path)
+    if not path.is_file():
+        raise CheckpointError(f"there is no checkpoint {path}; training writes last.ckpt below default_root_dir.")
+    try:
+        checkpoint = torch.load(path, map_location="cpu", weights_only=False)
+    except Exception as error:  # pickle, zip and torch raise many classes
+        raise CheckpointError(f"{path} cannot be read as a training checkpoint: {error}") from error
+    if not isinstance(checkpoint, dict) or "progress" not in checkpoint:
+        raise CheckpointError(f"{path} was not written by train.py: it holds no record of its progress.")
+    run = checkpoint.get(RUN, {})
+    training_yaml = Path(config).read_text(encoding="utf-8") if config else run.get("training_yaml")
+    model = TabularTransformer(_model_config(checkpoint, training_yaml, path))
+    prefix = "model."
+    state = {k.removeprefix(prefix): v for k, v in checkpoint["state_dict"].items() if k.startswith(prefix)}
+    model.load_state_dict(state)
+    folder = save_release(model, out, provenance(checkpoint))
+    if training_yaml:
+        (folder / "training.yaml").write_text(training_yaml, encoding="utf-8")
+    return folder
+
+
+def provenance(checkpoint: dict[str, Any]) -> dict[str, Any]:
+    """The facts of a run as a release records them."""
+    progress, run = checkpoint["progress"], checkpoint.get(RUN, {})
+    facts = {k: v for k, v in run.items() if k != "training_yaml"}
+    facts |= {
+        "steps": checkpoint["global_step"],
+        "tasks_seen": progress["tasks_seen"],
+        "wall_seconds": round(progress["wall_seconds"]),
+        "averaged_weights": "averaging_state" in checkpoint,
+        "init_from": checkpoint.get("ancestor"),
+        "data": "synthetic tasks only",
+    }
+    ancestor = facts["init_from"] or {}
+    if "tasks_seen" in ancestor:
+        facts["tasks_seen_in_all"] = facts["tasks_seen"] + ancestor.get("tasks_seen_in_all", ancestor["tasks_seen"])
+    return facts
+
+
+def _model_config(checkpoint: dict[str, Any], training_yaml: str | None, path: Path) -> TabularConfig:
+    fields = checkpoint.get("model_config")
+    if fields is None and training_yaml:
+        import yaml
+
+        fields = yaml.safe_load(training_yaml)["model"]["model"]
+    if fields is None:
+        raise CheckpointError(f"{path} does not say how large its model is; pass --config with the YAML of the run.")
+    own = set(TabularConfig().to_dict())
+    return TabularConfig(**{k: v for k, v in fields.items() if k in own})
