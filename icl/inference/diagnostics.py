@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from icl.inference.small_sample import FEW_EVENTS
+from icl.inference.small_sample import FEW_EVENTS, is_one_share, rarer_side
 
 if TYPE_CHECKING:
     from icl.inference.rectify import Problem, Rectified
 
+ONE_ROW, THIN, ROWS_PER_COEFFICIENT = 0.5, 5, 5
 SHIFT_LEVEL = 1e-3
 """Error rate of the test of labeled against unlabeled rows, shared by all columns of one analysis."""
 
@@ -30,30 +31,92 @@ class Diagnostic:
 
 def diagnose(problem: Problem, answer: Rectified) -> list[Diagnostic]:
     """All findings on this analysis; empty where nothing deserves a word."""
-    found = list(_outcome_findings(problem))
+    found = [*_outcome_findings(problem), *_design_findings(problem)]
     if problem.has_predictions:
-        found += [*_prediction_findings(problem, answer), *_shift_findings(problem)]
+        found += [*_prediction_findings(problem, answer)]
+        found += _balance_findings(problem) if problem.pools else _shift_findings(problem)
+    lower, upper = answer.interval(0.95, "two-sided")
+    if not (np.isfinite(lower).all() and np.isfinite(upper).all()):
+        side = "below" if not np.isfinite(lower).all() else "above"
+        found.append(
+            Diagnostic(
+                "open_interval",
+                f"with {len(problem.y)} labeled rows the 95% interval has no end {side}: no outcome that was seen "
+                "lies far enough out. Label more rows, or ask for a quantile nearer the middle.",
+            )
+        )
     return found
 
 
 def _outcome_findings(problem: Problem) -> Iterator[Diagnostic]:
-    y = problem.y
-    n_low, n_high = int((y == y.min()).sum()), int((y == y.max()).sum())
-    if len(problem.terms) == 1 and n_low + n_high == len(y) and min(n_low, n_high) < FEW_EVENTS:
+    y, n = problem.y, len(problem.y)
+    if is_one_share(problem):
+        if rarer_side(y) < FEW_EVENTS:
+            yield Diagnostic(
+                "rare_event",
+                f"only {rarer_side(y)} of {n} labeled rows are on the rarer side of a two-valued outcome, too "
+                "few for a t interval: the exact one is given, which is wider. Label more rows.",
+            )
+        return
+    if problem.estimand.surrogate == "distribution" or n < 10:
+        return
+    square = problem.influence_y**2
+    share = square.max(axis=0) / np.maximum(square.sum(axis=0), np.finfo(float).tiny)
+    if share.max() > ONE_ROW:
+        term = problem.terms[int(share.argmax())]
         yield Diagnostic(
-            "rare_event",
-            f"only {min(n_low, n_high)} of {len(y)} labeled rows are on the rarer side of a two-valued outcome, too "
-            "few for a t interval: the exact one is given, which is wider. Label more rows.",
+            "influential_row",
+            f"one labeled row makes up {share.max():.0%} of the variance of {term!r}: an outlier, or a row far from "
+            "all others. The interval rests on it; check it, or model a transformed outcome.",
+        )
+
+
+def _design_findings(problem: Problem) -> Iterator[Diagnostic]:
+    X, n = problem.X_labeled, len(problem.y)
+    p = X.shape[1]
+    names = problem.columns or problem.terms
+    is_indicator = ((X == 0) | (X == 1)).all(axis=0)
+    fewer = np.minimum((X == 1).sum(axis=0), (X == 0).sum(axis=0))
+    thin = [
+        f"{name} ({k})"
+        for name, k, is_it in zip(names, fewer, is_indicator & (fewer > 0), strict=False)
+        if is_it and k < THIN
+    ]
+    if thin:
+        yield Diagnostic(
+            "thin_category",
+            f"fewer than {THIN} labeled rows set these apart: {', '.join(thin[:6])}. Their intervals are rough; merge "
+            "categories or label more of them.",
+        )
+    if p > 1 and n < ROWS_PER_COEFFICIENT * p:
+        yield Diagnostic(
+            "few_rows",
+            f"{n} labeled rows for {p} coefficients; below {ROWS_PER_COEFFICIENT} for each, standard errors are rough.",
         )
 
 
 def _prediction_findings(problem: Problem, answer: Rectified) -> Iterator[Diagnostic]:
     n = len(problem.y)
-    if np.array_equal(problem.f_labeled, problem.y):
+    y, f = problem.y, problem.f_labeled
+    n_equal = int(np.isclose(f, y, rtol=1e-9, atol=0).reshape(n, -1).all(axis=1).sum())
+    many_values = len(np.unique(y)) > n / 2  # of a label that repeats, many predictions are right by merit
+    if n_equal == n or (many_values and n_equal > 0.2 * n):
         yield Diagnostic(
             "in_sample",
-            f"the predictions equal the outcome on all {n} labeled rows: they look like the labels themselves, or "
-            "the output of a model fitted on these rows. Then the interval is not valid; pass predictor=model instead.",
+            f"the predictions equal the outcome on {n_equal} of {n} labeled rows: they look like the labels "
+            "themselves, or the output of a model fitted on these rows. Then the interval is not valid; pass "
+            "predictor=model instead.",
+        )
+    elif y.ndim == 1 and np.isin(y, (0, 1)).all() and np.isin(f, (0, 1)).all() and len(np.unique(f)) == 2:
+        yield Diagnostic(
+            "hard_labels",
+            "the predictions of a 0/1 outcome are labels, 0 or 1. The interval is valid, but predicted probabilities "
+            "make it narrower.",
+        )
+    if problem.compat == "ppi_py" and answer.tuned and np.isin(answer.weight, (0, 1)).any():
+        yield Diagnostic(
+            "weight_clipped",
+            f"the tuned weight was cut off at 0 or 1, as compat='ppi_py' does; without compat it is not.",
         )
     strongest, limit = float(np.max(np.abs(problem.correlation))), 1 / np.sqrt(max(n - 2, 1))
     if answer.weight_is_undefined:
@@ -92,11 +155,11 @@ def _shift_findings(problem: Problem) -> Iterator[Diagnostic]:
     """Compare mean and spread of each design column and of the predictions, labeled against unlabeled rows."""
     from scipy.special import stdtr
 
-    n, N = len(problem.X_labeled), len(problem.X_unlabeled)
-    if n < 10 or N < 10:
+    n, N = len(problem.X_labeled), len(problem.unlabeled_sample)
+    if n < 10 or N < 10 or problem.clusters_labeled is not None:  # rows of a cluster are no independent evidence
         return
     L = np.column_stack([problem.X_labeled, problem.f_labeled])
-    U = np.column_stack([problem.X_unlabeled, problem.f_unlabeled])
+    U = np.column_stack([problem.unlabeled_sample.X, problem.unlabeled_sample.Y])
     n_predictions = L.shape[1] - problem.X_labeled.shape[1]
     names = [*(problem.columns or problem.terms), *["predictions"] * n_predictions]
     center = (n * L.mean(axis=0) + N * U.mean(axis=0)) / (n + N)
@@ -126,3 +189,31 @@ def _shift_findings(problem: Problem) -> Iterator[Diagnostic]:
 def _two_sample_z(L: np.ndarray, U: np.ndarray) -> np.ndarray:
     noise = np.sqrt(L.var(axis=0, ddof=1) / len(L) + U.var(axis=0, ddof=1) / len(U))
     return np.divide(L.mean(axis=0) - U.mean(axis=0), noise, out=np.zeros_like(noise), where=noise > 0)
+
+
+def _balance_findings(problem: Problem) -> Iterator[Diagnostic]:
+    """Whether labeled rows, weighted by the design, look like all rows, as they do if the probabilities are right."""
+    from scipy.special import stdtr
+
+    n, w = len(problem.y), problem.weights_labeled / problem.weights_labeled.sum()
+    if n < 10 or problem.clusters_labeled is not None:
+        return
+    L = np.column_stack([problem.X_labeled, problem.f_labeled])
+    U = np.column_stack([problem.unlabeled_sample.X, problem.unlabeled_sample.Y])
+    names = [*(problem.columns or problem.terms), *["predictions"] * (L.shape[1] - problem.X_labeled.shape[1])]
+    everyone = np.concatenate([problem.weights_pooled, problem.weights_unlabeled])
+    target = everyone @ np.concatenate([L, U]) / everyone.sum()
+    center = w @ L
+    noise = np.sqrt((w**2) @ (L - center) ** 2 * n / (n - 1))
+    z = np.divide(center - target, noise, out=np.zeros_like(noise), where=noise > 1e-12 * np.maximum(np.abs(center), 1))
+    if problem.is_cross_fitted:
+        z[problem.X_labeled.shape[1] :] = 0.0
+    p = 2 * stdtr(n - 1, -np.abs(z)) * len(z)
+    guilty = list(dict.fromkeys(name for name, is_off in zip(names, p < SHIFT_LEVEL, strict=True) if is_off))
+    if guilty:
+        yield Diagnostic(
+            "imbalance",
+            f"weighted by the design, labeled rows still differ from all rows in {', '.join(guilty)} (p < "
+            f"{SHIFT_LEVEL:g}): the probabilities of being labeled look wrong. Check them, or learn them with "
+            "Design(propensity=...).",
+        )

@@ -30,10 +30,10 @@ def markdown(result: InferenceResult, level: float) -> str:
     return "\n".join(lines)
 
 
-def fragment(result: InferenceResult, level: float) -> str:
+def fragment(result: InferenceResult, level: float, with_title: bool = True) -> str:
     """What a notebook shows: a <div> without the comparison, with styles that touch nothing else."""
     notes = "".join(f"<li><b>{escape(d.code)}</b>: {escape(d.message)}</li>" for d in result.diagnostics)
-    facts = "".join(f"<dt>{escape(name)}</dt><dd>{escape(text)}</dd>" for name, text in head(result))
+    facts = "".join(f"<dt>{escape(name)}</dt><dd>{escape(text)}</dd>" for name, text in head(result)[not with_title :])
     return (
         f'<div class="icl-result"><style>{FRAGMENT_CSS}</style><dl>{facts}</dl>'
         f"{_html_table(coefficient_cells(result, level))}<p>{escape(assumption(result))}</p>"
@@ -48,7 +48,7 @@ def page(result: InferenceResult, level: float) -> str:
     return (
         f'<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         f'<meta name="viewport" content="width=device-width, initial-scale=1">\n<title>{title}</title>\n'
-        f"<style>{PAGE_CSS}</style>\n</head>\n<body>\n<main>\n<h1>{title}</h1>\n{fragment(result, level)}\n"
+        f"<style>{PAGE_CSS}</style>\n</head>\n<body>\n<main>\n<h1>{title}</h1>\n{fragment(result, level, False)}\n"
         f"<h2>Methods on the same rows</h2>\n"
         f'<img alt="Estimates and intervals of every method" src="data:image/png;base64,{_picture(result, level)}">\n'
         f'<div class="icl-result">{_html_table(comparison_cells(result, level))}</div>\n</main>\n</body>\n</html>\n'
@@ -70,7 +70,7 @@ def _picture(result: InferenceResult, level: float) -> str:
 
 
 def _markdown_table(columns: dict[str, Sequence[str]]) -> list[str]:
-    rule = "|".join("---" if j == 0 else "---:" for j in range(len(columns)))
+    rule = "|".join("---" if name in LABELS else "---:" for name in columns)
     rows = zip(*columns.values(), strict=True)
     return [
         "| " + " | ".join(map(_cell, columns)) + " |",
@@ -89,14 +89,21 @@ def _plain(text: str) -> str:
 
 
 def _html_table(columns: dict[str, Sequence[str]]) -> str:
-    header = "".join(f"<th>{escape(name)}</th>" for name in columns)
-    body = []
+    kinds = ["label" if name in LABELS else "number" for name in columns]
+    header = "".join(f'<th class="{kind}">{escape(name)}</th>' for name, kind in zip(columns, kinds, strict=True))
+    body, last = [], None
     for row in zip(*columns.values(), strict=True):
-        kind = ' class="invalid"' if any("INVALID" in str(cell) for cell in row) else ""
-        body.append(f"<tr{kind}>" + "".join(f"<td>{escape(str(cell))}</td>" for cell in row) + "</tr>")
+        style = "invalid" if any("INVALID" in str(cell) for cell in row) else ""
+        shown = ["" if row[0] == last else row[0], *row[1:]]
+        style += " group" if row[0] != last and last is not None and "method" in columns else ""
+        cells = "".join(f'<td class="{kind}">{escape(str(cell))}</td>' for cell, kind in zip(shown, kinds, strict=True))
+        body.append(f'<tr class="{style.strip()}">{cells}</tr>')
+        last = row[0]
     return f"<div class=scroll><table><thead><tr>{header}</tr></thead><tbody>{''.join(body)}</tbody></table></div>"
 
 
+LABELS = ("term", "method")
+"""Columns of words; all others are columns of numbers."""
 FRAGMENT_CSS = """
 .icl-result dl { display: grid; grid-template-columns: max-content 1fr; gap: .1rem 1rem; margin: .5rem 0 1rem; }
 .icl-result dt { opacity: .65; } .icl-result dd { margin: 0; }
@@ -104,8 +111,9 @@ FRAGMENT_CSS = """
 .icl-result table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
 .icl-result th { border-bottom: 1.5px solid currentColor; }
 .icl-result th, .icl-result td { padding: .2rem .8rem; text-align: right; white-space: nowrap; }
-.icl-result th:first-child, .icl-result td:first-child { text-align: left; padding-left: 0; }
-.icl-result tr.invalid td { color: #b3261e; }
+.icl-result .label { text-align: left; } .icl-result .label:first-child { padding-left: 0; }
+.icl-result tr.group td { border-top: 1px solid #8886; }
+.icl-result tr.invalid td:not(:first-child) { color: #b3261e; }
 .icl-result p { max-width: 46rem; } .icl-result ul.notes { max-width: 46rem; }
 """
 PAGE_CSS = """

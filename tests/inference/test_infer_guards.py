@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 from sklearn.linear_model import LinearRegression, LogisticRegression
 
-from icl.inference import OLS, Mean, infer
+from icl.inference import OLS, Design, Mean, Quantile, infer
 
 
 def draw(n: int = 50, N: int = 200, seed: int = 0) -> pd.DataFrame:
@@ -97,7 +97,7 @@ REFUSED = {
     "percent level": (T, dict(table=draw(), level=95), "write 0.95"),
     "unknown std_error": (T, dict(table=draw(), std_error="HC4"), "known are 'auto'"),
     "unknown reference": (T, dict(table=draw(), reference="z"), "'normal'"),
-    "unknown compat": (T, dict(table=draw(), compat="ipd"), "'ppi_py'"),
+    "unknown compat": (T, dict(table=draw(), compat="spss"), "'ppi_py'"),
     "synsurr in compat": (T, dict(table=draw(), compat="ppi_py", weight="synsurr"), "knows no weight"),
 }
 
@@ -205,3 +205,49 @@ def test_two_unlabeled_rows_are_enough_for_synsurr_only():
     assert np.isfinite(infer(F, table, predictions="f").std_error).all()
     with pytest.raises(ValueError, match="2 unlabeled rows cannot support"):
         infer(F, table, predictions="f", weight=1)
+
+
+def test_labels_in_part_of_the_predictions_are_flagged():
+    table = draw()
+    seen = np.arange(250) < 20  # a model that memorised some of the labeled rows
+    table["f"] = np.where(seen, table["y"], table["f"])
+    assert "in_sample" in codes(T, table, predictions="f")
+    rounded = table.assign(y=np.where(table["y"].isna(), np.nan, (table["y"] > 1) * 1.0))
+    rounded["f"] = np.where(np.arange(250) % 4 == 0, 1 - (table["x"] > 0), table["x"] > 0) * 1.0
+    assert codes(T, rounded, predictions="f") == ["hard_labels"]  # often right, by merit
+
+
+def test_an_outlier_that_decides_is_flagged():
+    assert "influential_row" in codes(T, set_cell("y", 60.0))
+    assert "influential_row" not in codes(T, set_cell("y", 4.0))
+
+
+def test_thin_categories_and_few_rows_are_flagged():
+    table = draw()
+    table.loc[:2, "group"] = "d"
+    table.loc[60:70, "group"] = "d"
+    assert "thin_category" in codes(OLS("y ~ C(group)"), table)
+    assert "thin_category" in codes(Mean("y", by="group"), table)
+    assert "few_rows" in codes(OLS("y ~ x + C(group)"), fewer(15))
+
+
+def test_a_clipped_weight_of_the_peer_is_mentioned():
+    assert "weight_clipped" in codes(T, draw().assign(f=lambda t: 0.1 * t["f"]), predictions="f", compat="ppi_py")
+    assert "weight_clipped" not in codes(T, draw(), predictions="f", compat="ppi_py")
+
+
+def test_an_interval_without_end_is_mentioned():
+    assert "open_interval" in codes(Quantile("y", 0.99), draw())
+    assert "open_interval" not in codes(Quantile("y", 0.5), draw(), predictions="f")
+
+
+def test_wrong_probabilities_show_as_imbalance():
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=1_500)
+    p = 0.06 + 0.24 / (1 + np.exp(-2 * x))
+    table = pd.DataFrame(
+        {"x": x, "f": x, "y": np.where(rng.uniform(size=1_500) < p, x + rng.normal(size=1_500), np.nan)}
+    )
+    assert codes(T, table, predictions="f", design=Design(probability=p)) == []
+    wrong = Design(probability=0.06 + 0.24 / (1 + np.exp(2 * x)))
+    assert "imbalance" in codes(T, table, predictions="f", design=wrong)

@@ -1,0 +1,127 @@
+"""Shares with few events: textbook intervals as special cases, duality, and coverage where t fails."""
+
+import math
+
+import numpy as np
+import pandas as pd
+import pytest
+from numpy.testing import assert_allclose
+from scipy.special import expit
+from scipy.stats import binomtest
+from statsmodels.stats.proportion import proportion_confint
+
+from icl.inference import Mean, Quantile, infer
+from icl.inference.small_sample import Share, share_of
+
+LEVEL = 0.90
+
+
+def events(k: int, n: int, N: int = 0) -> pd.DataFrame:
+    return pd.DataFrame({"y": np.r_[np.ones(k), np.zeros(n - k), np.full(N, np.nan)]})
+
+
+@pytest.mark.parametrize(("k", "n"), [(1, 30), (4, 60), (25, 200), (57, 60)])
+def test_without_predictions_they_are_the_textbook_intervals(k, n):
+    result = infer(Mean("y"), events(k, n), reference="normal")
+    assert_allclose(result.interval(LEVEL, kind="exact"), [proportion_confint(k, n, 0.1, "beta")], rtol=1e-9)
+    assert_allclose(result.interval(LEVEL, kind="score"), [proportion_confint(k, n, 0.1, "wilson")], rtol=1e-9)
+    for alternative, side in (("larger", "greater"), ("smaller", "less")):
+        peer = binomtest(k, n, 0.1, side)
+        assert_allclose(result.p_value(0.1, alternative, kind="exact").iloc[0], peer.pvalue, rtol=1e-9)
+        bounds = result.interval(LEVEL, alternative, kind="exact").iloc[0]
+        assert_allclose(bounds, peer.proportion_ci(LEVEL, "exact"), rtol=1e-9)
+
+
+def test_the_kind_follows_the_number_of_events():
+    for k, kind in ((4, "exact"), (15, "score"), (40, "t")):
+        result = infer(Mean("y"), events(k, 100))
+        assert_allclose(result.interval(), result.interval(kind=kind))
+        assert_allclose(result.p_value(0.2), result.p_value(0.2, kind=kind))
+        assert_allclose(result.compare().loc["classical", ["lower", "upper"]], result.interval())
+        assert ("interval" in result.summary().split("term")[0].split("std. error")[1]) == (kind != "t")
+
+
+@pytest.mark.parametrize("kind", ["exact", "score"])
+@pytest.mark.parametrize("alternative", ["two-sided", "larger", "smaller"])
+def test_interval_and_p_value_are_dual(kind, alternative):
+    for estimate, worth in ((0.04, 71.3), (0.0, 40.0), (0.93, 55.5), (-0.01, 60.0)):
+        share = Share(estimate, worth, 48.0)
+        lower, upper = share.interval(kind, LEVEL, alternative)
+        assert 0 <= lower < upper <= 1
+        inside, outside = 1e-6, -1e-6
+        if lower > 0:
+            assert (
+                share.p_value(kind, lower + inside, alternative)
+                > 1 - LEVEL
+                > share.p_value(kind, lower + outside, alternative)
+            )
+        if upper < 1:
+            assert (
+                share.p_value(kind, upper - inside, alternative)
+                > 1 - LEVEL
+                > share.p_value(kind, upper - outside, alternative)
+            )
+        assert share.p_value(kind, 1.2, "larger") == 1 and share.p_value(kind, 1.2, "smaller") == 0
+
+
+def test_other_codes_of_the_two_values_carry_over():
+    zero_one, other = infer(Mean("y"), events(5, 60)), infer(Mean("y"), 3 + 2 * events(5, 60))
+    assert_allclose(other.interval(), 3 + 2 * zero_one.interval())
+    assert_allclose(other.p_value(3.5), zero_one.p_value(0.25))
+    flipped = infer(Mean("y"), 1 - events(5, 60))
+    assert_allclose(flipped.interval().to_numpy(), 1 - zero_one.interval().to_numpy()[:, ::-1])
+
+
+def test_other_estimands_have_t_intervals_only():
+    with pytest.raises(ValueError, match="two-valued outcome"):
+        infer(Mean("y"), {"y": np.arange(20.0)}).interval(kind="exact")
+    with pytest.raises(ValueError, match="known are 'auto'"):
+        infer(Mean("y"), events(5, 60)).interval(kind="wald")
+    lower, upper = infer(Quantile("y"), events(20, 60)).interval().iloc[0]
+    assert lower == 0 and upper in (0, 1)
+
+
+@pytest.mark.parametrize(("p", "n", "signal"), [(0.05, 100, 3.0), (0.1, 100, 1.0)])
+def test_coverage_with_few_events_is_two_sided_and_better_than_t(p, n, signal):
+    rng, n_reps, N = np.random.default_rng(0), 4_000, 1_000
+    z = rng.normal(size=(n_reps, n + N))
+    grid = np.linspace(-8, 8, 2_001)
+    density = np.exp(-(grid**2) / 2)
+    at = np.linspace(-12, 6, 4_000)
+    shares = np.array([(density * expit(a + signal * grid)).sum() / density.sum() for a in at[::40]])
+    f = expit(np.interp(p, shares, at[::40]) + signal * z)
+    y = (rng.uniform(size=(n_reps, n)) < f[:, :n]).astype(float)
+    hits = {"exact": [], "score": [], "t": []}
+    for row in range(n_reps):
+        k = y[row].sum()
+        if not 1 <= k <= n - 1:
+            continue  # refused
+        e, u = y[row] - y[row].mean(), f[row, :n] - f[row, :n].mean()
+        weight = (u @ e) / (u @ u)
+        gap = f[row].mean() - f[row, :n].mean()
+        estimate = y[row].mean() + weight * gap
+        rest = e - weight * u
+        variance = rest @ rest / (n - 2) * (1 / n + gap**2 / (u @ u)) + weight**2 * f[row].var(ddof=1) / (n + N)
+        share = share_of(y[row], y[row].mean(), estimate, variance, n - 2)
+        for kind in ("exact", "score"):
+            lower, upper = share.interval(kind, LEVEL)
+            hits[kind].append(lower <= p <= upper)
+        hits["t"].append(abs(estimate - p) <= 1.6606 * math.sqrt(variance))
+    rate = {kind: np.mean(h) for kind, h in hits.items()}
+    noise = math.sqrt(LEVEL * (1 - LEVEL) / n_reps)
+    assert LEVEL - 4 * noise < rate["exact"] < 0.95
+    assert abs(rate["score"] - LEVEL) < 0.025  # approximate: .893 and .903 measured
+    assert rate["t"] < rate["score"] - 0.01
+
+
+def test_the_engine_gives_the_variance_used_above():
+    rng = np.random.default_rng(1)
+    f = rng.uniform(size=400) ** 4
+    y = (rng.uniform(size=100) < f[:100]).astype(float)
+    table = pd.DataFrame({"f": f, "y": np.r_[y, np.full(300, np.nan)]})
+    result = infer(Mean("y"), table, predictions="f")
+    e, u = y - y.mean(), f[:100] - f[:100].mean()
+    weight, gap = (u @ e) / (u @ u), f.mean() - f[:100].mean()
+    rest = e - weight * u
+    variance = rest @ rest / 98 * (1 / 100 + gap**2 / (u @ u)) + weight**2 * f.var(ddof=1) / 400
+    assert_allclose(result.std_error.iloc[0] ** 2, variance, rtol=1e-6)
