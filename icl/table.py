@@ -120,18 +120,34 @@ def as_table(X) -> tuple[pd.DataFrame, bool]:
     if hasattr(X, "toarray"):
         raise TypeError("Sparse data was passed for X, but a dense table is required; convert it with X.toarray().")
     if isinstance(X, np.ma.MaskedArray):
-        X = X.astype(object).filled(None)
-    array = np.asarray(X)
+        X = X.astype(object).filled(np.nan)
+    array = _from_rows(X) if isinstance(X, list | tuple) else np.asarray(X)
     if array.ndim != 2:
         raise ValueError(
             f"X must be a table. Expected 2D array, got {type(X).__name__} with {array.ndim} dimension(s). Reshape "
             f"your data with X.reshape(-1, 1) or X.to_frame() if it is a single column."
         )
-    if array.dtype.kind == "U" and not isinstance(X, np.ndarray):
-        array = np.array(X, dtype=object)  # a list of mixed rows: keep numbers as numbers
     _check_width(array.shape)
     table = pd.DataFrame(array)
     return (table.infer_objects() if array.dtype == object else table), False
+
+
+def _from_rows(X: list | tuple) -> np.ndarray:
+    """A list of rows as an object array, cell by cell: numbers beside text stay numbers, a list in a cell stays one."""
+    if not X or not all(isinstance(row, list | tuple | np.ndarray) for row in X):
+        return np.asarray(X, dtype=object)
+    lengths = [len(row) for row in X]
+    if min(lengths) != max(lengths):
+        short = lengths.index(min(lengths))
+        raise ValueError(
+            f"X must be a table, but its rows differ in length: row {short} has {min(lengths)} cells, others up to "
+            f"{max(lengths)}. Pass rows of equal length, with None where a cell is missing."
+        )
+    array = np.empty((len(X), lengths[0]), dtype=object)
+    for i, row in enumerate(X):
+        for j, cell in enumerate(row):
+            array[i, j] = cell
+    return array
 
 
 def _check_width(shape: tuple[int, ...]) -> None:

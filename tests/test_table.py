@@ -189,3 +189,41 @@ def test_classes_are_sorted_whatever_their_type(y):
     classes, codes = class_codes(y if isinstance(y, pd.Series) else np.asarray(y))
     assert classes.tolist() == sorted(set(y))
     assert codes.tolist() == [1, 0, 1]
+
+
+def test_rows_of_a_list_keep_their_cells():
+    table = [[1, "a", [1]], [2, None, np.arange(2)], [4, "b", [1]]]
+    encoder = TableEncoder().fit(table)
+    assert encoder.is_categorical_.tolist() == [False, True, True]
+    assert_allclose(encoder.transform(table)[:, 0], standard([1, 2, 4]), rtol=1e-6)
+    with pytest.raises(ValueError, match=r"row 1 has 1 cells, others up to 2.*None where"):
+        TableEncoder().fit([[1, 2], [3]])
+
+
+def test_masked_cells_are_missing():
+    array = np.ma.masked_array([[1.0, 7.0], [2.0, 9.0], [4.0, 8.0]], [[0, 0], [0, 1], [0, 0]])
+    assert_array_equal(np.isnan(TableEncoder().fit(array).transform(array)[:, 1]), [False, True, False])
+
+
+def test_booleans_survive_a_file():
+    # Written as True and False, read again as 1 and 0 by another program.
+    values, is_categorical = encode([True, False, True], [1, 0.0, "1"])
+    assert is_categorical
+    assert_array_equal(values, np.array([0, 1, 0], dtype=np.float32))
+
+
+def test_one_huge_cell_leaves_the_others_distinct():
+    x = np.random.default_rng(0).normal(size=50)
+    z, _ = encode(np.append(x, 1e300))
+    assert len(np.unique(z)) == 51
+    assert_array_equal(np.argsort(z), np.argsort(np.append(x, 1e300)))
+    # How far beyond all others it lies hardly matters.
+    nearer, _ = encode(np.append(x, 1e200))
+    assert np.corrcoef(z[:50], nearer[:50])[0, 1] > 0.999
+    zeros, _ = encode(np.r_[np.zeros(30), x[:20], -1e290])
+    assert len(np.unique(zeros)) == 22
+
+
+def test_moderate_tails_stay_plain_numbers():
+    x = np.random.default_rng(0).lognormal(sigma=1.5, size=300)
+    assert_allclose(encode(x)[0], standard(x), rtol=1e-5, atol=1e-6)
