@@ -1,0 +1,149 @@
+"""`icl estimate`: what the line of text means, what is written, and errors a person understands."""
+
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+from numpy.testing import assert_allclose
+
+from icl.cli import main
+from icl.estimate import make_predictor, read_estimand
+from icl.inference import OLS, Logistic, Mean, Multinomial, Poisson, Quantile, infer
+
+
+@pytest.fixture(scope="module")
+def table() -> pd.DataFrame:
+    rng = np.random.default_rng(0)
+    x, e = rng.normal(size=(2, 240))
+    region = rng.choice(["north", "south"], 240)
+    rows = pd.DataFrame({"income": np.round(30 + 5 * x + 4 * (region == "south") + 4 * e, 2), "region": region})
+    rows["age"], rows["f"] = np.round(40 + 10 * x + 3 * rng.normal(size=240)), 30 + 4 * x + 2 * e
+    rows["owns"] = np.where(rng.uniform(size=240) < 0.4, "yes", "no")
+    rows.loc[70:, ["income", "owns"]] = None
+    return rows
+
+
+@pytest.fixture(scope="module")
+def path(table, tmp_path_factory) -> str:
+    file = tmp_path_factory.mktemp("estimate") / "people.csv"
+    table.to_csv(file, index=False)
+    return str(file)
+
+
+@pytest.mark.parametrize(
+    ("line", "options", "expected"),
+    [
+        ("mean: income", {}, Mean("income")),
+        ("mean", {"outcome": "income"}, Mean("income")),
+        ("mean: income by region", {}, Mean("income", by="region")),
+        ("share: owns = yes", {}, Mean("owns", event="yes")),
+        ("share: owns=yes by region", {}, Mean("owns", event="yes", by="region")),
+        ("share", {"outcome": "age", "event": "40"}, Mean("age", event=40.0)),
+        ("median: income", {}, Quantile("income")),
+        ("quantile: 0.9: income", {}, Quantile("income", 0.9)),
+        ("quantile:0.9", {"outcome": "income"}, Quantile("income", 0.9)),
+        ("OLS: income ~ age + C(region)", {}, OLS("income ~ age + C(region)")),
+        ("ols: age + C(region)", {"outcome": "income"}, OLS("income ~ age + C(region)")),
+        ("logistic: owns ~ age", {"event": "yes"}, Logistic("owns ~ age", event="yes")),
+        ("poisson: age ~ f", {"outcome": "age"}, Poisson("age ~ f")),
+        ("multinomial: owns ~ age", {}, Multinomial("owns ~ age")),
+    ],
+)
+def test_lines_of_text_are_estimands(table, line, options, expected):
+    assert read_estimand(line, options.get("outcome"), options.get("event"), table) == expected
+
+
+def test_predictors_fit_the_outcome(table):
+    kinds = {"mean: income": "Regressor", "share: owns = yes": "Classifier", "ols: income ~ age": "Regressor"}
+    for line, kind in kinds.items():
+        estimand = read_estimand(line, None, None, table)
+        assert type(make_predictor("icl", estimand, table, "nano", 1, 0)).__name__ == f"ICL{kind}"
+        assert make_predictor("rf", estimand, table, None, 1, 0)[-1].__class__.__name__ == f"RandomForest{kind}"
+    assert make_predictor("none", estimand, table, None, 1, 0) is None
+
+
+def test_the_answer_is_that_of_infer_on_screen_and_in_every_file(table, path, tmp_path, capsys):
+    files = {kind: tmp_path / f"result.{kind}" for kind in ("json", "csv", "md", "html")}
+    line = "ols: income ~ age + C(region)"
+    command = ["estimate", path, "--estimand", line, "--predictions", "f", "--level", "0.9"]
+    assert main([*command, "--output", ",".join(map(str, files.values()))]) == 0
+    expected = infer(OLS("income ~ age + C(region)"), table, predictions="f", level=0.9)
+    shown = capsys.readouterr().out
+    for words in (
+        "70 labeled, 170 unlabeled",
+        "synsurr",
+        "imputed (INVALID)",
+        "90% low",
+        "missing completely at random",
+    ):
+        assert words in " ".join(shown.split()), words
+    stored = json.loads(files["json"].read_text())
+    assert_allclose([row["estimate"] for row in stored["estimates"]], expected.estimate)
+    assert stored["level"] == 0.9 and {row["method"] for row in stored["comparison"]} >= {"classical", "imputed"}
+    frame = pd.read_csv(files["csv"])
+    assert list(frame.columns[:3]) == ["term", "estimate", "std.error"]
+    assert_allclose(frame["conf.high"], expected.interval()["upper"])
+    assert "| C(region)[T.south] |" in files["md"].read_text()
+    page = files["html"].read_text()
+    assert (
+        page.count("<table>") == 2 and "data:image/png;base64" in page and "http" not in page.replace("http-equiv", "")
+    )
+
+
+def test_forest_and_in_context_model_run_from_the_command_line(path, capsys):
+    for options in (["--predictor", "rf"], ["--checkpoint", "nano", "--members", "1", "--features", "age,region"]):
+        assert main(["estimate", path, "--estimand", "share: owns = yes", "--folds", "2", *options]) == 0
+        assert "cross-fitted inside the call (2 folds" in " ".join(capsys.readouterr().out.split())
+    assert main(["estimate", path, "--outcome", "income", "--predictor", "none"]) == 0
+    assert "no predictions were used" in capsys.readouterr().out
+
+
+def test_two_files_and_a_design(table, path, tmp_path, capsys):
+    labeled, rest = tmp_path / "labeled.parquet", tmp_path / "rest.tsv"
+    table["p"] = np.where(table["region"] == "south", 0.4, 0.2)
+    table[:70].to_parquet(labeled)
+    table[70:].drop(columns=["income", "owns"]).to_csv(rest, index=False, sep="\t")
+    command = ["estimate", str(labeled), "--outcome", "income", "--unlabeled", str(rest), "--predictions", "f"]
+    assert main([*command, "--probability", "p", "--weight", "1"]) == 0
+    shown = " ".join(capsys.readouterr().out.split())
+    assert "with the probability that was given" in shown and "weight 1.000 (fixed)" in shown
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (["--estimand", "mode: income"], "known are mean, share"),
+        (["--estimand", "mean"], "names no outcome"),
+        (["--estimand", "mean: income", "--outcome", "age"], "leave one of them out"),
+        (["--estimand", "ols: income"], "names no outcome"),
+        (["--estimand", "ols: income ~"], "has no covariates"),
+        (["--estimand", "quantile: income"], "has no fraction"),
+        (["--estimand", "share: owns"], "which value to count"),
+        (["--estimand", "mean: wage"], "no column ['wage']"),
+        (["--estimand", "mean: owns"], "not numbers"),
+        (["--outcome", "income", "--predictor", "gpt"], "use icl, rf, none"),
+        (["--outcome", "income", "--predictions", "yhat"], "no column ['yhat']"),
+        (["--outcome", "income", "--predictions", "f", "--weight", "best"], "weight got 'best'"),
+        (["--outcome", "income", "--output", "result.doc"], ".json, .csv, .md, .html"),
+        (["--outcome", "income", "--output", "nowhere/result.md"], "does not exist"),
+        (["--outcome", "income", "--predictions", "f", "--strata", "zone"], "no column ['zone']"),
+    ],
+)
+def test_mistakes_exit_1_with_advice(path, options, words, capsys):
+    assert main(["estimate", path, *options]) == 1
+    shown = capsys.readouterr()
+    assert words in shown.err and "Traceback" not in shown.err and shown.out == ""
+
+
+@pytest.mark.parametrize("options", [["--level", "95"], ["--folds", "0"], ["--colour", "red"]])
+def test_wrong_usage_exits_2(path, options, capsys):
+    assert main(["estimate", path, *options]) == 2
+    assert options[0].strip("-") in capsys.readouterr().err
+
+
+def test_files_that_are_no_table_exit_1(tmp_path, capsys):
+    (tmp_path / "people.csv").write_text("income,age\n")
+    for name in ("people.csv", "peoples.csv", "people.docx"):
+        assert main(["estimate", str(tmp_path / name), "--outcome", "income"]) == 1
+        assert name in capsys.readouterr().err
