@@ -1,0 +1,63 @@
+"""Real tables, and the time that a prediction takes."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import pandas as pd
+import torch
+from torch import nn
+
+from benchmarks.tables import load_protocol, ours, read_index
+
+# (context rows, query rows, features)
+SIZES = ((500, 250, 10), (1_000, 500, 50), (1_000, 1_000, 20))
+MAX_ROWS = 2_000  # context and query rows that the protocol takes of a table
+
+
+def choose_tables(folder: Path, max_cells: int = 0) -> list[dict]:
+    """Public benchmark tables with at most `max_cells` cells after the protocol's cut."""
+    index = read_index(folder, tiers="1")
+    if max_cells:
+        index = index[index.n.clip(upper=MAX_ROWS) * index.p <= max_cells]
+    return index.to_dict("records")
+
+
+def score(model: nn.Module, name: str, folder: Path, tables: list[dict]) -> pd.DataFrame:
+    """One row per table: the protocol's metrics on its first split, one member."""
+    protocol = load_protocol(folder)
+    rows = [protocol.run_one(table, name, ours(model, 1), "raw", seed=0) for table in tables]
+    failed = [f"{row['dataset']}: {row['error']}" for row in rows if row["error"]]
+    if failed:
+        raise RuntimeError(f"{name} failed on {len(failed)} of {len(rows)} tables: {'; '.join(failed)}")
+    return pd.DataFrame(rows, columns=protocol.COLS)
+
+
+@torch.inference_mode()
+def prediction_times(models: dict[str, nn.Module], n_repeats: int = 3, n_threads: int = 2) -> pd.DataFrame:
+    """Seconds of one classification forward pass (one member), the least of `n_repeats`, for each of `SIZES`.
+
+    Candidates take turns, so that a load on the machine meets them all. Also cpu seconds: what the pass costs however
+    busy the machine is.
+    """
+    before = torch.get_num_threads()
+    torch.set_num_threads(n_threads)
+    generator = torch.Generator().manual_seed(0)
+    best: dict[tuple[str, str], tuple[float, float]] = {}
+    try:
+        for n_context, n_query, n_features in SIZES:
+            X = torch.randn(1, n_context + n_query, n_features, generator=generator)
+            y = torch.randint(0, 2, (1, n_context), generator=generator)
+            for repeat in range(n_repeats + 1):  # the first one warms up
+                for name, model in models.items():
+                    wall, cpu = time.perf_counter(), time.process_time()
+                    model(X, y, None, 2)
+                    took = time.perf_counter() - wall, time.process_time() - cpu
+                    key = name, f"{n_context}x{n_features}+{n_query}"
+                    if repeat:
+                        best[key] = tuple(map(min, took, best.get(key, took)))
+    finally:
+        torch.set_num_threads(before)
+    rows = [{"candidate": n, "size": s, "wall_s": w, "cpu_s": c} for (n, s), (w, c) in best.items()]
+    return pd.DataFrame(rows)
