@@ -146,7 +146,7 @@ def _tokens_per_row(config: TabularConfig, n_features: int) -> int:
 
 
 def _slice_tokens(device: torch.device) -> int:
-    return SLICE_TOKENS.get(device.type, SLICE_TOKENS["cuda"])
+    return SLICE_TOKENS["cpu" if device.type == "cpu" else "cuda"]
 
 
 def _batches(model: TabularTransformer, n_context: int, n_features: int, indices: list[int]) -> list[list[int]]:
@@ -207,6 +207,9 @@ class _Caches:
     def __init__(self):
         self._lock = threading.Lock()
         self._kept: weakref.WeakKeyDictionary[Context, tuple] = weakref.WeakKeyDictionary()
+
+    def __len__(self) -> int:
+        return len(self._kept)
 
     def find(self, model: TabularTransformer, contexts: list[Context]) -> ContextCache | None:
         with self._lock:

@@ -18,16 +18,11 @@ from torch import Tensor, nn
 TILE = 2**20
 # Below this many rows the calls into oneDNN cost more than they save.
 _MIN_ROWS = 128
+_HAS_ONEDNN = torch.backends.mkldnn.is_available() and hasattr(torch.ops.mkldnn, "_linear_pointwise")
 
 
-def _has_onednn(x: Tensor) -> bool:
-    return (
-        x.dtype == torch.float32
-        and x.device.type == "cpu"
-        and not torch.is_grad_enabled()
-        and torch.backends.mkldnn.is_available()
-        and hasattr(torch.ops.mkldnn, "_linear_pointwise")
-    )
+def _suits_onednn(x: Tensor) -> bool:
+    return _HAS_ONEDNN and x.dtype == torch.float32 and x.is_cpu and x.numel() > 0 and not torch.is_grad_enabled()
 
 
 def linear(x: Tensor, layer: nn.Linear, gelu: bool = False) -> Tensor:
@@ -37,11 +32,14 @@ def linear(x: Tensor, layer: nn.Linear, gelu: bool = False) -> Tensor:
 
 def product(x: Tensor, weight_OI: Tensor, bias_O: Tensor | None = None, gelu: bool = False) -> Tensor:
     """x @ weight.T + bias, then exact GELU if asked; x: (..., I). Takes no gradient."""
-    if _has_onednn(x):
-        kind, how = ("gelu", "none") if gelu else ("none", "")
-        return torch.ops.mkldnn._linear_pointwise(x, weight_OI, bias_O, kind, [], how)
+    if _suits_onednn(x):
+        return _onednn(x, weight_OI, bias_O, *(("gelu", [], "none") if gelu else ("none", [], "")))
     out = nnf.linear(x, weight_OI, bias_O)
     return nnf.gelu(out) if gelu else out
+
+
+def _onednn(x: Tensor, weight_OI: Tensor, *rest) -> Tensor:
+    return torch.ops.mkldnn._linear_pointwise(x, weight_OI, *rest)
 
 
 def attend(q_BLTHD: Tensor, k_BTHKD: Tensor, v_BTHKD: Tensor) -> Tensor:
@@ -51,7 +49,7 @@ def attend(q_BLTHD: Tensor, k_BTHKD: Tensor, v_BTHKD: Tensor) -> Tensor:
     """
     B, L, T, H, D = q_BLTHD.shape
     K = k_BTHKD.shape[3]
-    if min(L, K) < _MIN_ROWS or not _has_onednn(q_BLTHD):
+    if min(L, K) < _MIN_ROWS or not _suits_onednn(q_BLTHD):
         # Merging b and t is a view for a single task, else a copy.
         out = nnf.scaled_dot_product_attention(
             rearrange(q_BLTHD, "b l t h d -> (b t) h l d"),
@@ -68,6 +66,6 @@ def attend(q_BLTHD: Tensor, k_BTHKD: Tensor, v_BTHKD: Tensor) -> Tensor:
                 k_KD, v_DK = k_BTHKD[b, t, h], v_BTHKD[b, t, h].t()
                 for start in range(0, L, step):
                     rows = slice(start, start + step)
-                    share_LK = torch.softmax(product(q_BLTHD[b, rows, t, h], k_KD), -1)
-                    out_BLTHD[b, rows, t, h] = product(share_LK, v_DK)
+                    share_LK = torch.softmax(_onednn(q_BLTHD[b, rows, t, h], k_KD, None, "none", [], ""), -1)
+                    out_BLTHD[b, rows, t, h] = _onednn(share_LK, v_DK, None, "none", [], "")
     return out_BLTHD

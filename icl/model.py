@@ -312,9 +312,10 @@ class Block(nn.Module):
 def _slices(x_BRTE: Tensor) -> Iterator[Tensor]:
     """Views of successive rows, about SLICE_TOKENS tokens in each."""
     B, R, T, _ = x_BRTE.shape
-    limit = SLICE_TOKENS.get(x_BRTE.device.type, SLICE_TOKENS["cuda"])
+    limit = SLICE_TOKENS["cpu" if x_BRTE.is_cpu else "cuda"]
     n_rows = max(limit // (B * T), MIN_SLICE_ROWS)
-    yield from x_BRTE.chunk(max(1, round(R / n_rows)), 1)
+    if R:
+        yield from x_BRTE.chunk(max(1, round(R / n_rows)), 1)
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,47 @@
+"""The kernels of prediction against PyTorch's own in float64."""
+
+import pytest
+import torch
+from torch import nn
+from torch.testing import assert_close
+
+from icl import kernels
+
+CLOSE = {"rtol": 1e-5, "atol": 1e-5}
+
+
+@pytest.fixture(params=[True, False], ids=["onednn", "plain"])
+def onednn(request, monkeypatch):
+    if request.param and not kernels._HAS_ONEDNN:
+        pytest.skip("this build of PyTorch has no oneDNN")
+    monkeypatch.setattr(kernels, "_HAS_ONEDNN", request.param)
+    with torch.no_grad():
+        yield
+
+
+@pytest.mark.parametrize("gelu", [False, True])
+@pytest.mark.parametrize("bias", [False, True])
+def test_linear_is_the_layer(onednn, gelu, bias, seeded):
+    layer = nn.Linear(12, 7, bias=bias)
+    x = torch.randn(3, 5, 4, 12, generator=seeded(0))
+    exact = layer.double()(x.double())
+    exact = nn.functional.gelu(exact) if gelu else exact
+    assert_close(kernels.linear(x, layer.float(), gelu).double(), exact, **CLOSE)
+    assert kernels.linear(x[:0], layer, gelu).shape == (0, 5, 4, 7)
+
+
+@pytest.mark.parametrize(("n_queries", "n_keys"), [(1, 300), (300, 40), (200, 260), (131, 9000)])
+def test_attention_is_softmax_of_scores_times_values(onednn, n_queries, n_keys, seeded):
+    q = torch.randn(2, n_queries, 3, 2, 8, generator=seeded(1))
+    k, v = torch.randn(2, 2, 3, 2, n_keys, 8, generator=seeded(2))
+    scores = torch.einsum("blthd,bthkd->blthk", q.double(), k.double())
+    exact = torch.einsum("blthk,bthkd->blthd", scores.softmax(-1), v.double())
+    assert_close(kernels.attend(q, k, v).double(), exact, **CLOSE)
+
+
+def test_rows_split_into_tiles_get_the_same_answers(onednn, seeded, monkeypatch):
+    q = torch.randn(1, 700, 2, 1, 8, generator=seeded(3))
+    k, v = torch.randn(2, 1, 2, 1, 150, 8, generator=seeded(4))
+    whole = kernels.attend(q, k, v)
+    monkeypatch.setattr(kernels, "TILE", 150 * 192)
+    assert_close(kernels.attend(q, k, v), whole, rtol=1e-6, atol=1e-6)
