@@ -1,179 +1,410 @@
-"""Coverage and width of 90% intervals: methods x estimands x labeled rows x quality of the predictions.
+"""Coverage and width of 90% intervals: methods x estimands x labeled rows x quality of the predictions, and designs.
 
-python benchmarks/coverage.py                 # 5 minutes of a free core; writes benchmarks/coverage.md
-python benchmarks/coverage.py --reps 200 --output /tmp/coverage.md
+python benchmarks/coverage.py                 # writes benchmarks/coverage.csv, .md and .png; two processes
+python benchmarks/coverage.py --reps 100 --output /tmp/coverage
+
+Seeded by case and repetition. Interrupt it at will: finished cases stay in the CSV and are not repeated.
 """
 
 from __future__ import annotations
 
 import argparse
-import datetime
-import importlib.metadata
 import math
+import multiprocessing
 import os
-import platform
 import time
-from collections.abc import Iterator
+import zlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # before NumPy: one thread for each of the processes
 
 import numpy as np
 import pandas as pd
+from machine import describe
+from scipy.special import expit
 
-from icl.inference import OLS, Mean, infer
+from icl.inference import OLS, Design, Logistic, Mean, Quantile, choose, infer
 
-LEVEL = 0.90
-N_UNLABELED = 1_000
+LEVEL, N_UNLABELED = 0.90, 1_000
 METHODS = ["classical", "imputed", "ppi", "ppi++", "synsurr"]
-ESTIMANDS = {"mean": (Mean("y"), "y", 1.0), "slope": (OLS("y", covariates=["x"]), "x", 0.8)}
-
+QUALITIES = ["useless", "biased", "good"]
+ESTIMANDS = {
+    "mean": (Mean("y"), "y"),
+    "slope": (OLS("y", covariates=["x"]), "x"),
+    "logistic slope": (Logistic("high", covariates=["x"]), "x"),
+    "median": (Quantile("y"), "y q0.5"),
+}
+SIZES = {"mean": (20, 50, 200), "slope": (20, 50, 200), "logistic slope": (50, 100, 200), "median": (20, 50, 200)}
+HIGH = 1.2
 
 HEAD = """# Coverage of the intervals
 
 Written by `python benchmarks/coverage.py`; every number is a measurement on simulated rows whose truth is known.
-Nominal coverage {level:.0%}. Each cell: coverage, and in brackets the median width relative to the classical interval.
+Nominal coverage {level:.0%}. Each cell: coverage, and in brackets the mean width relative to the classical interval.
 **Bold**: more than four Monte Carlo errors away from nominal.
 
-- {date}; {machine}; {seconds:.0f} s.
-- Seeds: the number of labeled rows n (stored predictions), 7 (forests). {reps:,} and {forest_reps:,} repetitions;
-  Monte Carlo error at nominal {errors[0]:.4f} and {errors[1]:.4f}.
+- {machine}; {jobs} processes of one thread, {seconds:.0f} s of processor time.
+- {reps:,} repetitions of each case, {model_reps:,} where a model is fitted; Monte Carlo error at nominal
+  {errors[0]:.4f} and {errors[1]:.4f}. Seeded by case and repetition.
+
+![coverage by method, estimand, labeled rows and quality of predictions](coverage.png)
 
 ## Predictions that exist already (N = {n_unlabeled:,} unlabeled rows)
 
-Heteroskedastic outcome, nonlinear in x; the slope is that of the best linear approximation. `useless`: independent
-noise; `biased`: wrong level, wrong sign, wrong shape; `good`: outcome plus noise (correlation .97). All methods as
-`InferenceResult.compare()` gives them; `synsurr` is what `weight="auto"` takes. Last column: `compat="ppi_py"`.
-The slope is a hard case at n = 20 and 50 (leverage, curvature and noise grow together): there the classical HC3
-interval itself covers .87, and the others are to be read against it.
-Imputation covers only where predictions happen to be unbiased.
+Heteroskedastic outcome, nonlinear in x; slopes are those of the best linear (logistic: of y > {high}) approximation.
+`useless`: independent noise; `biased`: wrong level, wrong sign, wrong shape; `good`: outcome plus noise (correlation
+.97). All methods as `InferenceResult.compare()` gives them; `auto` is what `infer` chooses (`synsurr`; `ppi++` for the
+median). Last column: `compat="ppi_py"`. The slope at n = 20 and 50 is a hard case (leverage, curvature and noise grow
+together): there the classical HC3 interval itself covers less, and the others are to be read against it. Imputation
+covers only where predictions happen to be unbiased.
 """
+MODELS = """
+## Models fitted inside the analysis
 
-FORESTS = """
-## A random forest fitted inside the analysis (mean, N = 1,500)
-
-`5 folds`: what `infer(..., predictor=forest)` does. `on one half`: fitted on half of the labels, used with the other
+`5 folds`: what `infer(..., predictor=model)` does. `on one half`: fitted on half of the labels, used with the other
 half. `in-sample`: fitted on the very rows it corrects (double dipping), the mistake that cross-fitting prevents.
+Forest: n = 150, N = 1,500; in-context model (`{checkpoint}`, one member): n = 60, N = 300.
+"""
+DESIGNS = """
+## Labels that were not drawn at random from all rows
+
+`with the design` passes it to `infer`, `ignored` does not. Width relative to the other column.
+"""
+SHARES = """
+## Shares with few events
+
+Predicted probabilities of correlation about .3 and .6; N = {n_unlabeled:,}. `auto` takes the exact interval below 10
+events, the score interval below 30, the t interval from there on. Draws without any event are refused and left out
+(last column).
 """
 
 
-def draw(n_reps: int, n_rows: int, seed: int) -> dict[str, np.ndarray]:
-    """(n_reps, n_rows) heteroskedastic outcomes, nonlinear in x; mean 1, best linear slope 0.8; three predictions."""
-    rng = np.random.default_rng(seed)
-    x, noise, other = rng.normal(size=(3, n_reps, n_rows))
+@dataclass(frozen=True)
+class Case:
+    """One line of a table: `run(case, reps, checkpoint)` yields a record for each repetition and method."""
+
+    section: str
+    estimand: str
+    n: int
+    predictions: str
+
+    @property
+    def seed(self) -> int:
+        # Predictions of three qualities see the same rows.
+        return zlib.crc32(f"{self.section}/{self.n}".encode())
+
+
+def rows_of(seed: int, r: int, n_rows: int) -> dict[str, np.ndarray]:
+    """Heteroskedastic outcomes, nonlinear in x, and three predictions, also as probabilities of a high outcome."""
+    rng = np.random.default_rng([seed, r])
+    x, noise, other = rng.normal(size=(3, n_rows))
     y = 1 + 0.8 * x + 0.4 * (x**2 - 1) + (0.6 + 0.4 * np.abs(x)) * noise
     biased = 5 - 0.5 * y + x + 0.3 * x**2 + 0.5 * other
-    return {"x": x, "y": y, "useless": other, "biased": biased, "good": y + 0.3 * other}
+    rows = {
+        "x": x,
+        "y": y,
+        "high": (y > HIGH).astype(float),
+        "useless": other,
+        "biased": biased,
+        "good": y + 0.3 * other,
+    }
+    sharpness = {"useless": (0, 1), "biased": (4.5, 1), "good": (HIGH, 4)}
+    return rows | {f"p_{name}": expit(k * (rows[name] - c)) for name, (c, k) in sharpness.items()}
 
 
-def stored_predictions(n_reps: int) -> Iterator[dict]:
-    """Predictions that exist already, of three qualities, at three numbers of labeled rows."""
-    for n in (20, 50, 200):
-        data = draw(n_reps, n + N_UNLABELED, seed=n)
-        data["y"][:, n:] = np.nan
-        for quality in ("useless", "biased", "good"):
-            for name, (estimand, term, truth) in ESTIMANDS.items():
-                for r in range(n_reps):
-                    table, f = {"x": data["x"][r], "y": data["y"][r]}, data[quality][r]
-                    case = {"estimand": name, "n": n, "predictions": quality}
-                    rows = infer(estimand, table, predictions=f, level=LEVEL).compare().xs(term, level="term")
-                    yield from (case | {"method": m} | score(rows.loc[m], truth) for m in METHODS)
-                    peer = infer(estimand, table, predictions=f, level=LEVEL, compat="ppi_py").interval().loc[term]
-                    yield case | {"method": "ppi++ as ppi_py"} | score(peer, truth)
+@cache
+def truths() -> dict[str, float]:
+    """Answers in the population: exact for mean and slope, from two million rows for the others."""
+    rows = rows_of(0, 0, 2_000_000)
+    logistic = infer(Logistic("high", covariates=["x"]), {k: rows[k] for k in ("x", "high")}).estimate["x"]
+    return {"mean": 1.0, "slope": 0.8, "logistic slope": float(logistic), "median": float(np.median(rows["y"]))}
 
 
-def fitted_forests(n_reps: int) -> Iterator[dict]:
-    """A random forest fitted on the labeled rows: cross-fitted, on half of them, or in-sample (double dipping)."""
+def stored_predictions(case: Case, reps: int, checkpoint: str) -> Iterator[dict]:
+    estimand, term = ESTIMANDS[case.estimand]
+    truth = truths()[case.estimand]
+    outcome = "high" if case.estimand == "logistic slope" else "y"
+    for r in range(reps):
+        rows = rows_of(case.seed, r, case.n + N_UNLABELED)
+        f = rows[f"p_{case.predictions}" if outcome == "high" else case.predictions]
+        y = np.where(np.arange(len(f)) < case.n, rows[outcome], np.nan)
+        table = {"x": rows["x"], outcome: y}
+        yield from _methods(infer(estimand, table, predictions=f, level=LEVEL), term, truth)
+        peer = infer(estimand, table, predictions=f, level=LEVEL, compat="ppi_py")
+        yield {"method": "ppi++ as ppi_py"} | score(peer.interval().loc[term], truth)
+
+
+def fitted_models(case: Case, reps: int, checkpoint: str) -> Iterator[dict]:
     from sklearn.ensemble import RandomForestRegressor
 
-    n, N = 150, 1_500
-    rng = np.random.default_rng(7)
-    for r in range(n_reps):
-        X = rng.normal(size=(n + N, 5))
-        y = 1 + X[:, 0] + np.sin(2 * X[:, 1]) + X[:, 2] * X[:, 3] + rng.normal(size=n + N)
-        table = pd.DataFrame(X, columns=[f"x{j}" for j in range(5)]).assign(y=np.where(np.arange(n + N) < n, y, np.nan))
-        forest = RandomForestRegressor(20, random_state=r)
-        case = {"estimand": "mean", "n": n}
-        result = infer(Mean("y"), table, predictor=forest, level=LEVEL, seed=r)
-        rows = result.compare().xs("y", level="term")
-        yield from (case | {"predictions": "forest, 5 folds", "method": m} | score(rows.loc[m], 1.0) for m in METHODS)
-        half = n // 2
-        features = table.drop(columns="y")
-        f = forest.fit(features[:half], y[:half]).predict(features)
-        rows = infer(Mean("y"), table[half:], predictions=f[half:], level=LEVEL).compare().xs("y", level="term")
-        kept = ("ppi", "ppi++", "synsurr")
-        yield from (case | {"predictions": "forest on one half", "method": m} | score(rows.loc[m], 1.0) for m in kept)
-        f = forest.fit(features[:n], y[:n]).predict(features)
-        rows = infer(Mean("y"), table, predictions=f, level=LEVEL).compare().xs("y", level="term")
-        yield from (case | {"predictions": "forest, in-sample", "method": m} | score(rows.loc[m], 1.0) for m in kept)
+    is_forest = case.predictions.startswith("forest")
+    N = 1_500 if is_forest else 300
+    for r in range(reps):
+        rng = np.random.default_rng([case.seed, r])
+        X = rng.normal(size=(case.n + N, 5))
+        y = 1 + X[:, 0] + np.sin(2 * X[:, 1]) + X[:, 2] * X[:, 3] + rng.normal(size=len(X))
+        features = pd.DataFrame(X, columns=[f"x{j}" for j in range(5)])
+        n = case.n
+        table = features.assign(y=np.where(np.arange(len(X)) < n, y, np.nan))
+        if is_forest:
+            model = RandomForestRegressor(20, random_state=r)
+        else:
+            from icl import ICLRegressor
+
+            model = ICLRegressor(checkpoint, n_estimators=1)
+        if case.predictions.endswith("5 folds"):
+            result = infer(Mean("y"), table, predictor=model, level=LEVEL, seed=r)
+        elif case.predictions.endswith("on one half"):
+            f = model.fit(features[: n // 2], y[: n // 2]).predict(features)[n // 2 :]
+            result = infer(Mean("y"), table[n // 2 :], predictions=f, level=LEVEL)
+        else:
+            result = infer(Mean("y"), table, predictions=model.fit(features[:n], y[:n]).predict(features), level=LEVEL)
+        yield from _methods(result, "y", 1.0)
+
+
+def designs(case: Case, reps: int, checkpoint: str) -> Iterator[dict]:
+    make = DESIGN_CASES[case.predictions]
+    for r in range(reps):
+        estimand, term, truth, table, design = make(np.random.default_rng([case.seed, r]), case.n, r)
+        for method, given in (("with the design", design), ("ignored", None)):
+            result = infer(estimand, table, predictions="f", design=given, level=LEVEL)
+            yield {"method": method} | score(result.interval().loc[term], truth)
+
+
+def _curved(rng: np.random.Generator, n_rows: int) -> pd.DataFrame:
+    x, e, u = rng.normal(size=(3, n_rows))
+    return pd.DataFrame({"x": x, "y": x + 0.7 * e, "f": 0.5 * x**2 + x + 0.7 * e + 0.4 * u})
+
+
+def _active(rng, n, r):
+    table = _curved(rng, 1_200)
+    table["p"] = 0.06 + 0.24 * expit(2 * table["x"])
+    table["y"] = table["y"].where(rng.uniform(size=1_200) < table["p"])
+    return OLS("y", covariates=["x"]), "x", 1.0, table, Design(probability="p")
+
+
+def _estimated(rng, n, r):
+    from sklearn.linear_model import LogisticRegression
+
+    table = _curved(rng, 1_200)
+    table["y"] = table["y"].where(rng.uniform(size=1_200) < 0.06 + 0.24 * expit(2 * table["x"]))
+    return Mean("y"), "y", 0.0, table, Design(propensity=LogisticRegression(), features=["x"])
+
+
+def _strata(rng, n, r):
+    table = _curved(rng, 900)
+    table["region"] = np.digitize(table["x"], [0.0])
+    rank = table.groupby("region").cumcount()
+    table["y"] = table["y"].where(rank < np.where(table["region"] == 0, 25, 100))
+    return Mean("y"), "y", 0.0, table, Design(strata="region")
+
+
+def _clusters(rng, n, r):
+    school = np.repeat(np.arange(150), 8)
+    effect, shared = rng.normal(size=(2, 150))
+    f = effect[school] + rng.normal(size=1_200)
+    table = pd.DataFrame({"f": f, "school": school, "y": f + 0.8 * shared[school] + 0.5 * rng.normal(size=1_200)})
+    return Mean("y"), "y", 0.0, table.assign(y=table["y"].where(school < 40)), Design(clusters="school")
+
+
+def _chosen(rng, n, r):
+    f = rng.uniform(size=1_000) ** 3
+    y, seen = (rng.uniform(size=1_000) < f).astype(float), np.arange(1_000) < 60
+    table = pd.DataFrame({"f": f, "y": y})
+    choice = choose(infer(Mean("y"), table.assign(y=table["y"].where(seen)), predictions="f"), 120, seed=r)
+    seen[choice.rows] = True
+    return Mean("y"), "y", 0.25, table.assign(y=table["y"].where(seen)), choice.design
+
+
+DESIGN_CASES = {
+    "known probabilities (OLS slope)": _active,
+    "estimated probabilities (mean)": _estimated,
+    "strata at 2 rates (mean)": _strata,
+    "40 of 150 clusters (mean)": _clusters,
+    "60 at random, 120 by choose() (share)": _chosen,
+}
+
+
+def shares(case: Case, reps: int, checkpoint: str) -> Iterator[dict]:
+    p = float(case.estimand.removeprefix("share "))
+    signal = {"weak": 1.0, "strong": 3.0}[case.predictions]
+    grid = np.linspace(-8, 8, 2_001)
+    density = np.exp(-(grid**2) / 2) / np.exp(-(grid**2) / 2).sum()
+    offsets = np.linspace(-14, 6, 401)
+    offset = np.interp(p, [(density * expit(a + signal * grid)).sum() for a in offsets], offsets)
+    for r in range(reps):
+        rng = np.random.default_rng([case.seed, r])
+        f = expit(offset + signal * rng.normal(size=case.n + N_UNLABELED))
+        y = (rng.uniform(size=len(f)) < f).astype(float)
+        if y[: case.n].sum() in (0, case.n):
+            yield {"method": "refused", "covered": True, "width": np.nan}
+            continue
+        result = infer(Mean("y"), {"y": np.where(np.arange(len(f)) < case.n, y, np.nan)}, predictions=f, level=LEVEL)
+        yield {"method": "refused", "covered": False, "width": np.nan}
+        for kind in ("auto", "exact", "score", "t"):
+            yield {"method": kind} | score(result.interval(kind=kind).iloc[0], p)
+        yield {"method": "classical"} | score(result.compare().loc[("classical", "y")], p)
+
+
+RUNS: dict[str, Callable] = {
+    "stored": stored_predictions, "models": fitted_models, "designs": designs, "shares": shares,
+}  # fmt: skip
+
+
+def cases() -> list[Case]:
+    out = [Case("stored", e, n, q) for e in ESTIMANDS for n in SIZES[e] for q in QUALITIES]
+    out += [Case("models", "mean", 150, f"forest, {how}") for how in ("5 folds", "on one half", "in-sample")]
+    out += [Case("models", "mean", 60, f"in-context, {how}") for how in ("5 folds", "in-sample")]
+    out += [Case("designs", "", 0, name) for name in DESIGN_CASES]
+    sizes = ((0.05, 50), (0.05, 100), (0.1, 30), (0.1, 100), (0.02, 200))
+    return out + [Case("shares", f"share {p}", n, q) for p, n in sizes for q in ("weak", "strong")]
+
+
+def _methods(result, term: str, truth: float) -> Iterator[dict]:
+    rows = result.compare().xs(term, level="term")
+    yield from ({"method": m} | score(rows.loc[m], truth) for m in METHODS if m in rows.index)
+    yield {"method": "auto"} | score(result.interval().loc[term], truth)
 
 
 def score(row: pd.Series, truth: float) -> dict:
     return {"covered": row["lower"] <= truth <= row["upper"], "width": row["upper"] - row["lower"]}
 
 
-def tabulate(records: Iterator[dict]) -> pd.DataFrame:
-    """Coverage with its Monte Carlo error, and median width relative to the classical interval of the same case."""
-    keys = ["estimand", "n", "predictions", "method"]
-    groups = pd.DataFrame(records).groupby(keys, sort=False)
-    out = groups.agg(coverage=("covered", "mean"), width=("width", "median"), reps=("covered", "size")).reset_index()
-    out["error"] = np.sqrt(out["coverage"] * (1 - out["coverage"]) / out["reps"])
-    classical = out[out["method"] == "classical"].drop_duplicates(["estimand", "n"])
-    out = out.merge(classical[["estimand", "n", "width"]], on=["estimand", "n"], suffixes=("", "_classical"))
-    out["relative"] = out["width"] / out["width_classical"]
-    return out
+def one_case(job: tuple) -> pd.DataFrame:
+    """Coverage and mean width of every method of a case."""
+    case, reps, checkpoint = job
+    start = time.process_time()
+    groups = pd.DataFrame(RUNS[case.section](case, reps, checkpoint)).groupby("method", sort=False)
+    table = groups.agg(coverage=("covered", "mean"), width=("width", "mean"), reps=("covered", "size")).reset_index()
+    facts = {"section": case.section, "estimand": case.estimand, "n": case.n, "predictions": case.predictions}
+    return table.assign(**facts, seconds=time.process_time() - start)
 
 
-def as_markdown(table: pd.DataFrame, methods: list[str]) -> list[str]:
+def as_markdown(table: pd.DataFrame, methods: list[str], base: str = "classical") -> list[str]:
     """One line for each case, one column for each method: coverage, and relative width in brackets."""
-    lines = ["| estimand | n | predictions | " + " | ".join(methods) + " |", "|---" * (3 + len(methods)) + "|"]
-    for (estimand, n, predictions), case in table.groupby(["estimand", "n", "predictions"], sort=False):
-        cells = []
+    shown = [c for c in ("estimand", "n", "predictions") if len(table) and not table[c].isin(["", 0]).all()]
+    lines = ["| " + " | ".join([*shown, *methods]) + " |", "|---" * (len(shown) + len(methods)) + "|"]
+    for _, case in table.groupby(["estimand", "n", "predictions"], sort=False):
+        case = case.set_index("method")
+        cells = [str(case[c].iloc[0]) for c in shown]
         for method in methods:
-            row = case[case["method"] == method]
-            cells.append("" if row.empty else _cell(row.iloc[0]))
-        lines.append(f"| {estimand} | {n} | {predictions} | " + " | ".join(cells) + " |")
+            cells.append(_cell(case.loc[method], case.loc[base, "width"]) if method in case.index else "")
+        lines.append("| " + " | ".join(cells) + " |")
     return lines
 
 
-def _cell(row: pd.Series) -> str:
-    text = f"{row['coverage']:.3f} ({row['relative']:.2f})"
+def _cell(row: pd.Series, base: float) -> str:
+    if row.name == "refused":
+        return f"{row['coverage']:.0%}" if row["coverage"] else ""
+    text = f"{row['coverage']:.3f} ({row['width'] / base:.2f})"
     off = abs(row["coverage"] - LEVEL) > 4 * math.sqrt(LEVEL * (1 - LEVEL) / row["reps"])
     return f"**{text}**" if off else text
 
 
-def machine() -> str:
-    """CPU model, cores in use and the versions that matter."""
-    model = platform.processor() or platform.machine()
-    info = Path("/proc/cpuinfo")
-    if info.exists():
-        model = next((s.split(":")[1].strip() for s in info.read_text().splitlines() if "model name" in s), model)
-    versions = ", ".join(f"{p} {importlib.metadata.version(p)}" for p in ("numpy", "scipy", "pandas", "scikit-learn"))
-    return f"{model}, {os.cpu_count()} cores (one used), Python {platform.python_version()}, {versions}"
+def draw_figure(table: pd.DataFrame, path: Path) -> None:
+    import matplotlib
+
+    matplotlib.use("Agg")
+    import matplotlib.pyplot as plt
+
+    table = table[(table["section"] == "stored") & table["method"].isin([*METHODS, "auto", "ppi++ as ppi_py"])]
+    methods = [m for m in [*METHODS, "auto", "ppi++ as ppi_py"] if m != "imputed"]
+    figure, axes = plt.subplots(1, len(ESTIMANDS), figsize=(13, 4.2), sharex=True, layout="constrained")
+    colors = dict(zip(QUALITIES, ("0.5", "tab:orange", "tab:blue"), strict=True))
+    for ax, estimand in zip(axes, ESTIMANDS, strict=True):
+        part = table[table["estimand"] == estimand]
+        error = math.sqrt(LEVEL * (1 - LEVEL) / part["reps"].iloc[0])
+        ax.axvspan(LEVEL - 4 * error, LEVEL + 4 * error, color="0.92", zorder=0)
+        ax.axvline(LEVEL, color="black", lw=0.8)
+        for j, method in enumerate(methods):
+            for i, (n, marker) in enumerate(zip(SIZES[estimand], "osD", strict=True)):
+                for quality in QUALITIES:
+                    row = part[(part["method"] == method) & (part["n"] == n) & (part["predictions"] == quality)]
+                    if len(row):
+                        y = -j - 0.25 * (i - 1)
+                        ax.plot(
+                            max(row["coverage"].iloc[0], 0.7), y, marker=marker, ms=4.5, color=colors[quality], ls=""
+                        )
+        ax.set(title=f"{estimand}, n = {', '.join(map(str, SIZES[estimand]))}", ylim=(-len(methods) + 0.4, 0.6))
+        ax.set_yticks(-np.arange(len(methods)), methods if ax is axes[0] else [""] * len(methods))
+        ax.tick_params(axis="y", length=0)
+        ax.spines[["top", "right", "left"]].set_visible(False)
+    axes[0].set_xlim(0.7, 1.0)
+    figure.supxlabel(
+        f"coverage of {LEVEL:.0%} intervals (grey band: four Monte Carlo errors; at the left edge: .70 or less)"
+    )
+    handles = [plt.Line2D([], [], marker="o", ls="", color=c, label=f"{q} predictions") for q, c in colors.items()]
+    handles += [
+        plt.Line2D([], [], marker=m, ls="", color="0.3", label=f"{w} n")
+        for w, m in zip(("small", "middle", "large"), "osD")
+    ]
+    figure.legend(handles=handles, loc="outside upper center", ncols=6, frameon=False)
+    figure.savefig(path, dpi=130)
+    plt.close(figure)
+
+
+def write(table: pd.DataFrame, options: argparse.Namespace) -> str:
+    stored, models, design, share = (table[table["section"] == s] for s in RUNS)
+    errors = [math.sqrt(LEVEL * (1 - LEVEL) / reps) for reps in (options.reps, options.model_reps)]
+    seconds = table.groupby(["section", "estimand", "n", "predictions"])["seconds"].first().sum()
+    order = [f"{c.section}/{c.estimand}/{c.n}/{c.predictions}" for c in cases()]
+    place = {name: i for i, name in enumerate(order)}
+    key = table["section"] + "/" + table["estimand"] + "/" + table["n"].astype(str) + "/" + table["predictions"]
+    table = table.assign(place=key.map(place)).sort_values("place", kind="stable")
+    stored, models, design, share = (table[table["section"] == s] for s in RUNS)
+    head = HEAD.format(
+        level=LEVEL, machine=describe("numpy", "scipy", "pandas", "scikit-learn"), jobs=options.jobs, seconds=seconds,
+        reps=options.reps, model_reps=options.model_reps, errors=errors, n_unlabeled=N_UNLABELED, high=HIGH,
+    )  # fmt: skip
+    lines = [head, *as_markdown(stored, [*METHODS, "auto", "ppi++ as ppi_py"])]
+    lines += [MODELS.format(checkpoint=options.checkpoint), *as_markdown(models, [*METHODS, "auto"])]
+    lines += [DESIGNS, *as_markdown(design, ["with the design", "ignored"], base="ignored")]
+    lines += [
+        SHARES.format(n_unlabeled=N_UNLABELED),
+        *as_markdown(share, ["classical", "auto", "exact", "score", "t", "refused"]),
+    ]
+    return "\n".join([*lines, ""])
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--reps", type=int, default=2_000, help="repetitions of each case with stored predictions")
-    parser.add_argument("--forest-reps", type=int, default=500, help="repetitions of each case with a forest")
-    parser.add_argument("--output", type=Path, default=Path(__file__).with_suffix(".md"))
+    parser.add_argument("--reps", type=int, default=1_000, help="repetitions of each case")
+    parser.add_argument("--model-reps", type=int, default=400, help="repetitions of each case that fits a model")
+    parser.add_argument("--checkpoint", default="nano", help="of the in-context model")
+    parser.add_argument("--jobs", type=int, default=os.cpu_count())
+    parser.add_argument("--sections", default=",".join(RUNS), help="which parts to run")
+    parser.add_argument("--output", type=Path, default=Path(__file__).with_suffix(""), help="stem of .csv, .md, .png")
     options = parser.parse_args()
-    start = time.perf_counter()
-    stored = tabulate(stored_predictions(options.reps))
-    print(f"stored predictions done after {time.perf_counter() - start:.0f} s", flush=True)
-    forests = tabulate(fitted_forests(options.forest_reps))
-    seconds = time.perf_counter() - start
-    errors = [math.sqrt(LEVEL * (1 - LEVEL) / reps) for reps in (options.reps, options.forest_reps)]
-    lines = [
-        HEAD.format(
-            level=LEVEL, date=datetime.date.today().isoformat(), machine=machine(), seconds=seconds,
-            reps=options.reps, forest_reps=options.forest_reps, errors=errors, n_unlabeled=N_UNLABELED,
-        ),
-        *as_markdown(stored, [*METHODS, "ppi++ as ppi_py"]),
-        FORESTS,
-        *as_markdown(forests, METHODS),
-        "",
-    ]  # fmt: skip
-    options.output.write_text("\n".join(lines))
-    print("\n".join(lines))
+    csv, names = options.output.with_suffix(".csv"), ["section", "estimand", "n", "predictions"]
+    known = pd.read_csv(csv, keep_default_na=False) if csv.is_file() else pd.DataFrame(columns=[*names, "asked"])
+    jobs, asked = [], {"models": options.model_reps}
+    done = set(known[[*names, "asked"]].astype(str).itertuples(index=False, name=None))
+    for case in cases():
+        reps = asked.get(case.section, options.reps)
+        is_done = (case.section, case.estimand, str(case.n), case.predictions, str(reps)) in done
+        if case.section in options.sections.split(",") and not is_done:
+            jobs.append((case, reps, options.checkpoint))
+    parts, start = [known] if len(known) else [], time.perf_counter()
+    # Slow cases first, so that no core idles at the end.
+    jobs.sort(key=lambda job: list(RUNS).index(job[0].section) != 1)
+    with multiprocessing.get_context("spawn").Pool(options.jobs) as pool:
+        for i, table in enumerate(pool.imap_unordered(one_case, jobs), 1):
+            is_model = table["section"].iloc[0] == "models"
+            parts.append(table.assign(asked=options.model_reps if is_model else options.reps))
+            pd.concat(parts).to_csv(csv, index=False)
+            print(f"{i} of {len(jobs)} cases after {time.perf_counter() - start:.0f} s", flush=True)
+    table = pd.concat(parts)
+    table[["coverage", "width", "reps", "n", "seconds"]] = table[["coverage", "width", "reps", "n", "seconds"]].apply(
+        pd.to_numeric, errors="coerce"
+    )
+    text = write(table, options)
+    options.output.with_suffix(".md").write_text(text, encoding="utf-8")
+    if (table["section"] == "stored").any():
+        draw_figure(table, options.output.with_suffix(".png"))
+    print(text)
 
 
 if __name__ == "__main__":
