@@ -14,6 +14,7 @@ from icl.inference.estimands import Estimand
 from icl.inference.rectify import STD_ERRORS, Problem
 from icl.inference.result import InferenceResult
 from icl.inference.rows import Rows, read_rows, require_columns
+from icl.inference.stream import is_stream, read_stream, stream_columns
 from icl.inference.surrogate import Surrogate, cross_fit, finite, quantile_thresholds
 from icl.inference.weights import read_weight
 
@@ -26,7 +27,7 @@ def infer(
     table: pd.DataFrame | None = None,
     *,
     labeled: pd.DataFrame | None = None,
-    unlabeled: pd.DataFrame | None = None,
+    unlabeled: Any = None,
     predictor: Any = None,
     predictions: str | list[str] | np.ndarray | tuple | None = None,
     features: Sequence[str] | None = None,
@@ -48,6 +49,8 @@ def infer(
     Args:
         estimand: `Mean("income")`, `OLS("income ~ age + C(sex)")`.
         table: all rows; a missing outcome marks an unlabeled row. Or pass `labeled` and `unlabeled`.
+        unlabeled: a DataFrame; or rows that do not fit in memory: the path of a Parquet file, a pyarrow or Hugging Face
+            dataset, or a function that returns a fresh iterator over batches. `predictions` then names columns.
         predictor: anything with fit and predict, fitted or not; it is cloned and cross-fitted on the labeled rows. A
             classifier's probability of outcome 1 is used for a binary outcome.
         predictions: instead of a predictor, the column that holds out-of-sample predictions, or an array in the
@@ -87,12 +90,14 @@ def infer(
         std_error, reference = "HC0", "normal"
     elif std_error == "auto":
         std_error = estimand.default_std_error
-    rows = read_rows(estimand, table, labeled, unlabeled)
+    stream = unlabeled if is_stream(unlabeled) else None
+    if stream is not None and design is not None:
+        raise ValueError("design= needs unlabeled= in memory; rows from a file count alike and are independent.")
+    rows = read_rows(estimand, table, labeled, None if stream is not None else unlabeled)
     estimand = estimand.resolve(rows.labeled)
     y = estimand.outcome(rows.labeled)
-    X, columns = estimand.design(rows.columns(estimand.covariate_columns))
-    n, P = len(y), X.shape[1]
-    _check_outcome(y, P, estimand)
+    X_labeled, X_unlabeled, columns = estimand.designs(rows)
+    _check_outcome(y, len(estimand.parameters(columns)) // estimand.n_responses, estimand)
     notes = _row_notes(rows)
     design = Design() if design is None else design
     names = _feature_columns(rows, estimand, features, design) if _needs_features(predictor, design, rows) else []
@@ -101,7 +106,11 @@ def infer(
     surrogate = None
     if predictor is not None and predictions is not None:
         raise ValueError("got predictor= and predictions=; pass the model or its out-of-sample predictions, not both.")
-    if len(rows.unlabeled):
+    source = {}
+    if stream is not None:
+        surrogate = _read_predictions(rows, stream_columns(predictor, predictions, compat), estimand)
+        source = read_stream(estimand, rows.labeled, stream, predictions)
+    elif len(rows.unlabeled):
         if predictions is not None:
             surrogate = _read_predictions(rows, predictions, estimand)
         elif predictor is not None:
@@ -131,20 +140,20 @@ def infer(
     f_labeled, f_unlabeled = (surrogate.f_labeled, surrogate.f_unlabeled) if surrogate else (None, None)
     if surrogate:
         estimand.check_predictions(f_labeled, "labeled")
-        estimand.check_predictions(f_unlabeled, "unlabeled")
+        if len(f_unlabeled):
+            estimand.check_predictions(f_unlabeled, "unlabeled")
     problem = Problem(
         estimand,
         estimand.parameters(columns),
         y,
-        X[:n],
-        X[n:],
-        f_labeled,
-        f_unlabeled,
-        std_error,
-        reference,
-        compat,
-        predictor is not None or isinstance(predictions, Surrogate),
-        columns,
+        X_labeled,
+        f_labeled=f_labeled,
+        std_error=std_error,
+        reference=reference,
+        compat=compat,
+        is_cross_fitted=predictor is not None or isinstance(predictions, Surrogate),
+        columns=columns,
+        **{"X_unlabeled": X_unlabeled, "f_unlabeled": f_unlabeled, **source},
         **arrays.of_problem,
         **_distribution(surrogate),
     )

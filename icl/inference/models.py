@@ -29,8 +29,12 @@ class Model(ABC):
     @abstractmethod
     def sums(
         self, X: np.ndarray, Y: np.ndarray, w: np.ndarray | None, theta: np.ndarray
-    ) -> tuple[float, np.ndarray, np.ndarray]:
-        """Objective to maximise, its gradient (P,) and minus its second derivative (P, P), summed over rows."""
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Scores (P,) and minus their derivative (P, P), summed over rows."""
+
+    def objective(self, X: np.ndarray, Y: np.ndarray, w: np.ndarray | None, theta: np.ndarray) -> float:
+        """What the scores are the gradient of, summed over rows, to maximise; NaN where there is no such thing."""
+        return float("nan")
 
     @abstractmethod
     def scores(self, X: np.ndarray, Y: np.ndarray, theta: np.ndarray) -> np.ndarray:
@@ -83,14 +87,16 @@ class CanonicalGLM(Model):
         return X @ theta.reshape(self.n_responses, -1).T
 
     def sums(self, X, Y, w, theta):
-        eta = self.predictor(X, theta)
-        mu = self.family.mean(eta)
-        loss = np.einsum("rk,rk->r", Y, eta) - self.family.cumulant(eta)
+        mu = self.family.mean(self.predictor(X, theta)) if theta.any() or not self.is_linear else np.zeros_like(Y)
         residual = Y - mu
         if w is not None:
-            loss, residual = w * loss, w[:, None] * residual
-        gradient = (X.T @ residual).T.ravel()
-        return float(loss.sum()), gradient, self._hessian(X, w, mu)
+            residual = w[:, None] * residual
+        return (X.T @ residual).T.ravel(), self._hessian(X, w, mu)
+
+    def objective(self, X, Y, w, theta):
+        eta = self.predictor(X, theta)
+        rows = np.einsum("rk,rk->r", Y, eta) - self.family.cumulant(eta)
+        return float(rows.sum() if w is None else w @ rows)
 
     def _hessian(self, X: np.ndarray, w: np.ndarray | None, mu: np.ndarray) -> np.ndarray:
         K, p = self.n_responses, X.shape[1]
@@ -197,7 +203,7 @@ class CustomModel(Model):
                     f"hessian(theta, X, y, w) gave shape {hessian.shape}; expected {(self.dimension,) * 2}: minus the "
                     "derivative of the weighted sum of scores."
                 )
-        return float("nan"), gradient, hessian
+        return gradient, hessian
 
     def row_hessians(self, X, Y, w, theta):
         return None

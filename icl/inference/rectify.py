@@ -16,7 +16,7 @@ from functools import cached_property
 import numpy as np
 
 from icl.inference.estimands import Estimand
-from icl.inference.fit import FULL_LEVERAGE, Fit, Rows, RowSource, Together, solve, solve_linear
+from icl.inference.fit import FULL_LEVERAGE, LARGE, Fit, Rows, RowSource, Together, solve, solve_linear
 from icl.inference.hypothesis import t_interval, t_p_value
 from icl.inference.models import Model
 from icl.inference.sandwich import (
@@ -31,6 +31,8 @@ from icl.inference.sandwich import (
 )
 from icl.inference.weights import Weight, decide_weight, resolve_auto
 
+WARM_START = 40_000
+"""Rows whose solution is where Newton's method begins on many more: it saves one or two passes over them."""
 STD_ERRORS = ("auto", *HC, "residual", "model")
 
 
@@ -165,6 +167,11 @@ class Problem:
         return Rows(self.X_unlabeled, _columns(self.f_unlabeled), self.weights_unlabeled)
 
     @cached_property
+    def unlabeled_sample(self) -> Rows:
+        """Some unlabeled rows, for diagnostics: enough that it is labeled rows which limit what they can see."""
+        return self.rows_u.sample(max(100_000, 20 * len(self.y)))
+
+    @cached_property
     def rows_f_pooled(self) -> Rows:
         weights = self.weights_labeled if self.weights_pooled is None else self.weights_pooled
         if weights is None and self.weights_unlabeled is not None:
@@ -197,10 +204,12 @@ class Problem:
         return self._solve(rows, "labeled and unlabeled", self.labeled_f.estimate)
 
     def _solve(self, rows: RowSource, which: str, start: np.ndarray | None = None) -> Fit:
-        if isinstance(rows, Rows) and self.model.is_linear and len(rows) <= 50_000:
+        if isinstance(rows, Rows) and self.model.is_linear and len(rows) <= LARGE:
             return solve_linear(self.model, rows, str(self.estimand), self.columns or self.terms, which)
         if start is None and isinstance(rows, Rows):
             start = self.model.start(rows.X, rows.Y, rows.weights)
+        if len(rows) > 5 * WARM_START and not self.model.is_linear:
+            start = solve(self.model, rows.sample(WARM_START), str(self.estimand), self.terms, start, which).estimate
         return solve(self.model, rows, str(self.estimand), self.terms, start, which)
 
     # What labeled rows contribute, and what unlabeled rows do.

@@ -94,7 +94,7 @@ class InferenceResult:
             answer.df,
             level,
             len(problem.X_labeled),
-            len(problem.X_unlabeled),
+            problem.n_unlabeled,
             pd.Series(rho, terms, name="correlation"),
             source,
             diagnostics,

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from icl.inference.fit import FULL_LEVERAGE, Fit, Rows, RowSource
+from icl.inference.fit import FULL_LEVERAGE, Fit, RowSource
 
 HC = ("HC0", "HC1", "HC2", "HC3")
 
@@ -124,8 +124,3 @@ def group_sums(contributions: np.ndarray, codes: np.ndarray, n_groups: int) -> n
 def row_contributions(fit: Fit, rows: RowSource) -> np.ndarray:
     """(R, P) contributions of all rows; for designs with clusters or strata, which are held in memory."""
     return np.concatenate([fit.influence(chunk) for chunk in rows.chunks()])
-
-
-def is_grouped(rows: Rows) -> bool:
-    """Rows are not independent draws from one population: they come in clusters or strata."""
-    return rows.clusters is not None or rows.strata is not None

@@ -57,7 +57,7 @@ def test_constant_predictions_give_the_classical_estimate(estimand, weight, cons
     ours, classical = infer(estimand, table, predictions="f", weight=weight), infer(estimand, table)
     assert_allclose(ours.estimate, classical.estimate, rtol=1e-12)
     assert_allclose(ours.std_error, classical.std_error, rtol=1e-12 if ours.df == classical.df else 0.01)
-    assert [d.code for d in ours.diagnostics] == ["no_information"]
+    assert "no_information" in [d.code for d in ours.diagnostics]
 
 
 @pytest.mark.parametrize("estimand", ESTIMANDS, ids=str)

@@ -44,13 +44,13 @@ def _pspa(problem: Problem) -> Rectified:
         return s.mean(axis=0), s_hat.mean(axis=0), s_u.mean(axis=0), M1, M2, M3, centered.T @ centered_hat / (n - 1)
 
     def hessian(at: np.ndarray, omega: np.ndarray) -> np.ndarray:
-        A_L, A_U = model.sums(XL, Y, None, at)[2], model.sums(XU, G, None, at)[2]
+        A_L, A_U = model.sums(XL, Y, None, at)[1], model.sums(XU, G, None, at)[1]
         if model.is_linear:
             return (A_L + A_U) / (n + N)
         return A_L / n + np.diag(omega) @ (A_U / N - A_L / n)
 
     m, m_hat, m_u, M1, M2, M3, M4 = moments(theta)
-    A_L = inverse(model.sums(XL, Y, None, theta)[2] / n)
+    A_L = inverse(model.sums(XL, Y, None, theta)[1] / n)
     top, bottom = np.diag(A_L @ M4 @ A_L), np.diag(A_L @ (M2 + n / N * M3) @ A_L)
     omega = np.clip(top / bottom, 0, 1)
     A = hessian(theta, omega)
@@ -67,7 +67,7 @@ def _chen(problem: Problem) -> Rectified:
     model, n, N = problem.model, len(problem.y), problem.n_unlabeled
     rows_y, rows_f = problem.rows_y, problem.rows_f
     beta, gamma = problem.labeled_y.estimate, problem.all_f.estimate
-    D1, D2 = (model.sums(rows_y.X, r.Y, None, at)[2] / n for r, at in ((rows_y, beta), (rows_f, gamma)))
+    D1, D2 = (model.sums(rows_y.X, r.Y, None, at)[1] / n for r, at in ((rows_y, beta), (rows_f, gamma)))
     s, s_hat = model.scores(rows_y.X, rows_y.Y, beta), model.scores(rows_f.X, rows_f.Y, gamma)
     C11, C12, C22 = s.T @ s / n, s.T @ s_hat / n, s_hat.T @ s_hat / n
     bread = inverse(D1)

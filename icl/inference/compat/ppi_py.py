@@ -99,11 +99,11 @@ def _scores(problem: Problem, theta: np.ndarray) -> tuple[np.ndarray, np.ndarray
 def _inverse_hessian(problem: Problem, theta: np.ndarray, weight: float) -> np.ndarray:
     n = len(problem.X_labeled)
     w = _row_weights(problem.weights_labeled, n)
-    hessian, total = problem.model.sums(problem.X_labeled, problem.rows_y.Y, w, theta)[2], n
+    hessian, total = problem.model.sums(problem.X_labeled, problem.rows_y.Y, w, theta)[1], n
     if weight != 0:
         N = len(problem.X_unlabeled)
         wu = _row_weights(problem.weights_unlabeled, N)
-        hessian, total = hessian + problem.model.sums(problem.X_unlabeled, problem.rows_u.Y, wu, theta)[2], n + N
+        hessian, total = hessian + problem.model.sums(problem.X_unlabeled, problem.rows_u.Y, wu, theta)[1], n + N
     return inverse(hessian) * total
 
 

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from icl.inference.models import Model
+    from icl.inference.rows import Rows
 
 
 class Estimand(ABC):
@@ -51,6 +52,12 @@ class Estimand(ABC):
     @abstractmethod
     def design(self, frame: pd.DataFrame) -> tuple[np.ndarray, list[str]]:
         """(R, p) design of labeled and unlabeled rows together, so that levels are shared, and p term names."""
+
+    def designs(self, rows: Rows) -> tuple[np.ndarray, np.ndarray, list[str]]:
+        """Designs of labeled (n, p) and unlabeled (N, p) rows, and p term names."""
+        X, terms = self.design(rows.columns(self.covariate_columns))
+        n = len(rows.labeled)
+        return X[:n], X[n:], terms
 
     def parameters(self, terms: list[str]) -> list[str]:
         """P names, from the p names of the design."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -12,6 +14,8 @@ from icl.inference.estimands.base import Estimand, as_numbers
 
 if TYPE_CHECKING:
     import pandas as pd
+
+    from icl.inference.rows import Rows
 
 
 @dataclass(frozen=True)
@@ -91,7 +95,7 @@ class Regression(Estimand):
 
     def design(self, frame: pd.DataFrame) -> tuple[np.ndarray, list[str]]:
         if self.covariates is not None:
-            X = np.empty((len(frame), 1 + len(self.covariates)))
+            X = np.empty((len(frame), 1 + len(self.covariates)), order="F")  # filled, and read in chunks, by column
             X[:, 0] = 1
             for j, name in enumerate(self.covariates):
                 X[:, j + 1] = as_numbers(frame[name], f"{type(self).__name__}('{self.formula} ~ C({name})')")
@@ -104,6 +108,38 @@ class Regression(Estimand):
             bad = [str(name) for name, ok in zip(X.columns, np.isfinite(values).all(axis=0), strict=True) if not ok]
             raise ValueError(f"the terms {bad} of {self.formula!r} are not finite on every row; check their domain.")
         return values, [str(name) for name in X.columns]
+
+    def designs(self, rows: Rows) -> tuple[np.ndarray, np.ndarray, list[str]]:
+        if self.covariates is None:  # levels and knots are learned from labeled and unlabeled rows together
+            return super().designs(rows)
+        X, terms = self.design(rows.labeled)
+        return X, self.design(rows.unlabeled)[0] if len(rows.unlabeled) else X[:0], terms
+
+    def designer(self, labeled: pd.DataFrame) -> Callable[[pd.DataFrame], np.ndarray]:
+        """Design of a batch of rows, with the levels of the labeled rows."""
+        if self.covariates is not None:
+            return lambda frame: self.design(frame)[0]
+        spec = self._evaluate(self._parsed.rhs, labeled, "raise").model_spec
+        if spec.transform_state:
+            raise ValueError(
+                f"the terms {sorted(spec.transform_state)} of {self.formula!r} depend on all rows at once (knots, "
+                "means), which rows that come in batches cannot give. Compute such columns beforehand."
+            )
+
+        def design(frame: pd.DataFrame) -> np.ndarray:
+            from formulaic.errors import DataMismatchWarning
+
+            with warnings.catch_warnings():
+                warnings.simplefilter("error", DataMismatchWarning)
+                try:
+                    return self._evaluate(spec, frame, "raise").to_numpy(dtype=float)
+                except DataMismatchWarning as reason:
+                    raise ValueError(
+                        f"unlabeled rows have levels that no labeled row has, so {str(self)!r} is not identified "
+                        f"({reason}). Label rows of these levels, merge them with others, or leave these rows out."
+                    ) from None
+
+        return design
 
     def _evaluate(self, side: Any, frame: pd.DataFrame, na_action: str) -> pd.DataFrame:
         from formulaic.errors import FormulaicError
