@@ -38,7 +38,7 @@ ESTIMANDS = {
     "median": (Quantile("y"), "y q0.5"),
 }
 SIZES = {"mean": (20, 50, 200), "slope": (20, 50, 200), "logistic slope": (50, 100, 200), "median": (20, 50, 200)}
-HIGH = 1.2
+HIGH, LEAST_SHOWN = 1.2, 0.7
 
 HEAD = """# Coverage of the intervals
 
@@ -56,10 +56,10 @@ Nominal coverage {level:.0%}. Each cell: coverage, and in brackets the mean widt
 
 Heteroskedastic outcome, nonlinear in x; slopes are those of the best linear (logistic: of y > {high}) approximation.
 `useless`: independent noise; `biased`: wrong level, wrong sign, wrong shape; `good`: outcome plus noise (correlation
-.97). All methods as `InferenceResult.compare()` gives them; `auto` is what `infer` chooses (`synsurr`; `ppi++` for the
-median). Last column: `compat="ppi_py"`. The slope at n = 20 and 50 is a hard case (leverage, curvature and noise grow
-together): there the classical HC3 interval itself covers less, and the others are to be read against it. Imputation
-covers only where predictions happen to be unbiased.
+.97). All methods as `InferenceResult.compare()` gives them; `auto` is what `infer` chooses. Last column:
+`compat="ppi_py"`. The slope at n = 20 and 50 is a hard case (leverage, curvature and noise grow together): there the classical HC3
+interval itself covers less, and the others are to be read against it. Imputation covers only where predictions happen
+to be unbiased.
 """
 MODELS = """
 ## Models fitted inside the analysis
@@ -311,7 +311,7 @@ def draw_figure(table: pd.DataFrame, path: Path) -> None:
     import matplotlib.pyplot as plt
 
     table = table[(table["section"] == "stored") & table["method"].isin([*METHODS, "auto", "ppi++ as ppi_py"])]
-    methods = [m for m in [*METHODS, "auto", "ppi++ as ppi_py"] if m != "imputed"]
+    methods = [m for m in [*METHODS, "ppi++ as ppi_py"] if m != "imputed"]
     figure, axes = plt.subplots(1, len(ESTIMANDS), figsize=(13, 4.2), sharex=True, layout="constrained")
     colors = dict(zip(QUALITIES, ("0.5", "tab:orange", "tab:blue"), strict=True))
     for ax, estimand in zip(axes, ESTIMANDS, strict=True):
@@ -321,20 +321,20 @@ def draw_figure(table: pd.DataFrame, path: Path) -> None:
         ax.axvline(LEVEL, color="black", lw=0.8)
         for j, method in enumerate(methods):
             for i, (n, marker) in enumerate(zip(SIZES[estimand], "osD", strict=True)):
-                for quality in QUALITIES:
+                for k, quality in enumerate(QUALITIES):
                     row = part[(part["method"] == method) & (part["n"] == n) & (part["predictions"] == quality)]
                     if len(row):
-                        y = -j - 0.25 * (i - 1)
-                        ax.plot(
-                            max(row["coverage"].iloc[0], 0.7), y, marker=marker, ms=4.5, color=colors[quality], ls=""
-                        )
+                        x, y = max(row["coverage"].iloc[0], LEAST_SHOWN), -j - 0.26 * (i - 1) - 0.07 * (k - 1)
+                        ax.plot(x, y, marker=marker, ms=4.5, color=colors[quality], ls="", clip_on=False, alpha=0.85)
+        for j in range(1, len(methods)):
+            ax.axhline(0.5 - j, color="0.85", lw=0.6, zorder=0)
         ax.set(title=f"{estimand}, n = {', '.join(map(str, SIZES[estimand]))}", ylim=(-len(methods) + 0.4, 0.6))
         ax.set_yticks(-np.arange(len(methods)), methods if ax is axes[0] else [""] * len(methods))
         ax.tick_params(axis="y", length=0)
         ax.spines[["top", "right", "left"]].set_visible(False)
-    axes[0].set_xlim(0.7, 1.0)
+    axes[0].set_xlim(LEAST_SHOWN, 1.0)
     figure.supxlabel(
-        f"coverage of {LEVEL:.0%} intervals (grey band: four Monte Carlo errors; at the left edge: .70 or less)"
+        f"coverage of {LEVEL:.0%} intervals (grey band: four Monte Carlo errors; left edge: {LEAST_SHOWN:.2f} or less)"
     )
     handles = [plt.Line2D([], [], marker="o", ls="", color=c, label=f"{q} predictions") for q, c in colors.items()]
     handles += [
@@ -347,7 +347,6 @@ def draw_figure(table: pd.DataFrame, path: Path) -> None:
 
 
 def write(table: pd.DataFrame, options: argparse.Namespace) -> str:
-    stored, models, design, share = (table[table["section"] == s] for s in RUNS)
     errors = [math.sqrt(LEVEL * (1 - LEVEL) / reps) for reps in (options.reps, options.model_reps)]
     seconds = table.groupby(["section", "estimand", "n", "predictions"])["seconds"].first().sum()
     order = [f"{c.section}/{c.estimand}/{c.n}/{c.predictions}" for c in cases()]
