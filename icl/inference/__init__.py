@@ -10,7 +10,7 @@ NumPy, SciPy, pandas, formulaic and scikit-learn only; importing this package lo
 from icl.inference.design import Design
 from icl.inference.diagnostics import Diagnostic
 from icl.inference.entry import infer
-from icl.inference.estimands import OLS, Estimand, Logistic, Mean, MEstimand, Multinomial, Poisson, Quantile
+from icl.inference.estimands import OLS, Estimand, Logistic, Mean, MEstimand, Multinomial, Poisson, Quantile, Statistic
 from icl.inference.hypothesis import WaldTest
 from icl.inference.plan import Choice, Plan, choose, plan
 from icl.inference.result import InferenceResult
@@ -31,6 +31,7 @@ __all__ = [
     "Plan",
     "Poisson",
     "Quantile",
+    "Statistic",
     "Surrogate",
     "SynSurrFit",
     "WaldTest",

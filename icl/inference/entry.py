@@ -106,10 +106,13 @@ def infer(
     surrogate = None
     if predictor is not None and predictions is not None:
         raise ValueError("got predictor= and predictions=; pass the model or its out-of-sample predictions, not both.")
-    source = {}
+    source = {"seed": seed}
+    if estimand.solver == "bootstrap":
+        names_of = [*estimand.outcome_columns, *estimand.covariate_columns]
+        source["frames"] = rows.labeled[names_of], rows.unlabeled[[*estimand.covariate_columns]]
     if stream is not None:
-        surrogate = _read_predictions(rows, stream_columns(predictor, predictions, compat), estimand)
-        source = read_stream(estimand, rows.labeled, stream, predictions)
+        surrogate = _read_predictions(rows, stream_columns(predictor, predictions, compat, estimand.solver), estimand)
+        source |= read_stream(estimand, rows.labeled, stream, predictions)
     elif len(rows.unlabeled):
         if predictions is not None:
             surrogate = _read_predictions(rows, predictions, estimand)

@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -30,6 +31,11 @@ from icl.inference.sandwich import (
     spread,
 )
 from icl.inference.weights import Weight, decide_weight, resolve_auto
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from icl.inference.bootstrap import Draws
 
 WARM_START = 40_000
 """Rows whose solution is where Newton's method begins on many more: it saves one or two passes over them."""
@@ -110,6 +116,10 @@ class Problem:
     cdf_labeled: np.ndarray | None = None
     """(n, T) predicted P(Y <= threshold)."""
     cdf_unlabeled: np.ndarray | None = None
+    frames: tuple[pd.DataFrame, pd.DataFrame] | None = None
+    """Labeled and unlabeled rows as tables, for a `Statistic`."""
+    seed: int = 0
+    """Of the bootstrap."""
     _answers: dict = field(default_factory=dict, repr=False, compare=False)
 
     @property
@@ -237,7 +247,7 @@ class Problem:
         predictions, whose coefficients are large, do not count for more (Chen & Chen 2000).
         """
         if self.model.is_linear:
-            return np.eye(len(self.terms))
+            return np.eye(len(self.labeled_y.estimate))
         return self.labeled_y.bread @ self.labeled_f.hessian
 
     def gap(self, pooled: bool) -> np.ndarray:
@@ -282,6 +292,8 @@ class Problem:
     def correlation(self) -> np.ndarray:
         """(P,) correlation of the influence of outcome and predictions; bounds the gain by 1 / (1 - rho^2 N/(n+N))."""
         a, b = self.influence_y, self.influence_f
+        if self.estimand.solver == "bootstrap":  # no influences: that of the mean outcome, for all parameters
+            a, b = (np.tile(v, len(self.terms)) for v in (a, b))
         scale = np.sqrt((a**2).sum(axis=0) * (b**2).sum(axis=0))
         return np.divide((a * b).sum(axis=0), scale, out=np.zeros_like(scale), where=scale > 0)
 
@@ -310,18 +322,33 @@ class Problem:
             from icl.inference.compat import solver_like
 
             return solver_like(self.compat)
-        if self.estimand.surrogate == "distribution":
+        if self.estimand.solver == "inversion":
             from icl.inference.inversion import solve_quantile
 
             return solve_quantile
+        if self.estimand.solver == "bootstrap":
+            from icl.inference.bootstrap import solve_by_bootstrap
+
+            return solve_by_bootstrap
         return rectify
+
+    @cached_property
+    def bootstrap_draws(self) -> Draws:
+        """The statistic on resamples; the same for all weights."""
+        from icl.inference.bootstrap import draw
+
+        return draw(self)
 
     def solve_imputed(self) -> Rectified:
         """Predictions counted as if they were real outcomes: the common practice, and not valid."""
-        if self.estimand.surrogate == "distribution":
+        if self.estimand.solver == "inversion":
             from icl.inference.inversion import solve_imputed_quantile
 
             return solve_imputed_quantile(self)
+        if self.estimand.solver == "bootstrap":
+            from icl.inference.bootstrap import solve_imputed_statistic
+
+            return solve_imputed_statistic(self)
         rows = Together([self.rows_f_pooled_as_observed, self.rows_u])
         fit = self._solve(rows, "labeled and unlabeled", self.labeled_y.estimate)
         n, N, P = len(self.y), self.n_unlabeled, len(self.terms)

@@ -131,13 +131,15 @@ class StreamRows(RowSource):
         return self._sample.sample(limit)
 
 
-def stream_columns(predictor: Any, predictions: Any, compat: str | None) -> list[str]:
+def stream_columns(predictor: Any, predictions: Any, compat: str | None, solver: str) -> list[str]:
     """Names of the prediction columns; ValueError for what a stream of rows cannot serve."""
     if predictor is not None:
         raise ValueError(
             "predictor= needs unlabeled= in memory. Predict in batches first, with models that have not seen the "
             "labels they are compared with, write the predictions to a column, and pass predictions='column'."
         )
+    if solver == "bootstrap":
+        raise ValueError("a Statistic needs unlabeled= in memory; use MEstimand, which reads batches.")
     if compat is not None:
         raise ValueError(f"compat={compat!r} needs unlabeled= in memory; read the rows, or drop compat.")
     names = [predictions] if isinstance(predictions, str) else predictions

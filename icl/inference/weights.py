@@ -90,6 +90,8 @@ def resolve_auto(problem: Problem) -> str:
     differences in the spread of labeled and unlabeled predictions do not enter. With n = 10, N = 1,000 normal rows and
     a correlation of .9 its root mean squared error is .15 against .20 for `ppi++` (benchmarks/coverage.md has more).
     """
+    if problem.estimand.solver == "bootstrap":
+        return "coordinate"
     if problem.labeled_f.residual(problem.rows_f) is None:
         return "matrix" if problem.pools else "ppi++"
     return "synsurr"

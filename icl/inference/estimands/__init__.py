@@ -5,5 +5,17 @@ from icl.inference.estimands.custom import MEstimand
 from icl.inference.estimands.glm import Logistic, Multinomial, Poisson
 from icl.inference.estimands.linear import OLS, Mean
 from icl.inference.estimands.quantile import Quantile
+from icl.inference.estimands.statistic import Statistic
 
-__all__ = ["OLS", "Estimand", "Logistic", "MEstimand", "Mean", "Multinomial", "Poisson", "Quantile", "as_numbers"]
+__all__ = [
+    "OLS",
+    "Estimand",
+    "Logistic",
+    "MEstimand",
+    "Mean",
+    "Multinomial",
+    "Poisson",
+    "Quantile",
+    "Statistic",
+    "as_numbers",
+]

@@ -18,6 +18,8 @@ class Estimand(ABC):
     """Shapes: R rows, n of them labeled, p design columns, K responses in a row, P = pK parameters."""
 
     default_std_error: str
+    solver: str = "scores"
+    """How it is solved: "scores" (`rectify`), "inversion" (of tests), or "bootstrap"."""
     surrogate: str = "value"
     """What a predictor is asked for: "value" (or the probability of outcome 1), or "classes" (P of each class)."""
 

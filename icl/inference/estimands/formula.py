@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -67,13 +68,13 @@ class Regression(Estimand):
     def outcome_columns(self) -> tuple[str, ...]:
         if self.covariates is not None:
             return (self.formula,)
-        return tuple(sorted(map(str, self._parsed.lhs.required_variables)))
+        return _variables(self._parsed.lhs)
 
     @property
     def covariate_columns(self) -> tuple[str, ...]:
         if self.covariates is not None:
             return self.covariates
-        return tuple(sorted(map(str, self._parsed.rhs.required_variables)))
+        return _variables(self._parsed.rhs)
 
     @property
     def has_plain_outcome(self) -> bool:
@@ -149,3 +150,23 @@ class Regression(Estimand):
                 return side.get_model_matrix(frame, na_action=na_action)
         except (FormulaicError, ValueError, TypeError) as reason:
             raise ValueError(f"the formula {self.formula!r} cannot be evaluated on these rows: {reason}") from reason
+
+
+def _variables(side: Any) -> tuple[str, ...]:
+    """Columns that one side of a formula reads.
+
+    formulaic 1.2 forgets those inside stateful transforms (`bs(age, df=4)`, `scale(age)`), so calls are parsed here.
+    """
+    found = {str(name) for name in side.required_variables}
+    for factor in (factor for term in side for factor in term.factors):
+        if factor.eval_method.value != "python":
+            continue
+        try:
+            tree = ast.parse(factor.expr, mode="eval")
+        except SyntaxError:  # quoted names, which formulaic itself reads
+            continue
+        functions = {id(name) for call in ast.walk(tree) if isinstance(call, ast.Call) for name in ast.walk(call.func)}
+        modules = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Attribute)}
+        names = (node for node in ast.walk(tree) if isinstance(node, ast.Name))
+        found |= {name.id for name in names if id(name) not in functions | modules}
+    return tuple(sorted(found))

@@ -32,6 +32,7 @@ class Quantile(Estimand):
 
     default_std_error = "HC1"
     surrogate = "distribution"
+    solver = "inversion"
 
     def __post_init__(self) -> None:
         if not 0 < self.q < 1:
