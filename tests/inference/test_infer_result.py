@@ -134,3 +134,80 @@ def test_importing_the_package_loads_numpy_alone():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+@pytest.fixture(scope="module")
+def by_group(table):
+    return infer(Mean("y_lin", by="stratum"), table, predictions="f_lin", level=0.9)
+
+
+def test_contrasts_are_linear_combinations(result):
+    named = result.contrast({"sum": {"x1": 1, "x2": 1}, "x1": {"x1": 1}})
+    matrix = result.contrast([[0, 1, 1], [0, 1, 0]])
+    assert_allclose(named.to_numpy(), matrix.to_numpy())
+    V = result.covariance.loc[["x1", "x2"], ["x1", "x2"]].to_numpy()
+    assert_allclose(named.loc["sum", "std.error"] ** 2, V.sum())
+    assert_allclose(named.loc["x1"], result.to_frame().set_index("term").loc["x1", named.columns].astype(float))
+    assert_allclose(result.wald([[0, 1, 1]]).p_value, named.loc["sum", "p.value"])
+    for bad, words in (({"a": {"age": 1}}, "the terms are"), ([[1, 0]], "expected 3 columns")):
+        with pytest.raises(ValueError, match=words):
+            result.contrast(bad)
+
+
+def test_differences_between_groups(by_group):
+    every = by_group.differences()
+    first, second, *_ = by_group.estimate.index
+    assert len(every) == len(by_group.estimate) * (len(by_group.estimate) - 1) / 2
+    assert_allclose(every["estimate"].iloc[0], by_group.estimate[second] - by_group.estimate[first])
+    versus = by_group.differences(versus=second)
+    assert_allclose(versus.loc[f"{first} - {second}", "estimate"], -every["estimate"].iloc[0])
+    plain, holm, bonferroni = (by_group.differences(adjust=how)["p.value"] for how in ("none", "holm", "bonferroni"))
+    assert (plain <= holm).all() and (holm <= bonferroni).all() and (bonferroni <= 1).all()
+    assert_allclose(holm.min(), min(1, len(every) * plain.min()))
+    for options, words in ((dict(versus="x"), "versus got 'x'"), (dict(adjust="fdr"), "known are")):
+        with pytest.raises(ValueError, match=words):
+            by_group.differences(**options)
+    with pytest.raises(ValueError, match="only one term"):
+        infer(Mean("y"), {"y": np.arange(9.0)}).differences()
+
+
+def test_markdown_has_both_tables_and_escapes_the_formula(result):
+    text = result.to_markdown()
+    assert text.startswith("# OLS y\\_lin ~ x1 + x2")
+    header = next(line for line in text.splitlines() if line.startswith("| term | estimate"))
+    rows = [line for line in text.splitlines() if line.startswith("| x1 |")]
+    assert header.count("|") == rows[0].count("|") and len(rows) == 1 + 5
+    assert "imputed (INVALID)" in text and "90% low" in text and "missing completely at random" in text
+
+
+def test_html_is_well_formed_self_contained_and_escaped(result):
+    from html.parser import HTMLParser
+
+    class Checker(HTMLParser):
+        def handle_starttag(self, tag, attributes):
+            if tag not in ("meta", "img"):
+                opened.append(tag)
+            links.extend(v for k, v in attributes if k in ("src", "href") and not v.startswith("data:"))
+
+        def handle_endtag(self, tag):
+            assert opened.pop() == tag
+
+    for text in (result.to_html(), result._repr_html_()):
+        opened: list = []
+        links: list = []
+        Checker().feed(text)
+        assert not opened and not links
+        assert "synsurr, weight 0.830 (tuned)" in text
+    rude = infer(OLS("y ~ Q('<b>')"), {"y": [1.0, 2, 4, 3, 5], "<b>": [1.0, 2, 3, 5, 4]})
+    assert "<b>]" not in rude.to_html() and "&lt;b&gt;" in rude.to_html()
+
+
+def test_dict_is_plain_json(result, table):
+    import json
+
+    stored = json.loads(json.dumps(result.to_dict(), allow_nan=False))
+    assert stored["n_labeled"] == 400 and stored["level"] == 0.9
+    assert_allclose([row["conf.low"] for row in stored["estimates"]], result.interval()["lower"])
+    assert_allclose(stored["covariance"], result.covariance)
+    normal = infer(Mean("y_lin"), table, predictions="f_lin", reference="normal", weight="matrix")
+    assert json.loads(json.dumps(normal.to_dict(), allow_nan=False))["df"] is None
