@@ -81,7 +81,7 @@ class PretrainingModule(L.LightningModule):
                     self.model = grow(load_release(init_from), config)
                     self.ancestor = _origin(init_from)
                 except (OSError, ValueError) as error:
-                    self._no_start = error  # does not matter if the run is resumed: `setup` will know
+                    self._no_start = error  # does not matter if the run is resumed
         # A plain function, not a module: `state_dict` and weight averaging must not see the network twice.
         self._forward = torch.compile(self.model.forward, dynamic=True) if compile else self.model.forward
         # Not buffers: weight averaging would average them too.
@@ -94,8 +94,6 @@ class PretrainingModule(L.LightningModule):
         if stage != "fit":
             return
         trainer = self.trainer
-        if self._no_start is not None and trainer.ckpt_path is None:
-            raise self._no_start
         if trainer.accumulate_grad_batches != 1:
             raise ValueError(
                 f"accumulate_grad_batches must be 1, got {trainer.accumulate_grad_batches}: step k of a run is step k "
@@ -107,6 +105,10 @@ class PretrainingModule(L.LightningModule):
             torch.set_float32_matmul_precision("high")  # TF32 where autocast leaves float32
 
     def on_fit_start(self) -> None:
+        if self._no_start is not None:
+            raise self._no_start
+
+    def on_train_start(self) -> None:
         mixed = "bf16" in str(self.trainer.precision)
         self._matmul_bytes = 2 if mixed else 4
         known = self.peak_tflops and 1e12 * self.peak_tflops
@@ -148,7 +150,8 @@ class PretrainingModule(L.LightningModule):
         checkpoint["ancestor"] = self.ancestor
 
     def on_load_checkpoint(self, checkpoint: dict) -> None:
-        """A resumed run reports its whole life."""
+        """A resumed run reports its whole life, and needs no release to start from."""
+        self._no_start = None
         progress = checkpoint["progress"]
         self.tasks_seen, self.wall_seconds = progress["tasks_seen"], progress["wall_seconds"]
         self.ancestor = checkpoint.get("ancestor", self.ancestor)

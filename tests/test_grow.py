@@ -91,9 +91,8 @@ def test_training_starts_from_a_release(tiny_release, tiny_model):
 
 def test_a_start_that_does_not_fit_says_why(tiny_release):
     module = PretrainingModule({**SMALL, "n_layers": 1}, init_from=str(tiny_release))
-    module.trainer = type("Trainer", (), {"ckpt_path": None})()
     with pytest.raises(ValueError, match="grow, not shrink"):
-        module.setup("fit")
+        module.on_fit_start()
 
 
 def test_a_new_model_has_the_weights_of_its_seed():

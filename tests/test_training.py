@@ -85,7 +85,7 @@ def test_the_log_holds_every_family_and_the_real_tables(log):
     assert log["val/real/r2"].dropna().between(-3, 1).all()
     tables = ("iris", "wine", "breast_cancer", "digits")
     mean = sum(log[f"val/real/{table}/log_loss"].dropna() for table in tables) / 4
-    assert_close(mean.to_numpy(), log["val/real/log_loss"].dropna().to_numpy())
+    assert_close(mean.to_numpy(), log["val/real/log_loss"].dropna().to_numpy(), rtol=1e-5, atol=0)
 
 
 def test_an_interrupted_and_resumed_run_equals_an_uninterrupted_one(finished, tmp_path, capfd):
@@ -97,10 +97,9 @@ def test_an_interrupted_and_resumed_run_equals_an_uninterrupted_one(finished, tm
     assert_same_state(state_of(tmp_path), state_of(finished))
 
 
-def test_one_process_taking_two_shares_counts_them(tmp_path):
+def test_one_process_taking_two_shares_counts_them(log, tmp_path):
     fit(tmp_path, "--trainer.max_steps=1", "--data.n_virtual_ranks=2")
-    shapes = [batch.shape for batch in sample_step(*_nano_stream(), step=0)]
-    assert state_of(tmp_path)["progress"]["tasks_seen"] == 2 * sum(shape.n_tasks for shape in shapes)
+    assert state_of(tmp_path)["progress"]["tasks_seen"] == 2 * log["tasks_seen"][0]
 
 
 def _nano_stream():
@@ -128,8 +127,9 @@ def test_weights_that_are_not_finite_are_never_saved():
 
 
 def test_validation_uses_the_averaged_weights(tmp_path):
-    """With a decay of 1 the averages stay the initial weights, so the second check must repeat the first."""
-    fit(tmp_path, "--trainer.max_steps=8", "--trainer.callbacks.decay=1.0", "--trainer.val_check_interval=3")
+    """With a decay of 1 the averages stay those of the first step, so the second check must repeat the first."""
+    options = ["--trainer.max_steps=8", "--trainer.val_check_interval=3"]
+    fit(tmp_path, *options, changes={"decay: 0.998": "decay: 1.0"})
     [file] = tmp_path.glob("log/version_*/metrics.csv")
     losses = pd.read_csv(file)["val/regression_loss"].dropna()
     state = state_of(tmp_path)
@@ -164,18 +164,16 @@ def test_bf16_loss_is_the_float32_loss_up_to_rounding(task):
     assert 0 < abs(float(exact - rounded)) < 0.02 * abs(float(exact))
 
 
-@pytest.mark.parametrize(
-    ("options", "message"),
-    [
-        (["--trainer.accumulate_grad_batches=2"], "n_virtual_ranks"),
-        (["--trainer.precision=16-mixed"], "bf16-mixed"),
-        (["--model.init_from=/no/such/release"], "no checkpoint"),
-    ],
-)
-@pytest.mark.filterwarnings("ignore:.*GradScaler")  # torch, on a machine without CUDA
-def test_settings_that_cannot_work_are_refused(options, message, tmp_path):
-    with pytest.raises((ValueError, OSError), match=message):
-        fit(tmp_path, "--trainer.max_steps=2", *options)
+def test_settings_that_cannot_work_are_refused(tmp_path):
+    module = PretrainingModule(TINY_MODEL)
+    module.trainer = type("Trainer", (), {"accumulate_grad_batches": 2, "precision": "32-true"})()
+    with pytest.raises(ValueError, match="n_virtual_ranks"):
+        module.setup("fit")
+    module.trainer = type("Trainer", (), {"accumulate_grad_batches": 1, "precision": "16-mixed"})()
+    with pytest.raises(ValueError, match="bf16-mixed"):
+        module.setup("fit")
+    with pytest.raises(OSError, match="no checkpoint"):
+        fit(tmp_path, "--trainer.max_steps=2", "--model.init_from=/no/such/release")
 
 
 def test_a_resumed_run_needs_its_ancestor_no_more(finished, tmp_path):

@@ -23,11 +23,14 @@ TINY = [
 SINGLE = ["--trainer.devices=1", "--trainer.strategy=auto"]
 
 
-def write_config(folder: Path, name: str = "nano") -> Path:
-    """The configuration `name` with its outputs in `folder` and a checkpoint after every step."""
+def write_config(folder: Path, name: str = "nano", changes: dict[str, str] | None = None) -> Path:
+    """The configuration `name` with its outputs in `folder`, a checkpoint after every step, and `changes` of its text."""
     text = (ROOT / "configs" / f"{name}.yaml").read_text().replace(f"runs/{name}", str(folder))
     for interval in ("0:3:0", "0:4:0"):
         text = text.replace(f'train_time_interval: "{interval}"', "every_n_train_steps: 1")
+    for old, new in (changes or {}).items():
+        assert old in text
+        text = text.replace(old, new)
     (folder / "config.yaml").write_text(text)
     return folder / "config.yaml"
 
@@ -46,9 +49,9 @@ def run(args: list[str], callbacks: list | None = None) -> None:
         os.environ.update(before)
 
 
-def fit(folder: Path, *options: str, callbacks: list | None = None) -> None:
+def fit(folder: Path, *options: str, callbacks: list | None = None, changes: dict[str, str] | None = None) -> None:
     """A tiny run of one process, this one."""
-    run(["fit", "--config", str(write_config(folder)), *TINY, *SINGLE, *options], callbacks)
+    run(["fit", "--config", str(write_config(folder, changes=changes)), *TINY, *SINGLE, *options], callbacks)
 
 
 def start(folder: Path, *options: str) -> subprocess.Popen:
