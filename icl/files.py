@@ -108,7 +108,7 @@ def open_table(name: str | os.PathLike) -> TableFile:
 def did_you_mean(name: str, known: list[str]) -> str:
     """ "; did you mean ...?", or nothing if no known name comes close."""
     folded = {str(k).casefold(): str(k) for k in known}
-    close = [folded[k] for k in difflib.get_close_matches(name.casefold(), folded, n=3, cutoff=0.6)]
+    close = [folded[k] for k in difflib.get_close_matches(name.casefold(), folded, n=2, cutoff=0.75)]
     return f"; did you mean {' or '.join(map(repr, close))}?" if close else ""
 
 

@@ -178,7 +178,9 @@ def choose_task(y: pd.Series, asked: str) -> tuple[str, str]:
     whole = bool((values % 1 == 0).all())
     if whole and (n == 2 or (n <= MOST_CLASS_NUMBERS and values.max() - values.min() < MOST_CLASS_NUMBERS)):
         return "classification", f"{n} different whole numbers; amounts? then --task regression"
-    return "regression", f"{n:,} different numbers" + ("; labels? then --task classification" if whole else "")
+    return "regression", f"{n:,} different numbers" + (
+        "; labels? then --task classification" if whole and n < 50 else ""
+    )
 
 
 def answer_rows(model, labelled: Labelled, rows: pd.DataFrame, request: Request, tally: Tally) -> pd.DataFrame:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -46,7 +47,8 @@ def show_facts(console, train_file, labelled: Labelled, request: Request, model,
         more = f" and {len(labelled.unused) - 6} more" if len(labelled.unused) > 6 else ""
         _fact(console, "not used", ", ".join(listed) + more)
     _fact(console, "task", f"{labelled.task} of {request.target} ({labelled.why})")
-    _fact(console, "model", f"{model._checkpoint_name()[1:-1]}, {request.members} members, seed {request.seed}")
+    members = "1 member" if request.members == 1 else f"{request.members} members"
+    _fact(console, "model", f"{model._checkpoint_name()[1:-1]}, {members}, seed {request.seed}")
 
 
 def show_end(
@@ -61,19 +63,27 @@ def show_end(
     seconds: float,
 ) -> None:
     """The first predictions unless they were written, the scores if there are any, and where all of it is."""
-    from rich.text import Text
 
     from icl.report import Row, Table
 
     if not written and preview is not None:
-        names = [c for c in preview.columns if c in _answer_columns(preview, labelled)]
-        first = [c for c in preview.columns if c not in names][: max(0, 6 - len(names))]
-        rows = [Row([_cell(v) for v in row]) for row in preview[[*first, *names]].itertuples(index=False)]
+        given = {*labelled.X.columns, *labelled.unused, labelled.y.name}
+        names = [c for c in preview.columns if c not in given]
+        others = [c for c in preview.columns if c in given]
+        # What names the rows comes first; beside many answers, one such column is enough.
+        others.sort(key=lambda c: labelled.unused.get(c) != "names rows")
+        first = others[: max(1, 6 - len(names))]
+        cells = [_cells(preview[c]) for c in [*first, *names]]
+        rows = [Row(list(row)) for row in zip(*cells)]
         more = f"First {len(rows)} of {n_rows:,} rows; --output FILE keeps them all." if n_rows > len(rows) else ""
-        note = more or "--output FILE keeps them."
-        console.print(
-            "", Table("Predictions", [*map(str, first), *names], rows, n_labels=len(first), note=note).to_rich()
+        table = Table(
+            "Predictions",
+            [*map(str, first), *names],
+            rows,
+            n_labels=len(first),
+            note=more or "--output FILE keeps them.",
         )
+        console.print("", table.to_rich(), "")
     if scored:
         values = ", ".join(f"{name} {value}" for name, value in scored)
         _fact(console, "scores", f"{values} (the {n_scored:,} rows whose {request.target} is known)")
@@ -84,14 +94,15 @@ def show_end(
     )
 
 
-def _answer_columns(preview: pd.DataFrame, labelled: Labelled) -> list:
-    return [
-        c for c in preview.columns if c not in labelled.X.columns and c not in labelled.unused and c != labelled.y.name
-    ]
-
-
-def _cell(value) -> str:
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
+def _cells(column: pd.Series) -> list[str]:
+    """Cells of one column with one number of decimals."""
+    if column.dtype.kind != "f":
+        return [str(value) for value in column]
+    largest = float(column.abs().max())
+    if not 1e-3 <= largest < 1e7:
+        return [f"{value:.4g}" for value in column]
+    decimals = max(0, 3 - math.floor(math.log10(largest))) if largest > 1 else 3
+    return [f"{value:.{decimals}f}" for value in column]
 
 
 @contextlib.contextmanager
@@ -118,5 +129,5 @@ def show_check(console, check: BaselineCheck, warned: list[str]) -> None:
     if warned:
         show_notes(console, warned)
     else:
-        both = f"{check.metric} {check.loss:.3g}, {check.baseline} {check.baseline_loss:.3g}"
-        _fact(console, "baseline", f"{both} (labelled rows, each predicted from contexts without it)")
+        both = f"{check.metric} {check.loss:.3g}, of {check.baseline} {check.baseline_loss:.3g}"
+        _fact(console, "baseline", f"{both} (on labelled rows, out of context)")
