@@ -41,7 +41,7 @@ ORACLES: dict[str, Prior] = {
     "changepoint, regression": ChangepointPrior(),
     "changepoint, classification": ChangepointPrior(task="classification"),
 }
-RELEASE_CONTEXT, RELEASE_FEATURES = (10, 30, 100, 300), (1, 3, 10, 30)
+RELEASE_CONTEXT, RELEASE_FEATURES = (10, 30, 100, 300), (1, 4, 16)
 RELEASE_TASKS = 128
 _CELLS_AT_ONCE = 40_000
 

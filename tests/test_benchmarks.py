@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 from scipy.stats import norm, t
 
-from benchmarks import calibration, compare, quality, small_tables, tables
+from benchmarks import calibration, compare, evaluate, quality, small_tables, tables
 
 FAMILIES = pd.Series({"a": "one", "b": "one", "c": "two", "d": "three"})
 
@@ -168,24 +168,24 @@ def folder(tmp_path):
     return tmp_path
 
 
-def test_quality_scores_reports_and_does_nothing_twice(folder, tiny_release, tmp_path, monkeypatch, capsys):
+def test_quality_scores_reports_and_does_nothing_twice(folder, tiny_release, tmp_path, monkeypatch):
     out = tmp_path / "out"
     arguments = ["--tables", str(folder), "--checkpoint", str(tiny_release), "--n_estimators", "1", "--jobs", "1",
-                 "--out", str(out)]  # fmt: skip
-    quality.main(arguments)
-    files = {name: (out / name).read_bytes() for name in ("results.csv", "calibration.csv", "results.md")}
+                 "--out", str(out), "--only", "quality,calibration"]  # fmt: skip
+    evaluate.main(arguments)
+    written = ("results.csv", "calibration.csv", "results.md", "results-calibration.md")
+    files = {name: (out / name).read_bytes() for name in written}
     rows = pd.read_csv(out / "results.csv")
     assert sorted(rows.dataset) == [f"t{i}" for i in range(6)] and rows.error.isna().all()
     pit = pd.read_csv(out / "calibration.csv").set_index("dataset").loc["t1", "pit"]
     assert sum(map(int, pit.split())) == rows.set_index("dataset").loc["t1", "n_test"]
+    assert (out / "results-calibration.png").read_bytes()[:4] == b"\x89PNG"
 
     monkeypatch.setattr(quality, "score_cell", lambda *_: pytest.fail("scored a cell again"))
-    quality.main(arguments)
-    assert files == {name: (out / name).read_bytes() for name in files}
-
-    calibration.main(["--tables", str(folder), "--checkpoint", str(tiny_release), "--out", str(out)])
-    assert (out / "results-calibration.png").read_bytes()[:4] == b"\x89PNG"
-    assert "90%" in capsys.readouterr().out
+    evaluate.main(arguments)
+    assert files == {name: (out / name).read_bytes() for name in written}
+    with pytest.raises(SystemExit, match="no stage qualty"):
+        evaluate.main([*arguments[:-1], "qualty"])
 
 
 def test_a_table_that_fails_is_reported_and_tried_again(folder):
