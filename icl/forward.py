@@ -24,6 +24,8 @@ from icl.model import MIN_SLICE_ROWS, SLICE_TOKENS, ContextCache, TabularConfig,
 FIT_MODES = ("auto", "cache", "low_memory")
 # Float32 copies of a slice's tokens alive at the peak of a block: residual, normed, query, key, value, hidden layer ...
 _SLICE_COPIES = 10
+# Scratch space of oneDNN and what the allocator holds back: 10-25 MB were resident beyond the tensors.
+_OVERHEAD = 20_000_000
 # Share of `memory_gb` that fit_mode="auto" lets caches keep between predictions.
 _CACHE_SHARE = 0.5
 
@@ -127,7 +129,7 @@ class Footprint:
         n_rows = n_context + config.n_thinking_rows
         row = 4 * config.d_embed * n_tokens
         n_slice = max(_slice_tokens(model.device) // n_tokens, MIN_SLICE_ROWS)
-        work = min(n_slice, n_rows) * row * _SLICE_COPIES + 8 * max(kernels.TILE, 128 * n_rows)
+        work = min(n_slice, n_rows) * row * _SLICE_COPIES + 8 * max(kernels.TILE, 128 * n_rows) + _OVERHEAD
         return cls(row, n_rows, n_slice, 2 * config.n_layers * n_rows * row, work)
 
     def one_pass(self, n_query: int, keep: bool) -> int:
@@ -272,7 +274,7 @@ def _keep_heap() -> None:
     It returns large blocks to the system at every free, and gets them back page by page at every allocation, until it
     has seen a larger one freed: attention ran at 27 GFLOP/s a core before and 87 after (516 rows).
     """
-    torch.empty(31 * 2**18)
+    torch.empty(2**22)
 
 
 def _warn_too_large(n_bytes: int, memory_gb: float) -> None:

@@ -418,10 +418,11 @@ class TabularTransformer(PreTrainedModel):
         """Scores (B, M, K) or (B, M, max_classes) of query rows, as `forward` would give them; takes no gradient."""
         regression = context.n_classes is None
         x_BMTE = self._tokens(X_BMF, context.columns, self.target.missing(*X_BMF.shape[:2], regression))
-        for block, keys_values in zip(self.blocks, context.keys_values):
+        read = iter(context.keys_values)
+        for block in self.blocks:
             block.mix_(x_BMTE)
-            block.update_(x_BMTE, keys_values)
-            del keys_values  # before the next block's come to be
+            # No name, and no zip, holds on to these while the next block's come to be.
+            block.update_(x_BMTE, next(read))
         return self._scores(x_BMTE, context.n_classes)
 
     def _read_blocks(

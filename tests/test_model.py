@@ -140,3 +140,46 @@ def test_impossible_sizes_are_refused(options, message):
 def test_unknown_options_are_refused():
     with pytest.raises(ValueError, match=r"d_embde.*d_embed"):
         TabularConfig(d_embde=64)
+
+
+def test_cached_and_plain_and_training_passes_agree(model, table):
+    X, y, flags, n_classes = table
+    training = model(X, y, flags, n_classes)  # keeps gradients: all rows in one pass
+    with torch.no_grad():
+        plain = model(X, y, flags, n_classes)
+        context = model.read_context(X[:, :20], y, flags, n_classes)
+        cached = torch.cat([model.answer(X[:, a:b], context) for a, b in ((20, 27), (27, 27), (27, 30))], 1)
+    assert training.requires_grad and not plain.requires_grad
+    assert_close(plain, training.detach(), **TIGHT)
+    assert_close(cached, plain, **TIGHT)
+
+
+@torch.no_grad()
+def test_passes_agree_in_float32(tiny_model, seeded):
+    """With rows enough for the kernels that predictions use."""
+    X, y = torch.randn(2, 700, 5, generator=seeded(9)), torch.randint(0, 5, (2, 400), generator=seeded(10))
+    exact = copy.deepcopy(tiny_model).double()(X.double(), y, None, 5).softmax(-1)
+    plain = tiny_model(X, y, None, 5).softmax(-1)
+    cached = tiny_model.answer(X[:, 400:], tiny_model.read_context(X[:, :400], y, None, 5)).softmax(-1)
+    assert_close(plain.double(), exact, rtol=0, atol=1e-5)
+    assert_close(cached, plain, rtol=0, atol=1e-6)
+    with torch.enable_grad():
+        assert_close(tiny_model(X, y, None, 5).softmax(-1).detach(), plain, rtol=0, atol=1e-5)
+
+
+@torch.no_grad()
+def test_slices_of_rows_do_not_matter(model, table, monkeypatch):
+    X, y, flags, n_classes = table
+    whole = model(X, y, flags, n_classes)
+    monkeypatch.setattr("icl.model.SLICE_TOKENS", {"cpu": 1})
+    monkeypatch.setattr("icl.model.MIN_SLICE_ROWS", 3)
+    assert_close(model(X, y, flags, n_classes), whole, **TIGHT)
+
+
+@torch.no_grad()
+def test_a_cache_takes_what_is_documented(tiny_model, seeded):
+    X, y = torch.randn(2, 50, 5, generator=seeded(11)), torch.randn(2, 50, generator=seeded(12))
+    cache = tiny_model.read_context(X, y)
+    n_tokens = 2 * (50 + 2) * 3  # tasks x (context and thinking rows) x (two groups and the target)
+    assert sum(kv.nbytes for kv in cache.keys_values) == 8 * 2 * 16 * n_tokens
+    assert cache.n_bytes < 1.5 * 8 * 2 * 16 * n_tokens
