@@ -16,7 +16,7 @@ def best_temperature(log_score: Callable[[float], np.ndarray]) -> float:
     """The factor for the softmax temperature that maximises the sum of log scores, held back towards 1.
 
     Args:
-        log_score: temperature -> (n,) log-probabilities or log densities of the labels of n rows that were predicted
+        log_score: factor -> (n,) log-probabilities or log densities of the labels of n rows that were predicted
             from contexts without them.
     Returns:
         a factor between 1/4 and 4.

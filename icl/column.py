@@ -154,7 +154,9 @@ def _days(series: pd.Series, name) -> np.ndarray:
         elif pd.api.types.is_numeric_dtype(series.dtype) and len(seen):
             raise TypeError(f"it is {series.dtype}")
         else:
-            ticks = pd.to_datetime(series, utc=True).dt.tz_localize(None).to_numpy("datetime64[us]")
+            # Text is read cell by cell: guessing one format for all would warn, or refuse the others.
+            text = {"format": "mixed"} if series.dtype.kind in "OU" else {}
+            ticks = pd.to_datetime(series, utc=True, **text).dt.tz_localize(None).to_numpy("datetime64[us]")
     except (TypeError, ValueError) as error:
         raise ValueError(
             f"column {name!r} of X held dates or durations at fit, but not here ({error}). Convert it with "

@@ -161,6 +161,12 @@ class HistogramPredictive:
         mass = probs.gather(-1, index[..., None]).squeeze(-1)
         return (below + mass * self._share_of_bin(z, index)).clamp(0, 1)
 
+    def cdf_at(self, points: Tensor) -> Tensor:
+        """(..., P) cdf of every distribution at the same standardised `points` (P,)."""
+        index = torch.searchsorted(self.edges, points)
+        below = nnf.pad(self.probs.cumsum(-1), (1, 0))[..., index]
+        return below + self.probs[..., index] * self._share_of_bin(points, index)
+
     def _share_of_bin(self, z: Tensor, index: Tensor) -> Tensor:
         """Share of the bin's mass that lies below z."""
         last = self.edges.shape[0] - 1
@@ -212,7 +218,7 @@ class HistogramPredictive:
         grid = torch.linspace(0, 6 * _TAIL_SCALE, 33, dtype=self.edges.dtype, device=self.edges.device)[1:]
         knots = torch.cat([self.edges[0] - grid.flip(0), self.edges, self.edges[-1] + grid])
         z = self._standardise(value)
-        F_knots = _at_knots(self, knots)
+        F_knots = self.cdf_at(knots)
         # Split the interval that holds z: between knots F is (nearly) linear, so each piece is a cubic difference.
         F_z = self.cdf(value)
         low, high = knots[:-1], knots[1:]
@@ -232,10 +238,3 @@ class HistogramPredictive:
         first = members[0]
         stacked = torch.stack([m.log_probs for m in members])
         return cls(torch.logsumexp(stacked, 0), first.edges, first.loc, first.scale)
-
-
-def _at_knots(dist: HistogramPredictive, knots: Tensor) -> Tensor:
-    """(..., len(knots)) cdf at standardised `knots`."""
-    index = torch.searchsorted(dist.edges, knots)
-    below = nnf.pad(dist.probs.cumsum(-1), (1, 0))[..., index]
-    return below + dist.probs[..., index] * dist._share_of_bin(knots, index)

@@ -3,6 +3,11 @@
 A guise is columns in another order, numbers on another scale, shuffled category codes and class slots; of a table that
 is too large, also a part of its rows and columns. Member 0 sees the table as it is, or the most of it.
 
+A "quantile" member sees ranks throughout, of a numeric target too; its answer is carried back to the target's own
+scale. On 26 real tables (nano, 4 members, at most 500 context rows) that lowered the CRPS on 21 of them, by 0.7 % on
+average, and the mean negative log density from 0.349 to 0.318; the median R2 stayed at 0.635. Not taken up, because
+they did not help there: principal components as further columns, and targets on a Yeo-Johnson or arcsinh scale.
+
 Dimension key: N context rows, M query rows, F columns of the table, f of them in a guise, C classes, K bins, Q
 questions about the class (one, unless there are more classes than slots).
 """
@@ -14,11 +19,16 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+import torch.nn.functional as nnf
 
+from icl.distribution import HistogramPredictive, histogram_edges
 from icl.forward import Context
 from icl.hierarchy import class_questions, similar_order
 from icl.relevance import relevance
-from icl.scaling import TRANSFORMS, learn_scale
+from icl.scaling import TRANSFORMS, TargetRanks, learn_scale
+
+# Of a bin that a member on another scale leaves empty; rounding of the cdf is of this order.
+_LEAST_MASS = 1e-12
 
 
 @dataclass(frozen=True)
@@ -46,7 +56,11 @@ class Member:
         ]
         X_Nf = self.view(seen_NF)
         flags_f = is_categorical_F[guise.columns]
+        self._target = None
         if not guise.answers.size:
+            if guise.transform == "quantile":
+                self._target = TargetRanks(y_N)
+                y_N = self._target(y_N)
             self.contexts = [Context(X_Nf, y_N, flags_f, None)]
             return
         self.contexts = []
@@ -70,13 +84,22 @@ class Member:
     def log_probs(self, scores: Sequence[torch.Tensor]) -> torch.Tensor:
         """(M, C) or (M, K) log-probabilities from the scores of each context; the classes in their own order."""
         if not self.guise.answers.size:
-            return torch.log_softmax(scores[0], -1)
+            return self._bin_log_probs(scores[0])
         total = 0.0
         for question, (context, answers_C) in enumerate(zip(self.contexts, self.guise.answers)):
             log_probs = torch.log_softmax(scores[question][:, : context.n_classes], -1)
             inside_C = torch.from_numpy(answers_C >= 0)
             total = total + torch.where(inside_C, log_probs[:, np.maximum(answers_C, 0)], 0.0)
         return total
+
+    def _bin_log_probs(self, scores_MK: torch.Tensor) -> torch.Tensor:
+        """(M, K) log-masses of the bins of the standardised target, on whichever scale the model was asked."""
+        if self._target is None:
+            return torch.log_softmax(scores_MK, -1)
+        edges = histogram_edges(scores_MK.shape[-1])
+        moved = torch.from_numpy(self._target(edges.numpy()))
+        cdf = HistogramPredictive(scores_MK, edges).cdf_at(moved)
+        return nnf.pad(nnf.pad(cdf, (1, 0)), (0, 1), value=1.0).diff(dim=-1).clamp_min(_LEAST_MASS).log()
 
 
 @dataclass(frozen=True)
@@ -147,7 +170,8 @@ def _share_columns(n_members: int, rng, limit: int, score_F: np.ndarray) -> list
     """Sorted column numbers for each member: for the first the best, for others the best half and some of the rest."""
     ranked = np.argsort(-score_F, kind="stable")
     n_fixed = -(-limit // 2)
-    rest = rng.permutation(ranked[n_fixed:])
+    # Those that the first member shows come last.
+    rest = np.concatenate([rng.permutation(ranked[limit:]), rng.permutation(ranked[n_fixed:limit])])
     n_others = limit - n_fixed
     shares = [ranked[:limit]]
     for i in range(n_members - 1):

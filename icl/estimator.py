@@ -171,7 +171,7 @@ class InContextEstimator(BaseEstimator):
             warnings.simplefilter("ignore", UserWarning)  # fit has said it of the whole context, KFold of rare classes
             for context, held_out in folds.split(np.zeros(len(y)), self._y_N):
                 try:
-                    part = self._fit_part(X, y, context, calibrate=False, softmax_temperature=1.0, random_state=0)
+                    part = self._fit_part(X, y, context, calibrate=False, random_state=0)
                 except ValueError:
                     continue  # nothing varies in this part of a context that varies as a whole
                 known, labels = part._own_labels(y.iloc[held_out])
@@ -183,9 +183,9 @@ class InContextEstimator(BaseEstimator):
             return
         answered = list(_log_probs(parts, rows))
 
-        def log_score(temperature: float) -> np.ndarray:
+        def log_score(factor: float) -> np.ndarray:
             scores = [
-                part._average(log_probs, temperature).log_prob(labels)
+                part._average(log_probs, factor * self.softmax_temperature).log_prob(labels)
                 for part, log_probs, labels in zip(parts, answered, truth)
             ]
             return torch.cat(scores).numpy()

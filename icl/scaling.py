@@ -45,6 +45,28 @@ class PowerScale:
             return np.arcsinh(np.clip((cells - self.median) / self.spread, -1e300, 1e300))
 
 
+@dataclass(frozen=True)
+class TargetRanks:
+    """A numeric target on the scale of its normal scores, standardised over the context; increasing everywhere.
+
+    Args:
+        y_N: standardised targets, not all equal.
+    """
+
+    y_N: np.ndarray
+
+    def __post_init__(self):
+        scale = learn_scale("quantile", self.y_N)
+        scores = scale(self.y_N)
+        object.__setattr__(self, "_known", (scale, scale.values[0], scale.values[-1], scores.mean(), scores.std()))
+
+    def __call__(self, values: np.ndarray) -> np.ndarray:
+        scale, low, high, center, spread = self._known
+        # Beyond the context by as much as on the scale of the target itself.
+        beyond = np.minimum(values - low, 0) + np.maximum(values - high, 0)
+        return (scale(values) + beyond - center) / spread
+
+
 def learn_scale(transform: str, context: np.ndarray) -> QuantileScale | PowerScale:
     """The scale "quantile" or "power" of a column, from its (N,) context cells; NaN is ignored.
 

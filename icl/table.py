@@ -152,7 +152,10 @@ def _from_rows(X: list | tuple) -> np.ndarray:
 
 def _check_width(shape: tuple[int, ...]) -> None:
     if shape[1] == 0:
-        raise ValueError(f"X has no columns: 0 feature(s) (shape={shape}) while a minimum of 1 is required.")
+        raise ValueError(
+            f"X has no columns: 0 feature(s) (shape={shape}) while a minimum of 1 is required. Pass "
+            f"the columns to predict from."
+        )
 
 
 def _names(names: list, limit: int = 8) -> str:
