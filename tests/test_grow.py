@@ -63,7 +63,7 @@ def test_the_added_blocks_learn(small, batch):
     for step in range(8):
         optimizer.zero_grad()
         loss = task_loss(grown, batch)
-        losses.append(float(loss))
+        losses.append(float(loss.detach()))
         loss.backward()
         for k in added:
             outputs = (grown.blocks[k].over_features.out, grown.blocks[k].over_rows.out, grown.blocks[k].down)

@@ -24,7 +24,7 @@ SINGLE = ["--trainer.devices=1", "--trainer.strategy=auto"]
 
 
 def write_config(folder: Path, name: str = "nano", changes: dict[str, str] | None = None) -> Path:
-    """The configuration `name` with its outputs in `folder`, a checkpoint after every step, and `changes` of its text."""
+    """The configuration `name`, its text changed, with outputs in `folder` and a checkpoint after every step."""
     text = (ROOT / "configs" / f"{name}.yaml").read_text().replace(f"runs/{name}", str(folder))
     for interval in ("0:3:0", "0:4:0"):
         text = text.replace(f'train_time_interval: "{interval}"', "every_n_train_steps: 1")
