@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ RUN = "run"
 """Where `icl.callbacks.WriteRelease` keeps the facts of the run inside a training checkpoint."""
 
 
-def export_checkpoint(ckpt_path: str, out: str, config: str | None = None) -> Path:
+def export_checkpoint(ckpt_path: str, out: str, training_yaml: str | None = None) -> Path:
     """Turn a training checkpoint into a release folder that estimators load.
 
     The weights are the averaged ones where the run averages. Unpickles: export only checkpoints of your own.
@@ -22,7 +23,7 @@ def export_checkpoint(ckpt_path: str, out: str, config: str | None = None) -> Pa
     Args:
         ckpt_path: such as runs/base/checkpoints/last.ckpt; training may go on meanwhile.
         out: folder to write.
-        config: the run's YAML file; needed for checkpoints written before they held it.
+        training_yaml: the run's configuration; needed for checkpoints written before they held it.
     Returns:
         the folder.
     Raises:
@@ -38,14 +39,14 @@ def export_checkpoint(ckpt_path: str, out: str, config: str | None = None) -> Pa
     if not isinstance(checkpoint, dict) or "progress" not in checkpoint:
         raise CheckpointError(f"{path} was not written by train.py: it holds no record of its progress.")
     run = checkpoint.get(RUN, {})
-    training_yaml = Path(config).read_text(encoding="utf-8") if config else run.get("training_yaml")
-    model = TabularTransformer(_model_config(checkpoint, training_yaml, path))
+    text = Path(training_yaml).read_text(encoding="utf-8") if training_yaml else run.get("training_yaml")
+    model = TabularTransformer(_model_config(checkpoint, text, path))
     prefix = "model."
     state = {k.removeprefix(prefix): v for k, v in checkpoint["state_dict"].items() if k.startswith(prefix)}
     model.load_state_dict(state)
     folder = save_release(model, out, provenance(checkpoint))
-    if training_yaml:
-        (folder / "training.yaml").write_text(training_yaml, encoding="utf-8")
+    if text:
+        (folder / "training.yaml").write_text(text, encoding="utf-8")
     return folder
 
 
@@ -67,13 +68,13 @@ def provenance(checkpoint: dict[str, Any]) -> dict[str, Any]:
     return facts
 
 
-def _model_config(checkpoint: dict[str, Any], training_yaml: str | None, path: Path) -> TabularConfig:
+def _model_config(checkpoint: dict[str, Any], text: str | None, path: Path) -> TabularConfig:
     fields = checkpoint.get("model_config")
-    if fields is None and training_yaml:
+    if fields is None and text:
         import yaml
 
-        fields = yaml.safe_load(training_yaml)["model"]["model"]
+        fields = yaml.safe_load(text)["model"]["model"]
     if fields is None:
-        raise CheckpointError(f"{path} does not say how large its model is; pass --config with the YAML of the run.")
-    own = set(TabularConfig().to_dict())
-    return TabularConfig(**{k: v for k, v in fields.items() if k in own})
+        raise CheckpointError(f"{path} does not say how large its model is; pass --training_yaml with that of the run.")
+    own = inspect.signature(TabularConfig.__init__).parameters  # the rest is bookkeeping of transformers
+    return TabularConfig(**{name: value for name, value in fields.items() if name in own})

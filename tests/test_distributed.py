@@ -9,12 +9,16 @@ from helpers import Witness
 from torch.testing import assert_close
 from training_runs import SINGLE, assert_same_state, finish, fit, start, state_of
 
+from icl.module import PretrainingModule
+
 pytestmark = [
     # lightning 2.6 calls functions that jsonargparse 4.49 and torch 2.13 have deprecated.
     pytest.mark.filterwarnings("ignore::jsonargparse._deprecated.JsonargparseDeprecationWarning"),
     pytest.mark.filterwarnings("ignore:`isinstance.treespec, LeafSpec.` is deprecated:FutureWarning"),
 ]
-PAIR = ["--trainer.devices=2", "--trainer.strategy=ddp", "--trainer.max_steps=6"]
+# Rates that move the weights within six steps.
+SIX = ["--trainer.max_steps=6", "--model.optim.warmup_steps=20"]
+PAIR = ["--trainer.devices=2", "--trainer.strategy=ddp", *SIX]
 
 
 @pytest.fixture(scope="module")
@@ -42,14 +46,17 @@ def test_two_processes_train_one_model_on_different_tasks(ranks):
 
 
 def test_two_processes_equal_one_with_both_shares(pair, ranks, tmp_path):
-    fit(tmp_path, "--trainer.max_steps=6", "--data.n_virtual_ranks=2", callbacks=[Witness(str(tmp_path))])
+    fit(tmp_path, *SIX, "--data.n_virtual_ranks=2", callbacks=[Witness(str(tmp_path))])
     alone = torch.load(tmp_path / "rank0.pt")
     together = [(a + b) / 2 for a, b in zip(*(rank["losses"] for rank in ranks), strict=True)]
     assert len(together) == 6 and len(set(together)) == 6
     assert_close(torch.tensor(alone["losses"]), torch.tensor(together), rtol=0, atol=1e-4)
     assert alone["tasks_seen"] == ranks[0]["tasks_seen"]
-    for name, value in alone["weights"].items():
-        assert_close(value, ranks[0]["weights"][name], rtol=1e-3, atol=1e-4)
+    initial = PretrainingModule({"d_embed": 16, "n_layers": 1, "n_heads": 2, "n_thinking_rows": 2, "n_bins": 16})
+    ours, theirs = state_of(tmp_path)["current_model_state"], state_of(pair)["current_model_state"]
+    moved = sum(float((ours[name] - value).abs().sum()) for name, value in initial.state_dict().items())
+    apart = sum(float((ours[name] - theirs[name]).abs().sum()) for name in ours)
+    assert moved > 1 and apart < 0.02 * moved
 
 
 def test_when_one_process_gets_no_number_both_stop_and_the_checkpoint_resumes(pair, tmp_path):

@@ -43,7 +43,7 @@ def test_an_older_checkpoint_needs_its_configuration(checkpoint, tmp_path):
     for key in ("model_config", "ancestor", RUN):
         del checkpoint[key]
     torch.save(checkpoint, tmp_path / "last.ckpt")
-    with pytest.raises(CheckpointError, match="--config"):
+    with pytest.raises(CheckpointError, match="--training_yaml"):
         export_checkpoint(str(tmp_path / "last.ckpt"), str(tmp_path / "release"))
     (tmp_path / "run.yaml").write_text(f"model: {{model: {json.dumps(SIZE)}}}\n")
     folder = export_checkpoint(str(tmp_path / "last.ckpt"), str(tmp_path / "release"), str(tmp_path / "run.yaml"))
