@@ -53,14 +53,42 @@ def test_every_number_of_the_key_changes_the_stream():
     assert len(draws) == len(keys)
 
 
-def test_validation_is_fixed_and_apart_from_training():
-    data = TaskDataModule(PRIORS, SHAPES, seed=0, n_validation_steps=3)
+def trainer_stub(rank=0, world_size=1, step=0):
     strategy = type("Strategy", (), {"root_device": torch.device("cpu")})()
-    data.trainer = type("Trainer", (), {"global_rank": 0, "global_step": 0, "strategy": strategy})()
-    validation = list(data.val_dataloader())
-    assert_same(validation, list(data.val_dataloader()))
+    fields = {"global_rank": rank, "world_size": world_size, "global_step": step, "strategy": strategy}
+    return type("Trainer", (), fields)()
+
+
+def test_validation_is_fixed_and_apart_from_training():
+    data = TaskDataModule(PRIORS, SHAPES, seed=0, n_validation_steps=3, n_family_batches=0)
+    data.trainer = trainer_stub()
+    validation = [item.batch for item in data.val_dataloader()]
+    assert_same([validation], [[item.batch for item in data.val_dataloader()]])
     training = first(data.train_dataloader(), 3)
-    assert not torch.equal(validation[0][0].y, training[0][0].y)
+    assert not torch.equal(validation[0].y, training[0][0].y)
+
+
+def shares(world_size, n_virtual_ranks):
+    """The first steps as the processes take them, one list of batches a step."""
+    parts = []
+    for rank in range(world_size):
+        data = TaskDataModule(PRIORS, SHAPES, seed=3, n_virtual_ranks=n_virtual_ranks)
+        data.trainer = trainer_stub(rank, world_size)
+        assert data.n_batches == 2 * n_virtual_ranks // world_size
+        parts.append(first(data.train_dataloader(), 3))
+    return [sum(step, []) for step in zip(*parts, strict=True)]
+
+
+@pytest.mark.parametrize("world_size", [2, 4])
+def test_virtual_ranks_make_the_steps_independent_of_the_number_of_processes(world_size):
+    assert_same(shares(1, 4), shares(world_size, 4))
+
+
+def test_virtual_ranks_that_cannot_be_dealt_evenly_are_refused():
+    data = TaskDataModule(PRIORS, SHAPES, n_virtual_ranks=3)
+    data.trainer = trainer_stub(world_size=2)
+    with pytest.raises(ValueError, match="multiple of the number of processes, got 3 and 2"):
+        data.train_dataloader()
 
 
 def test_a_curriculum_is_asked_for_its_form_at_the_step():
@@ -80,9 +108,8 @@ def test_exported_tasks_train_as_the_stream_would(tmp_path):
     for prior in PRIORS:
         folders.append(str(tmp_path / prior.task))
         export_tasks(folders[-1], prior, SHAPES, n_tasks=20, seed=3, batches_per_shard=2)
-    strategy = type("Strategy", (), {"root_device": torch.device("cpu")})()
     data = TaskDataModule(PRIORS, SHAPES, folders=folders, seed=3)
-    data.trainer = type("Trainer", (), {"global_rank": 0, "global_step": 0, "world_size": 1, "strategy": strategy})()
+    data.trainer = trainer_stub()
     read = first(data.train_dataloader(), 3)
     for batches in read:
         assert [batch.n_classes is None for batch in batches] == [False, True]
