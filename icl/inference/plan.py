@@ -139,7 +139,11 @@ def plan(
     level = check_level(result.level if level is None else level)
     term = _term(result, term)
     rho = float(result.correlation[term])
-    sigma = float(result.std_error[term] * np.sqrt(result.n_effective[term]))  # of one label, without predictions
+    lower, upper = result.interval(level).loc[term]
+    if not np.isfinite(upper - lower):
+        raise ValueError(f"the interval of {term!r} is open, so the spread is not known; label more rows first.")
+    # Of one label, without predictions; from the interval, because that of a quantile has no standard error of its own.
+    sigma = float((upper - lower) / (2 * _quantile(level, result.df)) * np.sqrt(result.n_effective[term]))
     spent = result.n_labeled - result.df if np.isfinite(result.df) else 0.0
     if n_rows is None and cost_prediction == 0:
         n_rows = result.n_labeled + result.n_unlabeled

@@ -118,7 +118,7 @@ class InferenceResult:
     @property
     def gain(self) -> pd.Series:
         """(P,) variance of the classical answer over variance of this one: 2 means labels count double."""
-        return self._series((self._problem.solve(0).std_error / self._answer.std_error) ** 2, "gain")
+        return self._series(variance_ratio(self._problem.solve(0.0), self._answer), "gain")
 
     def interval(self, level: float | None = None, alternative: str = "two-sided", kind: str = "auto") -> pd.DataFrame:
         """Confidence interval of each parameter: columns lower, upper; `larger` leaves the upper side open.
@@ -229,7 +229,7 @@ class InferenceResult:
             names.remove("synsurr")
         if self.method not in names:
             names.append(self.method)
-        classical = self._problem.solve(0).std_error
+        classical = self._problem.solve(0.0)
         parts = []
         for name in names:
             answer, note = self._solve_by_name(name)
@@ -245,7 +245,7 @@ class InferenceResult:
                         "lower": lower,
                         "upper": upper,
                         "weight": answer.weight,
-                        "n_effective": self.n_labeled * (classical / answer.std_error) ** 2 if with_n else np.nan,
+                        "n_effective": self.n_labeled * variance_ratio(classical, answer) if with_n else np.nan,
                         "valid": answer.is_valid,
                         "note": note,
                     }
@@ -375,6 +375,20 @@ class InferenceResult:
         ) as reason:  # for instance, a category that no unlabeled row has: PPI has no answer, SynSurr has
             missing = np.full(len(self.estimate), np.nan)
             return Rectified(name, missing, np.diag(missing), np.inf), f"not available: {reason}"
+
+
+def variance_ratio(classical: Rectified, answer: Rectified) -> np.ndarray:
+    """(P,) variance of the classical answer over that of another.
+
+    Of a quantile, whose standard error restates an interval and is rough: of the shares below the estimate.
+    """
+    curve = getattr(answer, "curve", None)
+    if curve is None:
+        return (classical.std_error / answer.std_error) ** 2
+    at = [
+        c.std_error[min(int(np.searchsorted(c.t, answer.estimate[0])), len(c.t) - 1)] for c in (classical.curve, curve)
+    ]
+    return np.array([(at[0] / at[1]) ** 2])
 
 
 def _records(frame: pd.DataFrame) -> list[dict]:
