@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Callable
 from datetime import timedelta
@@ -14,12 +13,13 @@ from lightning.pytorch.utilities import rank_zero_info
 from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
 from torch import Tensor
 
-from icl.checkpoint import PROVENANCE, load_release, resolve_checkpoint
+from icl.checkpoint import load_release
 from icl.cost import mean_cost, training_cost
 from icl.distribution import HistogramPredictive, histogram_edges
 from icl.grow import grow
 from icl.model import TabularConfig, TabularTransformer, target_scale
 from icl.optim import MuonAdamW, OptimConfig
+from icl.snapshot import origin_of
 from icl.throughput import Meter, peak_flops
 from icl.validation import Totals, ValidationItem, add, averages, fits, kind_of, real_metrics
 from priors import TaskBatch
@@ -79,7 +79,7 @@ class PretrainingModule(L.LightningModule):
             if init_from is not None:
                 try:
                     self.model = grow(load_release(init_from), config)
-                    self.ancestor = _origin(init_from)
+                    self.ancestor = origin_of(init_from)
                 except (OSError, ValueError) as error:
                     self._no_start = error  # does not matter if the run is resumed
         # A plain function, not a module: `state_dict` and weight averaging must not see the network twice.
@@ -244,20 +244,3 @@ class PretrainingModule(L.LightningModule):
 
 
 _ADVICE = "Resume with --ckpt_path last and a smaller --model.optim.lr_muon and --model.optim.lr_adamw."
-
-
-def _origin(release: str) -> dict:
-    """What a model that starts from `release` owes to it: the facts of its training, its own ancestors included."""
-    file = resolve_checkpoint(release) / PROVENANCE
-    facts = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
-    kept = (
-        "git_commit",
-        "seed",
-        "steps",
-        "tasks_seen",
-        "tasks_seen_in_all",
-        "wall_seconds",
-        "n_parameters",
-        "init_from",
-    )
-    return {"release": release} | {name: facts[name] for name in kept if name in facts}

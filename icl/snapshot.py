@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import inspect
+import json
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from icl.checkpoint import CheckpointError, save_release
+from icl.checkpoint import PROVENANCE, CheckpointError, resolve_checkpoint, save_release
 from icl.model import TabularConfig, TabularTransformer
 
 RUN = "run"
@@ -40,6 +41,11 @@ def export_checkpoint(ckpt_path: str, out: str, training_yaml: str | None = None
         raise CheckpointError(f"{path} was not written by train.py: it holds no record of its progress.")
     run = checkpoint.get(RUN, {})
     text = Path(training_yaml).read_text(encoding="utf-8") if training_yaml else run.get("training_yaml")
+    if "ancestor" not in checkpoint and text:
+        import yaml
+
+        release = yaml.safe_load(text)["model"].get("init_from")
+        checkpoint["ancestor"] = origin_of(release) if release else None
     model = TabularTransformer(_model_config(checkpoint, text, path))
     prefix = "model."
     state = {k.removeprefix(prefix): v for k, v in checkpoint["state_dict"].items() if k.startswith(prefix)}
@@ -78,3 +84,20 @@ def _model_config(checkpoint: dict[str, Any], text: str | None, path: Path) -> T
         raise CheckpointError(f"{path} does not say how large its model is; pass --training_yaml with that of the run.")
     own = inspect.signature(TabularConfig.__init__).parameters  # the rest is bookkeeping of transformers
     return TabularConfig(**{name: value for name, value in fields.items() if name in own})
+
+
+def origin_of(release: str) -> dict:
+    """What a model that starts from `release` owes to it: the facts of its training, its own ancestors included."""
+    file = resolve_checkpoint(release) / PROVENANCE
+    facts = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
+    kept = (
+        "git_commit",
+        "seed",
+        "steps",
+        "tasks_seen",
+        "tasks_seen_in_all",
+        "wall_seconds",
+        "n_parameters",
+        "init_from",
+    )
+    return {"release": release} | {name: facts[name] for name in kept if name in facts}

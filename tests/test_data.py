@@ -76,7 +76,7 @@ def shares(world_size, n_virtual_ranks):
         data.trainer = trainer_stub(rank, world_size)
         assert data.n_batches == 2 * n_virtual_ranks // world_size
         parts.append(first(data.train_dataloader(), 3))
-    return [sum(step, []) for step in zip(*parts, strict=True)]
+    return [[batch for part in step for batch in part] for step in zip(*parts, strict=True)]
 
 
 @pytest.mark.parametrize("world_size", [2, 4])

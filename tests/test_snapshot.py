@@ -39,15 +39,16 @@ def test_the_averaged_weights_and_the_facts_of_the_run_are_released(checkpoint, 
     assert "training_yaml" not in facts
 
 
-def test_an_older_checkpoint_needs_its_configuration(checkpoint, tmp_path):
+def test_an_older_checkpoint_needs_its_configuration(checkpoint, tiny_release, tmp_path):
     for key in ("model_config", "ancestor", RUN):
         del checkpoint[key]
     torch.save(checkpoint, tmp_path / "last.ckpt")
     with pytest.raises(CheckpointError, match="--training_yaml"):
         export_checkpoint(str(tmp_path / "last.ckpt"), str(tmp_path / "release"))
-    (tmp_path / "run.yaml").write_text(f"model: {{model: {json.dumps(SIZE)}}}\n")
+    (tmp_path / "run.yaml").write_text(f"model: {{model: {json.dumps(SIZE)}, init_from: {tiny_release}}}\n")
     folder = export_checkpoint(str(tmp_path / "last.ckpt"), str(tmp_path / "release"), str(tmp_path / "run.yaml"))
     assert load_release(folder).config.n_layers == 2
+    assert json.loads((folder / "provenance.json").read_text())["init_from"]["release"] == str(tiny_release)
 
 
 @pytest.mark.parametrize("content", [None, b"not a checkpoint", {"state_dict": {}}])
