@@ -2,8 +2,8 @@
 
 theta = beta + W (eta_U - eta_L), with W from the bootstrap covariances of beta, eta_L and eta_U: the optimal weight of
 `icl.inference.weights`, without a formula for any of them. Sources: Kluger, Lu, Zrnic, Wang, Bates (2025),
-predict-then-debias, arXiv:2501.18577; Zrnic (2024), PPBoot, arXiv:2405.18379. Deviations: the weight of a scalar is not clipped; the
-same draws tune the weight and give the interval, as in the former.
+predict-then-debias, arXiv:2501.18577; Zrnic (2024), PPBoot, arXiv:2405.18379. Deviations: the weight of a scalar is not
+clipped; the same draws tune the weight and give the interval, as in the former.
 """
 
 from __future__ import annotations

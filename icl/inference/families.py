@@ -6,6 +6,9 @@ from abc import ABC, abstractmethod
 
 import numpy as np
 
+EDGE = 20.0
+"""A linear predictor that an ordinary fit does not reach: exp(-20) is 2e-9."""
+
 
 class Family(ABC):
     """Shapes: `eta` and `mu` (R, K) for R rows and K responses."""
@@ -25,7 +28,7 @@ class Family(ABC):
         """Second derivative of the cumulant: (R, K) where responses do not interact, (R, K, K) where they do."""
 
     def runs_away(self, eta: np.ndarray) -> bool:
-        """Some mean is within 1e-13 of a value that only an infinite predictor reaches."""
+        """Some mean is within exp(-20) of a value that only an infinite predictor reaches."""
         return False
 
 
@@ -59,7 +62,7 @@ class Logit(Family):
         return mu * (1 - mu)
 
     def runs_away(self, eta):
-        return bool(np.abs(eta).max() > 30)
+        return bool(np.abs(eta).max() > EDGE)
 
 
 class Log(Family):
@@ -76,7 +79,7 @@ class Log(Family):
         return mu
 
     def runs_away(self, eta):
-        return bool(eta.min() < -30)
+        return bool(eta.min() < -EDGE)
 
 
 class Softmax(Family):
@@ -95,4 +98,4 @@ class Softmax(Family):
         return np.einsum("rk,km->rkm", mu, np.eye(mu.shape[1])) - mu[:, :, None] * mu[:, None, :]
 
     def runs_away(self, eta):
-        return bool(np.abs(eta).max() > 30)
+        return bool(np.abs(eta).max() > EDGE)

@@ -107,7 +107,7 @@ class Multinomial(Regression):
 
     @property
     def model(self) -> CanonicalGLM:
-        return CanonicalGLM(Softmax(), self.n_responses)
+        return CanonicalGLM(Softmax(), self.n_responses) if self.n_responses > 1 else CanonicalGLM(Logit())
 
     @property
     def n_responses(self) -> int:

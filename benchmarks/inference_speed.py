@@ -1,0 +1,185 @@
+"""How long an interval takes and how much memory, beside ppi-python on the same arrays in one run.
+
+    pip install --target FOLDER --no-deps ppi-python==0.2.3 numba llvmlite
+    python benchmarks/inference_speed.py --peer FOLDER
+
+Writes benchmarks/inference_speed.md. Without --peer only our own times. Every call is made twice before it counts (the
+peer compiles on its first call); the best of the repetitions is kept, for both.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib.metadata
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from machine import describe
+
+from icl.inference import OLS, Logistic, Mean, Quantile, infer
+
+HERE = Path(__file__).parent
+NAMES = [f"x{j}" for j in range(10)]
+N_LABELED, LEVEL = 1_000, 0.9
+
+
+def draw(n_rows: int, seed: int) -> pd.DataFrame:
+    """Ten covariates, a number and a binary outcome, predictions of both."""
+    rng = np.random.default_rng(seed)
+    table = pd.DataFrame(rng.normal(size=(n_rows, 10)), columns=NAMES)
+    eta = table.to_numpy() @ np.linspace(-0.5, 0.5, 10)
+    table["y"] = eta + rng.normal(size=n_rows)
+    table["f"] = eta + 0.3 * (table["y"] - eta) + 0.5 * rng.normal(size=n_rows)
+    table["event"] = (rng.random(n_rows) < 1 / (1 + np.exp(-eta))).astype(float)
+    table["p"] = 1 / (1 + np.exp(-(eta + 0.5 * (table["event"] - 0.5))))
+    return table
+
+
+def best_of(call: Callable[[], object], repetitions: int) -> tuple[float, float, object]:
+    """Seconds of the fastest call, on the wall and of the processor, and its answer."""
+    wall = cpu = np.inf
+    for _ in range(repetitions):
+        start, start_cpu = time.perf_counter(), time.process_time()
+        answer = call()
+        wall, cpu = min(wall, time.perf_counter() - start), min(cpu, time.process_time() - start_cpu)
+    return wall, cpu, answer
+
+
+def ours(estimand, labeled: pd.DataFrame, unlabeled: pd.DataFrame, f: str, **options) -> np.ndarray:
+    """(2, P) bounds."""
+    result = infer(estimand, labeled=labeled, unlabeled=unlabeled, predictions=f, level=LEVEL, **options)
+    return result.interval().to_numpy().T
+
+
+def compare(n_unlabeled: int, n_quantile: int, repetitions: int, with_peer: bool) -> list[dict]:
+    """A row for each estimand: seconds of both programs on the same rows, and how far their bounds lie apart."""
+    table = draw(N_LABELED + n_unlabeled, seed=0)
+    L, U = table[:N_LABELED], table[N_LABELED:].drop(columns=["y", "event"])
+    X, XU = (np.column_stack([np.ones(len(part)), part[NAMES].to_numpy()]) for part in (L, U))
+    column = lambda part, name: part[name].to_numpy()
+    V = U[:n_quantile]
+    number = column(L, "y"), column(L, "f"), column(U, "f")
+    binary = column(L, "event"), column(L, "p"), column(U, "p")
+    if with_peer:
+        import ppi_py
+    cases = [
+        ("mean", Mean("y"), U, "f", lambda: ppi_py.ppi_mean_ci(*number, alpha=1 - LEVEL)),
+        ("OLS", OLS("y", covariates=NAMES), U, "f",
+         lambda: ppi_py.ppi_ols_ci(X, number[0], number[1], XU, number[2], alpha=1 - LEVEL)),
+        ("logistic", Logistic("event", covariates=NAMES), U, "p",
+         lambda: ppi_py.ppi_logistic_ci(X, binary[0], binary[1], XU, binary[2], alpha=1 - LEVEL)),
+        ("median", Quantile("y"), V, "f",
+         lambda: ppi_py.ppi_quantile_ci(number[0], number[1], column(V, "f"), 0.5, alpha=1 - LEVEL)),
+        ("median", Quantile("y"), U, "f", None),
+    ]  # fmt: skip
+    rows = []
+    for name, estimand, unlabeled, f, peer in cases:
+        row = {"estimand": name, "unlabeled rows": len(unlabeled)}
+        call = partial(ours, estimand, L, unlabeled, f)
+        call()
+        row["ours (s)"], row["ours (CPU s)"], bounds = best_of(call, repetitions)
+        if with_peer and peer is not None:
+            row["compat (s)"], row["compat (CPU s)"], same = best_of(partial(call, compat="ppi_py"), repetitions)
+            peer()
+            row["peer (s)"], row["peer (CPU s)"], other = best_of(peer, repetitions)
+            other = np.asarray(other, dtype=float).reshape(2, -1)
+            width = other[1] - other[0]
+            row["times faster"] = row["peer (s)"] / row["ours (s)"]
+            row["times faster, CPU"] = row["peer (CPU s)"] / row["ours (CPU s)"]
+            row["compat off by (share of width)"] = float((np.abs(same - other) / width).max())
+            row["default width / peer's"] = float(((bounds[1] - bounds[0]) / width).mean())
+        rows.append(row)
+        print(row, flush=True)
+    return rows
+
+
+STREAM = """
+import resource, sys, time
+from icl.inference import Logistic, OLS, Mean, infer
+import pandas as pd, pyarrow.dataset
+labeled, path, names = pd.read_parquet(sys.argv[1]), sys.argv[2], [f"x{j}" for j in range(10)]
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+for estimand, f in ((Mean("y"), "f"), (OLS("y", covariates=names), "f"), (Logistic("event", covariates=names), "p")):
+    start = time.perf_counter()
+    result = infer(estimand, labeled=labeled, unlabeled=path, predictions=f)
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    print(type(estimand).__name__, result.n_unlabeled, time.perf_counter() - start, peak, before, sep="\\t", flush=True)
+"""
+
+
+def stream(n_rows: int) -> list[dict]:
+    """Time and peak memory of a process of its own that reads `n_rows` unlabeled rows from Parquet."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    with tempfile.TemporaryDirectory() as folder:
+        path, labeled, part = Path(folder) / "unlabeled.parquet", Path(folder) / "labeled.parquet", 500_000
+        draw(N_LABELED, seed=1).to_parquet(labeled)
+        writer = None
+        for i in range(-(-n_rows // part)):
+            rows = draw(min(part, n_rows - i * part), seed=100 + i).drop(columns=["y", "event"])
+            block = pa.Table.from_pandas(rows, preserve_index=False)
+            writer = writer or pq.ParquetWriter(path, block.schema)
+            writer.write_table(block)
+        writer.close()
+        size = path.stat().st_size / 2**20
+        command = [sys.executable, "-c", STREAM, str(labeled), str(path)]
+        lines = subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()
+    rows = []
+    for line in lines:
+        name, N, seconds, peak, before = line.split("\t")
+        row = {"estimand": name, "unlabeled rows": int(N), "seconds": float(seconds), "peak memory (MiB)": float(peak)}
+        rows.append({**row, "of which imports (MiB)": float(before), "file (MiB)": size})
+        print(rows[-1], flush=True)
+    return rows
+
+
+def markdown(rows: list[dict]) -> str:
+    """A table; numbers with three significant digits."""
+
+    def show(value: object) -> str:
+        if isinstance(value, float):
+            return "" if np.isnan(value) else f"{value:,.0f}" if value >= 1000 else f"{value:.3g}"
+        return f"{value:,}" if isinstance(value, int) else str(value)
+
+    frame = pd.DataFrame(rows)
+    lines = ["| " + " | ".join(frame.columns) + " |", "|" + "---|" * len(frame.columns)]
+    return "\n".join(lines + ["| " + " | ".join(show(v) for v in row) + " |" for row in frame.itertuples(index=False)])
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--peer", type=Path, help="folder with ppi-python 0.2.3")
+    parser.add_argument("--rows", type=int, default=1_000_000, help="unlabeled rows in memory")
+    parser.add_argument("--quantile-rows", type=int, default=20_000, help="unlabeled rows of the peer's quantile")
+    parser.add_argument("--stream-rows", type=int, default=10_000_000, help="unlabeled rows on disk; 0: skip")
+    parser.add_argument("--repetitions", type=int, default=3)
+    parser.add_argument("--out", type=Path, default=HERE / "inference_speed.md")
+    options = parser.parse_args()
+    if options.peer:
+        sys.path[:] = [p for p in sys.path if Path(p).resolve() != HERE]  # numba imports a `coverage`, not ours
+        sys.path.append(str(options.peer))
+    version = next(iter(importlib.metadata.distributions(name="ppi-python", path=[str(options.peer)])), None)
+    text = [f"# Speed and memory of the inference layer\n\n{describe('numpy', 'scipy', 'pandas', 'pyarrow')}, "
+            f"ppi-python {version.version if version else 'not run'}; {N_LABELED:,} labeled rows, P = 11; best of "
+            f"{options.repetitions}. Reproduce: `python benchmarks/inference_speed.py --peer FOLDER`.\n"]  # fmt: skip
+    text.append("## In memory, side by side\n")
+    text.append(markdown(compare(options.rows, options.quantile_rows, options.repetitions, version is not None)))
+    if options.stream_rows:
+        text.append("\n## Streamed from Parquet, in a process of its own\n")
+        text.append(markdown(stream(options.stream_rows)))
+    text.append(f"\nPeak memory of the process that ran the table in memory: "
+                f"{resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024:,.0f} MiB.")  # fmt: skip
+    options.out.write_text("\n".join(text) + "\n")
+
+
+if __name__ == "__main__":
+    main()
