@@ -45,7 +45,9 @@ def score(options) -> pd.DataFrame:
     baselines = pd.read_csv(options.tables / "baselines.csv", usecols=["dataset", "seed"]).drop_duplicates()
     known = set(baselines.itertuples(index=False, name=None))
     mark = {"weights": weights_of(options.checkpoint), "members": options.n_estimators}
-    results = ResultFile(options.out / "results.csv", ["dataset", "seed"], mark, options.fresh)
+    results = ResultFile(
+        options.out / "results.csv", ["dataset", "seed"], mark | {"model": options.name}, options.fresh
+    )
     counts = ResultFile(options.out / "calibration.csv", ["dataset", "seed"], mark, options.fresh)
     factory = ours(options.checkpoint, options.n_estimators)
 
