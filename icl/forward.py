@@ -187,7 +187,7 @@ def _answer_batch(
             else:
                 X_BNF, *rest = inputs
                 scores_BMK = model(torch.cat([X_BNF, part_BMF], 1), *rest)
-            parts.append(scores_BMK.double().cpu())
+            parts.append(scores_BMK.cpu().double())
         n_scores = model.config.n_bins if contexts[0].n_classes is None else model.config.max_classes
         return iter(torch.cat(parts, 1) if parts else torch.empty(len(contexts), 0, n_scores, dtype=torch.double))
 

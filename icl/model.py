@@ -30,9 +30,9 @@ GROUP_OFFSETS = (0, 1, 3)
 RANK_FREQUENCIES = (1, 2, 4)
 CHANNELS = 4 + 2 * len(RANK_FREQUENCIES)  # value, rank, missing, categorical, and waves of the rank
 # Tokens that pass through a block at once where no gradient is kept: what a row needs for itself is then small, and on
-# a CPU stays in the cache.
-SLICE_TOKENS = {"cpu": 8_192, "cuda": 262_144}
-MIN_SLICE_ROWS = 512  # fewer would keep attention over rows from its stride
+# a CPU stays in the cache. CUDA's attention takes 65,535 rows of at least two tokens at a time.
+SLICE_TOKENS = {"cpu": 8_192, "cuda": 131_000}
+MIN_SLICE_ROWS = 512  # on a CPU; fewer would keep attention over rows from its stride
 
 
 class TabularConfig(PretrainedConfig):
@@ -312,10 +312,9 @@ class Block(nn.Module):
 def _slices(x_BRTE: Tensor) -> Iterator[Tensor]:
     """Views of successive rows, about SLICE_TOKENS tokens in each."""
     B, R, T, _ = x_BRTE.shape
-    limit = SLICE_TOKENS["cpu" if x_BRTE.is_cpu else "cuda"]
-    n_rows = max(limit // (B * T), MIN_SLICE_ROWS)
+    limit, least = (SLICE_TOKENS["cpu"], MIN_SLICE_ROWS) if x_BRTE.is_cpu else (SLICE_TOKENS["cuda"], 1)
     if R:
-        yield from x_BRTE.chunk(max(1, round(R / n_rows)), 1)
+        yield from x_BRTE.chunk(-(-R // max(limit // (B * T), least)), 1)
 
 
 @dataclass(frozen=True)
