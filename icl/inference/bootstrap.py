@@ -64,8 +64,8 @@ class Draws:
 
 def solve_by_bootstrap(problem: Problem, weight: str | float) -> Rectified:
     """The answer under `weight`: a number, "ppi++" (one scalar), "coordinate" (PTD, diagonal) or "matrix" (PTD)."""
-    if weight == "synsurr":
-        raise ValueError("weight='synsurr' needs residuals, which a Statistic has not; use 'ppi++' or 'coordinate'.")
+    if weight in ("synsurr", "recalibrated"):
+        raise ValueError(f"weight={weight!r} needs residuals, which a Statistic has not; use 'ppi++' or 'coordinate'.")
     draws = problem.bootstrap_draws
     P = len(draws.beta)
     if weight == 0:

@@ -62,7 +62,8 @@ def infer(
         folds, seed: of the cross-fitting.
         weight: how much the predictions count: 0 (labeled rows only), 1 (PPI), a number, "ppi++" (one scalar, tuned
             to minimise the summed variance), "synsurr" (the partial regression coefficient of the outcome on the
-            predictions), or "auto" (= "synsurr").
+            predictions), "coordinate" (one for each coefficient, PSPA), "matrix" (Chen-Chen), "recalibrated" (RePPI),
+            or "auto" (= "synsurr").
         design: how the labeled rows were chosen, if not at random from all rows: `Design(probability="p")`,
             `Design(strata="region")`, `Design(clusters="school")` ... With estimated probabilities `auto` is 1
             (AIPW), so that good predictions make up for wrong probabilities.

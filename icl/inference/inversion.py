@@ -107,6 +107,8 @@ class RectifiedQuantile(Rectified):
 
 def solve_quantile(problem: Problem, weight: str | float) -> Rectified:
     """The quantile under `weight`, which is decided once, at the sample quantile of the labeled outcomes."""
+    if weight == "recalibrated":
+        raise ValueError("weight='recalibrated' is for regressions and means; use 'auto' for quantiles.")
     q = problem.estimand.q
     start = weighted_quantile(problem.y, q, problem.weights_labeled)
     if weight == 0 or not problem.has_predictions:

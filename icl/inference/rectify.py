@@ -374,6 +374,10 @@ def rectify(problem: Problem, weight: str | float) -> Rectified:
     labeled outcomes: what each of them adds through the weight joins its contribution. Without that term 90% intervals
     of a slope covered .86 instead of .89 (n = 30, N = 400, heteroskedastic, correlation .7, 1,500 repetitions).
     """
+    if weight == "recalibrated":
+        from icl.inference.recalibrate import solve_recalibrated
+
+        return solve_recalibrated(problem)
     beta = problem.labeled_y
     if weight == 0:
         covariance = covariance_of(problem, Weight("classical", np.zeros((len(beta.estimate),) * 2)), None)

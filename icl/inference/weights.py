@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 POOLED = ("synsurr", "matrix")
 """Weights whose eta_elsewhere is solved on all rows."""
-NAMED_WEIGHTS = ("auto", "ppi++", "coordinate", "matrix", "synsurr")
+NAMED_WEIGHTS = ("auto", "ppi++", "coordinate", "matrix", "synsurr", "recalibrated")
 UNINFORMATIVE = 1e-8
 """Predictions whose residuals are smaller than this, relative to their size, say nothing beyond the covariates."""
 

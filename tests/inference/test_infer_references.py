@@ -16,6 +16,7 @@ def load_reference(name: str) -> dict:
 
 
 PPI_PY, IPD, SYNSURR = load_reference("ppi_py"), load_reference("ipd_R"), load_reference("synsurr_R")
+REPPI = load_reference("reppi")
 FORMULA = "y_lin ~ x1 + x2"
 
 
@@ -280,3 +281,13 @@ def test_clustered_errors_are_the_textbook_ones(table, inputs):
     )
     ours = infer(OLS(FORMULA), table, weight=0, std_error="HC0", design=Design(clusters="school"))
     assert_allclose(ours.covariance, peer.cov_params(), rtol=1e-10, atol=1e-14)
+
+
+def test_recalibrated_equals_reppi(table):
+    from icl.inference.recalibrate import solve_recalibrated
+
+    problem = infer(OLS(FORMULA), table, predictions="f_lin", reference="normal")._problem
+    order = np.random.RandomState(0).permutation(400)  # the folds of the reference run
+    ours = solve_recalibrated(problem, order=order)
+    assert_allclose(ours.estimate, REPPI["est"], rtol=1e-10)
+    assert_allclose(ours.interval(0.9), REPPI["ci"], rtol=1e-10)

@@ -1,0 +1,99 @@
+"""Weights: what they are on simple problems, how they are ordered, what they refuse."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from numpy.testing import assert_allclose
+
+from icl.inference import OLS, Design, Logistic, Mean, Quantile, infer
+
+
+def draw(seed: int = 0, n: int = 150, N: int = 900) -> pd.DataFrame:
+    rng = np.random.default_rng(seed)
+    x, z, e, other = rng.normal(size=(4, n + N))
+    table = pd.DataFrame({"x": x, "z": z, "y": 1 + 0.5 * x + e})
+    table["f"] = 0.7 * table["y"] + 0.3 * x**2 + 0.4 * other
+    table.loc[n:, "y"] = np.nan
+    return table
+
+
+def test_synsurr_is_the_partial_slope():
+    table = draw()
+    labeled = table.dropna()
+    X = np.column_stack([labeled["f"], np.ones(len(labeled)), labeled["x"]])
+    slope = np.linalg.lstsq(X, labeled["y"], rcond=None)[0][0]
+    assert_allclose(infer(OLS("y ~ x"), table, predictions="f", weight="synsurr").weight, slope, rtol=1e-10)
+
+
+def test_all_tuned_weights_of_one_mean_agree_up_to_the_pooling():
+    table = draw()
+    weights = {
+        w: infer(Mean("y"), table, predictions="f", weight=w) for w in ("synsurr", "matrix", "ppi++", "coordinate")
+    }
+    assert_allclose(weights["matrix"].weight, weights["synsurr"].weight, rtol=1e-10)
+    assert_allclose(weights["coordinate"].weight, weights["ppi++"].weight, rtol=1e-10)
+    # eta on all rows instead of unlabeled ones: the same up to n / N, and to the variance of f in the two samples.
+    assert_allclose(weights["ppi++"].weight * (1 + 150 / 900), weights["synsurr"].weight, rtol=0.15)
+
+
+@pytest.mark.parametrize("estimand", [OLS("y ~ x + z"), Logistic("high ~ x")], ids=str)
+def test_more_freedom_is_never_worse_without_small_sample_corrections(estimand):
+    """With many labels: matrix <= coordinate <= scalar <= classical in variance, one by one or summed."""
+    table = draw(n=4_000, N=20_000)
+    table["high"] = np.where(table["y"].isna(), np.nan, table["y"] > 1)
+    table["p"] = 1 / (1 + np.exp(-2 * (table["f"] - 1)))
+    f = "f" if isinstance(estimand, OLS) else "p"
+    variance = {
+        w: infer(estimand, table, predictions=f, weight=w, std_error="HC0").std_error.to_numpy() ** 2
+        for w in ("matrix", "coordinate", "ppi++", 0)
+    }
+    assert (variance["matrix"] < 1.01 * variance["coordinate"]).all()
+    assert variance["coordinate"].sum() < 1.01 * variance["ppi++"].sum() < 1.01 * variance[0].sum()
+    assert (variance["coordinate"] < 1.01 * variance[0]).all()
+
+
+def test_weights_are_decided_once():
+    """Interval, p-value, comparison and effective size speak of one weight."""
+    result = infer(OLS("y ~ x"), draw(), predictions="f", weight="ppi++")
+    assert result._problem.solve("ppi++") is result._answer
+    alone = infer(OLS("y ~ x"), draw(), predictions="f", weight=float(result.weight))
+    assert_allclose(alone.estimate, result.estimate, rtol=1e-12)
+    assert_allclose(result.compare().loc["ppi++", "weight"], result.weight)
+
+
+def test_overconfident_probabilities_do_not_count_for_more():
+    """Scores, not coefficients, are compared: sharpening f in the logit scale leaves most of the weight."""
+    table = draw(n=1_000, N=5_000)
+    table["high"] = np.where(table["y"].isna(), np.nan, table["y"] > 1)
+    calm, sharp = (
+        infer(Logistic("high ~ x"), table.assign(p=1 / (1 + np.exp(-k * (table["f"] - 1)))), predictions="p")
+        for k in (2.0, 8.0)
+    )
+    assert 0.3 < sharp.weight / calm.weight < 1.0
+    assert_allclose(sharp.std_error, calm.std_error, rtol=0.1)
+
+
+def test_recalibration_repairs_predictions_that_miss_the_covariates():
+    """f errs by a multiple of x: a regression of y on (x, f) knows, and the matrix weight cannot be far behind."""
+    table = draw(n=900, N=9_000)
+    table["f"] = table["f"] - 2 * table["x"]
+    repaired = infer(OLS("y ~ x"), table, predictions="f", weight="recalibrated")
+    assert (repaired.std_error < infer(OLS("y ~ x"), table, predictions="f", weight=1).std_error).all()
+    classical = infer(OLS("y ~ x"), table)
+    assert (repaired.std_error < 0.8 * classical.std_error).all()
+    assert (np.abs(repaired.estimate - [1, 0.5]) < 4 * repaired.std_error).all()
+
+
+def test_refused_with_advice():
+    table = draw().assign(w=1.0 + np.arange(1_050) % 2)
+    for estimand, options, message in (
+        (OLS("y ~ x"), dict(weight="recalibrated", design=Design(weights="w")), "count alike"),
+        (OLS("y ~ x + z + x:z + np.sin(x) + np.cos(z)"), dict(weight="recalibrated"), "180 are needed"),
+        (Quantile("y"), dict(weight="recalibrated"), "regressions and means"),
+        (OLS("y ~ x"), dict(weight="coordinate", compat="ppi_py"), "single coordinates of means"),
+        (OLS("y ~ x"), dict(weight="synsurr", compat="ipd"), "'coordinate' or 'matrix'"),
+        (OLS("y ~ x"), dict(weight=0.5, compat="ipd"), "not reproduced"),
+        (OLS("y ~ x"), dict(weight="best"), "known are"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            infer(estimand, table, predictions="f", **options)
