@@ -13,7 +13,7 @@ from icl.inference.small_sample import FEW_EVENTS, is_one_share, rarer_side
 if TYPE_CHECKING:
     from icl.inference.rectify import Problem, Rectified
 
-ONE_ROW, THIN, ROWS_PER_COEFFICIENT = 0.5, 5, 5
+ONE_ROW, THIN, ROWS_PER_COEFFICIENT = 0.65, 5, 5
 SHIFT_LEVEL = 1e-3
 """Error rate of the test of labeled against unlabeled rows, shared by all columns of one analysis."""
 
@@ -116,7 +116,7 @@ def _prediction_findings(problem: Problem, answer: Rectified) -> Iterator[Diagno
     if problem.compat == "ppi_py" and answer.tuned and np.isin(answer.weight, (0, 1)).any():
         yield Diagnostic(
             "weight_clipped",
-            f"the tuned weight was cut off at 0 or 1, as compat='ppi_py' does; without compat it is not.",
+            "the tuned weight was cut off at 0 or 1, as compat='ppi_py' does; without compat it is not.",
         )
     strongest, limit = float(np.max(np.abs(problem.correlation))), 1 / np.sqrt(max(n - 2, 1))
     if answer.weight_is_undefined:
@@ -131,7 +131,7 @@ def _prediction_findings(problem: Problem, answer: Rectified) -> Iterator[Diagno
             f"predictions and outcome correlate at most {strongest:.2f}, below 1/sqrt(n - 2) = {limit:.2f}: too weak "
             "to help with this many labels; labeled rows alone do as well (weight=0).",
         )
-    elif answer.tuned and np.max(answer.weight) < 0:
+    elif answer.tuned and np.max(answer.weight) < 0 and strongest > 2 * limit:  # less may be chance
         yield Diagnostic(
             "negative_weight",
             f"the tuned weight is {np.max(answer.weight):.2f}: predictions and outcome run against each other. The "
@@ -201,7 +201,8 @@ def _balance_findings(problem: Problem) -> Iterator[Diagnostic]:
     L = np.column_stack([problem.X_labeled, problem.f_labeled])
     U = np.column_stack([problem.unlabeled_sample.X, problem.unlabeled_sample.Y])
     names = [*(problem.columns or problem.terms), *["predictions"] * (L.shape[1] - problem.X_labeled.shape[1])]
-    everyone = np.concatenate([problem.weights_pooled, problem.weights_unlabeled])
+    some = problem.unlabeled_sample
+    everyone = np.concatenate([problem.weights_pooled, some.weights * (problem.n_unlabeled / len(some))])
     target = everyone @ np.concatenate([L, U]) / everyone.sum()
     center = w @ L
     noise = np.sqrt((w**2) @ (L - center) ** 2 * n / (n - 1))
