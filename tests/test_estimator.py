@@ -1,6 +1,7 @@
 """ICLClassifier and ICLRegressor: laws that hold for any weights, here for a tiny random model."""
 
 import pickle
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pandas as pd
@@ -244,3 +245,66 @@ def test_folds_leave_the_estimator_as_it_was(classifier, table, labels, query):
     before = classifier.predict_proba(query)
     classifier.predict_folds(table, labels == "yes", np.arange(60) % 2, query)
     assert_array_equal(classifier.predict_proba(query), before)
+
+
+@pytest.mark.parametrize("n_threads", [1, 2])
+def test_same_row_same_answer_in_ten_thousand_and_on_any_threads(table, labels, target, n_threads):
+    """With real weights: alone, among 10,000 rows, on one or two threads, to 1e-6."""
+    crowd = make_table(10_000, seed=8)
+    chosen = [0, 4_999, 8_191, 8_192, 9_999]
+    before = torch.get_num_threads()
+    for fitted, predict in ((ICLClassifier("nano", 1), "predict_proba"), (ICLRegressor("nano", 1), "predict")):
+        fitted.fit(table, labels if predict == "predict_proba" else (target - 100) / 10)
+        torch.set_num_threads(1)
+        try:
+            alone = np.concatenate([getattr(fitted, predict)(crowd.iloc[[i]]) for i in chosen])
+            torch.set_num_threads(n_threads)
+            assert_allclose(getattr(fitted, predict)(crowd)[chosen], alone, rtol=0, atol=1e-6)
+        finally:
+            torch.set_num_threads(before)
+
+
+def test_predicting_changes_nothing_and_may_be_done_from_threads(tiny_release, table, labels, query):
+    fitted = ICLClassifier(tiny_release).fit(table, labels)
+    before = pickle.dumps(fitted)
+    with ThreadPoolExecutor(4) as pool:  # the first predictions of all, so caches are filled at the same time
+        answers = list(pool.map(fitted.predict_proba, [query.iloc[i:] for i in range(8)]))
+    for i, answer in enumerate(answers):
+        assert_allclose(answer, fitted.predict_proba(query)[i:], rtol=1e-5)
+    assert pickle.dumps(fitted) == before
+
+
+def test_every_output_of_a_distribution_is_in_units_of_the_target(regressor, query, seeded):
+    d = regressor.predict_distribution(query)
+    mean, spread = d.mean.numpy(), d.stddev.numpy()
+    assert 60 < mean.mean() < 140  # the target is about 100, plus or minus 10
+    assert 1 < spread.mean() < 60
+    draws = d.sample(4_000, seeded(0)).numpy()
+    assert draws.shape == (4_000, 17)
+    assert np.all(np.abs(draws.mean(axis=0) - mean) < 4.5 * spread / np.sqrt(4_000))
+    grid = torch.linspace(-300, 500, 20_001, dtype=torch.double)
+    density = torch.stack([d.log_prob(g).exp() for g in grid], dim=1)
+    assert_allclose(torch.trapezoid(density, grid, dim=1).numpy(), 1, atol=0.01)
+    below = d.cdf(torch.full((17,), 100.0, dtype=torch.double)).numpy()
+    assert_allclose(below, (draws <= 100).mean(axis=0), atol=4.5 * 0.5 / np.sqrt(4_000))
+    assert_allclose(d.icdf(0.5).numpy(), regressor.predict(query, output="median"))
+    assert np.all((d.mode.numpy() > 40) & (d.mode.numpy() < 160))
+
+
+def test_ranks_of_a_skewed_target_are_carried_back(tiny_release, table, query):
+    """The member that sees ranks answers in the target's units: as its own cdf says, at every bin edge."""
+    y = np.exp(table["a"].to_numpy() * 2)
+    fitted = ICLRegressor(tiny_release, n_estimators=2).fit(table, y)
+    member = fitted._members[1]
+    assert member.guise.transform == "quantile"
+    assert_allclose([member.contexts[0].y_N.mean(), member.contexts[0].y_N.std()], [0, 1], atol=1e-9)
+    # Any increasing change of the target's units leaves what this member is shown as it is.
+    other = ICLRegressor(tiny_release, n_estimators=2).fit(table, np.log(y))
+    assert_allclose(other._members[1].contexts[0].y_N, member.contexts[0].y_N, atol=1e-9)
+    fitted._members, other._members = [member], [other._members[1]]
+    values = np.sort(y)[5:-5:10]
+    for value in values:
+        p = fitted.predict_distribution(query).cdf(torch.tensor(value)).numpy()
+        q = other.predict_distribution(query).cdf(torch.tensor(np.log(value))).numpy()
+        assert_allclose(p, q, atol=0.03)  # the bins of the two scales differ
+    assert 0.2 < np.mean(q) < 1
