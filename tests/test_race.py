@@ -3,6 +3,7 @@
 import copy
 import functools
 import math
+from pathlib import Path
 
 import pandas as pd
 import pytest
@@ -22,7 +23,7 @@ from test_model import (  # noqa: F401 - collected here with this file's `model`
 )
 from torch.testing import assert_close
 
-from benchmarks.race import training
+from benchmarks.race import scoring, training
 from benchmarks.race.candidates import CANDIDATES
 from benchmarks.race.column_row import ColumnRowConfig, ColumnRowTransformer
 from benchmarks.race.training import Recipe, Run, rate_at, train, validate
@@ -143,21 +144,36 @@ def _equal(a, b) -> bool:
     return a.shape == b.shape and torch.equal(a, b)
 
 
+def test_a_decayed_run_serves_its_own_budget_only(recipe, tmp_path):
+    run = Run("alternating", CANDIDATES["alternating"], recipe, 0)
+    run.cpu_s, run.losses = 7.0, [1.0]
+    run.save(tmp_path, budget=10.0)
+    run.cpu_s, run.losses = 8.0, [1.0, 2.0]
+    run.save(tmp_path, budget=10.0)
+
+    def resumed(budget: float) -> int:
+        again = Run("alternating", CANDIDATES["alternating"], recipe, 0)
+        again.resume(tmp_path, budget)
+        return len(again.losses)
+
+    assert [resumed(budget) for budget in (9.0, 10.0, 20.0)] == [0, 2, 1]
+
+
 def test_rates_warm_up_and_fall_to_zero():
-    rates = [rate_at(k / 100) for k in range(101)]
+    rates = [rate_at(6.0 * k, budget=600.0) for k in range(101)]
     assert 0 < rates[0] < 0.02 and rates[100] == 0
-    assert rates[10:70] == [1.0] * 60
+    assert rates[4:70] == [1.0] * 66
     assert math.isclose(rates[85], 0.5)
 
 
 def test_all_get_the_budget_and_the_same_tasks(recipe, clock):
     runs = [Run(name, CANDIDATES[name], recipe, 0) for name in ("alternating", "adamw", "no-thinking-rows")]
-    train(runs, budget=12, log=lambda line: None)
+    train(runs, budget=5, log=lambda line: None)
     # A step looks at the clock twice.
-    assert [(len(run.losses), run.cpu_s) for run in runs] == [(12, 12.0)] * 3
-    assert all(run.n_tasks == runs[0].n_tasks > 24 for run in runs)
+    assert [(len(run.losses), run.cpu_s) for run in runs] == [(5, 5.0)] * 3
+    assert all(run.n_tasks == runs[0].n_tasks > 10 for run in runs)
     again = Run("alternating", CANDIDATES["alternating"], recipe, 0)
-    train([again], budget=12, log=lambda line: None)
+    train([again], budget=5, log=lambda line: None)
     assert again.losses == runs[0].losses  # company changes nothing
     assert validate(again.model, recipe, 2) == validate(runs[0].model, recipe, 2)
 
@@ -169,16 +185,35 @@ def test_an_interrupted_run_goes_on_as_if_it_had_not_been(name, recipe, tmp_path
         whole.step(1.0)
     for _ in range(2):
         first.step(1.0)
-    first.save(tmp_path)
-    second.resume(tmp_path)
+    first.cpu_s = 7.0
+    first.save(tmp_path, budget=10.0)
+    second.resume(tmp_path, budget=11.0)  # the decay of neither has begun
     for _ in range(2):
         second.step(1.0)
-    assert second.losses == whole.losses and second.n_tasks == whole.n_tasks
+    assert second.cpu_s > 7 and second.losses == whole.losses and second.n_tasks == whole.n_tasks
     assert_close(second.model.state_dict(), whole.model.state_dict(), rtol=0, atol=0)
 
 
+def test_the_column_row_design_costs_little_per_row(monkeypatch, recipe):
+    """Attention between rows happens once per row there, and once per row and column in the alternating design."""
+    sizes = [(40, 20, 4), (400, 20, 4)]
+    monkeypatch.setattr(scoring, "SIZES", sizes)
+    models = {name: CANDIDATES[name].build(SMALL).eval() for name in ("alternating", "no-thinking-rows")}
+    costs = scoring.prediction_costs(models, n_repeats=1, n_threads=1).set_index(["candidate", "size"])
+    assert len(costs) == 4 and (costs[["gflop", "wall_s", "cpu_s"]] > 0).all(axis=None)
+    assert (costs.gflop["no-thinking-rows"] < costs.gflop["alternating"]).all()
+
+    def growth(name: str) -> float:
+        # The sizes of the race itself: a tiny network is all overhead.
+        sizes = Recipe.read(Path(__file__).parents[1] / "configs" / "nano.yaml").sizes
+        model = CANDIDATES[name].build(sizes)
+        return scoring.prediction_gflop(model, 800, 100, 30) / scoring.prediction_gflop(model, 100, 100, 30)
+
+    assert growth("column-row") < growth("alternating")
+
+
 def test_recipe_is_that_of_nano():
-    recipe = Recipe.read(training.Path(__file__).parents[1] / "configs" / "nano.yaml", 1_500)
+    recipe = Recipe.read(Path(__file__).parents[1] / "configs" / "nano.yaml", 1_500)
     assert recipe.sizes["d_embed"] == 96 and recipe.shapes.n_cells == 1_500 and recipe.shapes.rows[0] == 32
     assert [p.task for p in recipe.priors].count("regression") >= 1
 

@@ -95,7 +95,7 @@ class Candidate:
 
 
 CANDIDATES: dict[str, Candidate] = {
-    "alternating": Candidate("nothing: `configs/nano.yaml` as it is"),
+    "alternating": Candidate("nothing, `configs/nano.yaml` as it is"),
     "column-row": Candidate("column set attention -> row tokens -> row transformer", column_row=True),
     "no-thinking-rows": Candidate("no learned rows before the context", {"n_thinking_rows": 0}),
     "adamw": Candidate("AdamW for the matrices too, no Muon", optimizer=AdamWOnly),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 import pandas as pd
@@ -23,13 +24,9 @@ def report(runs_file: Path, tables_file: Path, times_file: Path, folder: Path | 
     for (budget, cells), group in runs.groupby(["budget_s", "batch_cells"], sort=False):
         mine = tables[(tables.budget_s == budget) & (tables.batch_cells == cells)]
         parts += [f"## {group.cpu_s.median():.0f} processor seconds each", "", *_race(group, mine, folder), ""]
-    times = []
-    if times_file.exists():
-        wide = pd.read_csv(times_file).pivot(index="candidate", columns="size", values=["wall_s", "cpu_s"])
-        wide = wide.reindex([name for name in CANDIDATES if name in wide.index])
-        wide.columns = [f"{size}{', cpu' if kind == 'cpu_s' else ''}" for kind, size in wide.columns]
-        times = ["## Seconds of a prediction", "", _TIMES, "", wide.map("{:.3f}".format).to_markdown(), ""]
-    changes = [f"- `{name}`: {c.change}" for name, c in CANDIDATES.items()]
+    times = _times(pd.read_csv(times_file)) if times_file.exists() else []
+    raced = set(runs.candidate)
+    changes = [f"- `{name}`: {c.change}" for name, c in CANDIDATES.items() if name in raced and name != REFERENCE]
     head = ["# Architecture race", "", describe("torch"), "", _HOW, "", "Differences from `alternating`:", "", *changes]
     return "\n".join([*head, "", *parts, *times])
 
@@ -71,27 +68,37 @@ def _race(runs: pd.DataFrame, tables: pd.DataFrame, folder: Path | None) -> list
     return [f"{n.get('clf', 0)} classification and {n.get('reg', 0)} regression tables.", "", *text]
 
 
+def _times(costs: pd.DataFrame) -> list[str]:
+    labels = {"gflop": "GFLOP", "wall_s": "s", "cpu_s": "cpu s"}
+    wide = costs.pivot(index="candidate", columns="size", values=list(labels))
+    wide = wide.reindex([name for name in CANDIDATES if name in wide.index])
+    wide.columns = [f"{size}, {labels[kind]}" for kind, size in wide.columns]
+    load = f"Load average while this was measured: {costs.load.max():.1f}."
+    return ["## Cost of a prediction", "", f"{_TIMES} {load}", "", wide.map("{:.3g}".format).to_markdown(), ""]
+
+
 def _markdown(rows: list[dict]) -> str:
     return pd.DataFrame(rows).to_markdown(index=False, disable_numparse=True)
 
 
 def _metrics(scores: pd.DataFrame) -> dict[str, str]:
     classes, numbers = scores[scores.task == "clf"], scores[scores.task == "reg"]
-    return {
-        "AUC": f"{classes.auc.mean():.4f}",
-        "log loss": f"{classes.logloss.mean():.4f}",
-        "median R2": f"{numbers.r2.median():.4f}",
-        "mean R2": f"{numbers.clipped_r2.mean():.4f}",
+    means = {
+        "AUC": classes.auc.mean(),
+        "log loss": classes.logloss.mean(),
+        "median R2": numbers.r2.median(),
+        "mean R2": numbers.clipped_r2.mean(),
     }
+    return {name: "" if math.isnan(value) else f"{value:.4f}" for name, value in means.items()}
 
 
 _HOW = """Each candidate starts from scratch and gets the same processor seconds of one thread for everything: sampling
 tasks (the default mixture, shapes of `configs/nano.yaml` in batches of 1,500 cells), forward, backward, updates. Rates
-warm up over 5% of the budget and fall linearly to 0 over the last 30%; no weight averaging. Candidates of one seed that
-share a process take turns, so they meet the same load. Scores: public benchmark tables of at most 20,000 cells, first
-split, at most 1,000 context rows, one member. Prior loss: nats per query on the same held-out tasks. Mean R2 counts a
-negative R2 as 0. The ± is the standard error over tables of the difference to `alternating` with the same seed; it
-leaves out what another seed would change, which the rows of different seeds show."""
+warm up over 20 s and fall linearly to 0 over the last 30% of the budget; no weight averaging. Candidates of one seed
+that share a process take turns, so they meet the same load. Scores: public benchmark tables of at most 20,000 cells,
+first split, at most 1,000 context rows, one member. Prior loss: nats per query on the same held-out tasks. Mean R2
+counts a negative R2 as 0. The ± is the standard error over tables of the difference to `alternating` with the same
+seed; it leaves out what another seed would change, which the rows of different seeds show."""
 
 _TIMES = """One member, two classes, `context x features + query`; two threads, the least of several passes, candidates
-taking turns; *cpu* is the processor time of both threads."""
+taking turns; *cpu s* is the processor time of both threads."""

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import copy
+import os
 import time
 from pathlib import Path
 
 import pandas as pd
 import torch
 from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks.tables import load_protocol, ours, read_index
 
@@ -34,30 +37,51 @@ def score(model: nn.Module, name: str, folder: Path, tables: list[dict]) -> pd.D
     return pd.DataFrame(rows, columns=protocol.COLS)
 
 
-@torch.inference_mode()
-def prediction_times(models: dict[str, nn.Module], n_repeats: int = 3, n_threads: int = 2) -> pd.DataFrame:
-    """Seconds of one classification forward pass (one member), the least of `n_repeats`, for each of `SIZES`.
+def prediction_gflop(model: nn.Module, n_context: int, n_query: int, n_features: int) -> float:
+    """Multiplications and additions of one classification forward pass in billions, attention included."""
+    model = copy.deepcopy(model).to("meta")  # counts without computing
+    X = torch.empty(1, n_context + n_query, n_features, device="meta")
+    with FlopCounterMode(display=False) as counter:
+        model(X, torch.empty(1, n_context, device="meta", dtype=torch.long), None, 2)
+    return counter.get_total_flops() / 1e9
 
-    Candidates take turns, so that a load on the machine meets them all. Also cpu seconds: what the pass costs however
-    busy the machine is.
+
+def prediction_costs(models: dict[str, nn.Module], n_repeats: int = 3, n_threads: int = 2) -> pd.DataFrame:
+    """What one classification forward pass (one member) costs, for each of `SIZES`.
+
+    Candidates take turns, so that a load on the machine meets them all.
+
+    Returns:
+        candidate, size, gflop, wall_s and cpu_s (of all threads; the least of `n_repeats` each), and load: jobs that
+        wanted a processor meanwhile, ours among them.
     """
     before = torch.get_num_threads()
     torch.set_num_threads(n_threads)
     generator = torch.Generator().manual_seed(0)
-    best: dict[tuple[str, str], tuple[float, float]] = {}
+    best: dict[tuple[str, tuple[int, int, int]], tuple[float, float]] = {}
     try:
-        for n_context, n_query, n_features in SIZES:
+        for size in SIZES:
+            n_context, n_query, n_features = size
             X = torch.randn(1, n_context + n_query, n_features, generator=generator)
             y = torch.randint(0, 2, (1, n_context), generator=generator)
             for repeat in range(n_repeats + 1):  # the first one warms up
                 for name, model in models.items():
                     wall, cpu = time.perf_counter(), time.process_time()
-                    model(X, y, None, 2)
+                    with torch.inference_mode():
+                        model(X, y, None, 2)
                     took = time.perf_counter() - wall, time.process_time() - cpu
-                    key = name, f"{n_context}x{n_features}+{n_query}"
                     if repeat:
-                        best[key] = tuple(map(min, took, best.get(key, took)))
+                        best[name, size] = tuple(map(min, took, best.get((name, size), took)))
     finally:
         torch.set_num_threads(before)
-    rows = [{"candidate": n, "size": s, "wall_s": w, "cpu_s": c} for (n, s), (w, c) in best.items()]
-    return pd.DataFrame(rows)
+    rows = [
+        {
+            "candidate": name,
+            "size": f"{size[0]}x{size[2]}+{size[1]}",
+            "gflop": prediction_gflop(models[name], *size),
+            "wall_s": wall,
+            "cpu_s": cpu,
+        }
+        for (name, size), (wall, cpu) in best.items()
+    ]
+    return pd.DataFrame(rows).assign(load=os.getloadavg()[0])

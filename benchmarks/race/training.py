@@ -19,8 +19,8 @@ from icl.optim import OptimConfig
 from icl.report import write_atomically
 from priors import MixturePrior, ShapeSampler
 
-# Shares of the budget, not steps: a slow candidate makes fewer steps and must still finish its schedule.
-WARM_UP, DECAY = 0.05, 0.3
+# Processor seconds and a share of the budget, not steps: a slow candidate makes fewer steps in the same schedule.
+WARM_UP_S, DECAY = 20.0, 0.3
 CLIP = 2.0
 # No training run uses this seed by accident.
 VALIDATION_SEED = 2**31
@@ -54,9 +54,9 @@ class Recipe:
         )
 
 
-def rate_at(progress: float) -> float:
-    """Multiplier of the peak rates after a share `progress` of the budget."""
-    return min(1.0, progress / WARM_UP + 0.01, max(0.0, (1 - progress) / DECAY))
+def rate_at(used: float, budget: float) -> float:
+    """Multiplier of the peak rates after `used` of `budget` seconds: warm-up, constant, linear decay to 0."""
+    return min(1.0, used / WARM_UP_S + 0.01, max(0.0, (1 - used / budget) / DECAY))
 
 
 class Run:
@@ -85,7 +85,7 @@ class Run:
         self.n_tasks += sum(batch.shape.n_tasks for batch in batches)
         self.cpu_s += time.process_time() - started
 
-    def save(self, folder: Path) -> None:
+    def save(self, folder: Path, budget: float) -> None:
         """Write all that `resume` needs, whole or not at all."""
         state = {
             "model": self.model.state_dict(),
@@ -94,18 +94,28 @@ class Run:
         }
         buffer = io.BytesIO()
         torch.save(state, buffer)
-        write_atomically(self.file(folder), buffer.getvalue())
+        before, after = self._files(folder, budget)
+        write_atomically(before if self.cpu_s <= (1 - DECAY) * budget else after, buffer.getvalue())
 
-    def resume(self, folder: Path) -> None:
-        """Go on where `save` was; does nothing if there is no such file."""
-        if self.file(folder).exists():
-            state = torch.load(self.file(folder), weights_only=True)
-            self.model.load_state_dict(state["model"])
-            self.optimizer.load_state_dict(state["optimizer"])
-            self.cpu_s, self.n_tasks, self.losses = state["progress"]
+    def resume(self, folder: Path, budget: float) -> None:
+        """Go on where `save` was, if it was called.
 
-    def file(self, folder: Path) -> Path:
-        return folder / f"{self.name}-{self.seed}.ckpt"
+        Before its decay a run is the same for all budgets: a race can be cut short, and a finished one extended.
+        """
+        before, after = self._files(folder, budget)
+        for file, limit in ((after, math.inf), (before, (1 - DECAY) * budget)):
+            if not file.exists():
+                continue
+            state = torch.load(file, weights_only=True)
+            if state["progress"][0] <= limit:
+                self.model.load_state_dict(state["model"])
+                self.optimizer.load_state_dict(state["optimizer"])
+                self.cpu_s, self.n_tasks, self.losses = state["progress"]
+                return
+
+    def _files(self, folder: Path, budget: float) -> tuple[Path, Path]:
+        """Where the state lies before and after the decay begins."""
+        return folder / f"{self.name}-{self.seed}.ckpt", folder / f"{self.name}-{self.seed}-{budget:g}s.ckpt"
 
     def facts(self) -> dict[str, float]:
         """Parameters, steps, tasks, cpu_s, and train_loss: nats per query, mean over the last tenth of the steps."""
@@ -133,12 +143,12 @@ def train(runs: list[Run], budget: float, folder: Path | None = None, log=print)
     """
     said = time.monotonic()
     while (run := min(runs, key=lambda r: r.cpu_s)).cpu_s < budget:
-        run.step(rate_at(run.cpu_s / budget))
+        run.step(rate_at(run.cpu_s, budget))
         if time.monotonic() - said > 60:
             said = time.monotonic()
             log("; ".join(f"{r.name} {len(r.losses)} steps, {r.cpu_s:.0f} s, {_recent(r):.3f}" for r in runs))
             for each in runs if folder is not None else ():
-                each.save(folder)
+                each.save(folder, budget)
     for run in runs:
         run.model.eval()
 
