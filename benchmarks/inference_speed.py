@@ -39,7 +39,7 @@ def draw(n_rows: int, seed: int) -> pd.DataFrame:
     table["y"] = eta + rng.normal(size=n_rows)
     table["f"] = eta + 0.3 * (table["y"] - eta) + 0.5 * rng.normal(size=n_rows)
     table["event"] = (rng.random(n_rows) < 1 / (1 + np.exp(-eta))).astype(float)
-    table["p"] = 1 / (1 + np.exp(-(eta + 0.5 * (table["event"] - 0.5))))
+    table["p"] = 1 / (1 + np.exp(-(eta + 0.5 * (table["event"] - 0.5) + 0.5 * rng.normal(size=n_rows))))
     return table
 
 
@@ -102,15 +102,18 @@ def compare(n_unlabeled: int, n_quantile: int, repetitions: int, with_peer: bool
 
 
 STREAM = """
-import resource, sys, time
+import sys, time
+from pathlib import Path
 from icl.inference import Logistic, OLS, Mean, infer
 import pandas as pd, pyarrow.dataset
 labeled, path, names = pd.read_parquet(sys.argv[1]), sys.argv[2], [f"x{j}" for j in range(10)]
-before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+# Not getrusage: its peak is inherited from the parent process.
+peak_memory = lambda: int(Path("/proc/self/status").read_text().split("VmHWM:")[1].split()[0]) / 1024
+before = peak_memory()
 for estimand, f in ((Mean("y"), "f"), (OLS("y", covariates=names), "f"), (Logistic("event", covariates=names), "p")):
     start = time.perf_counter()
     result = infer(estimand, labeled=labeled, unlabeled=path, predictions=f)
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    peak = peak_memory()
     print(type(estimand).__name__, result.n_unlabeled, time.perf_counter() - start, peak, before, sep="\\t", flush=True)
 """
 
