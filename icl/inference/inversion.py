@@ -42,6 +42,8 @@ class ShareCurve:
     df: float
     is_step: bool
     """F jumps at the points and is flat between them; else it runs straight from point to point."""
+    outer_std_error: float
+    """Standard error of F where it is 0, before the first point: that of the null."""
 
     def z(self) -> tuple[np.ndarray, np.ndarray]:
         """Standardised F(t) - q, and the same just below each point."""
@@ -61,11 +63,16 @@ class ShareCurve:
         """Lower bound at error rate `tail_below`, upper bound at `tail_above`; None leaves a side open."""
         here, below = self.z()
         lower, upper = -np.inf, np.inf
-        if tail_below is not None:
-            lower = self.t[int(np.argmax(here >= _quantile(self.df, tail_below)))]
-        if tail_above is not None:
-            upper = self.t[len(below) - 1 - int(np.argmax(below[::-1] <= -_quantile(self.df, tail_above)))]
+        # Few rows beyond a quantile far out: the sample cannot exclude that it lies outside all points.
+        if tail_below is not None and self._z_before() < (critical := _quantile(self.df, tail_below)):
+            lower = self.t[int(np.argmax(here >= critical))]
+        if tail_above is not None and here[-1] > (critical := -_quantile(self.df, tail_above)):
+            upper = self.t[len(below) - 1 - int(np.argmax(below[::-1] <= critical))]
         return float(lower), float(upper)
+
+    def _z_before(self) -> float:
+        """Standardised F - q before the first point."""
+        return float(_ratio(np.array([-self.q]), np.array([self.outer_std_error]))[0])
 
     def p_value(self, null: float, alternative: str) -> float:
         """Of "null is a q-quantile", dual to `bounds`: a bound is the outermost null that is not rejected."""
@@ -73,11 +80,11 @@ class ShareCurve:
         at = int(np.searchsorted(self.t, null, side="right")) - 1  # last point at or below null
         before = int(np.searchsorted(self.t, null, side="left")) - 1  # last point below null
         # The outermost accepted point bounds the interval, so evidence accumulates from the outside inwards.
-        rising = -np.inf if at < 0 else float(here[: at + 1].max())
+        rising = float(max(self._z_before(), here[: at + 1].max(initial=-np.inf)))
         if self.is_step:
             falling = float(here[max(before, 0) :].min()) if before >= 0 else -np.inf
         else:
-            falling = np.inf if before + 1 >= len(here) else float(here[before + 1 :].min())
+            falling = float(min(here[before + 1 :].min(initial=np.inf), here[-1]))
         too_low, too_high = _cdf(self.df, rising), _cdf(self.df, -falling)
         if alternative == "larger":
             return too_low
@@ -122,8 +129,11 @@ def solve_quantile(problem: Problem, weight: str | float) -> Rectified:
     pieces = _indicator_pieces if problem.cdf_thresholds is None or value == 0 else _distribution_pieces
     t, F, variance = pieces(problem, value, pooled, 1 + tuned)
     at_start = variance[min(int(np.searchsorted(t, start)), len(t) - 1)]
-    std_error = np.sqrt(variance * _design_effect(problem, start, value, pooled, at_start))
-    curve = ShareCurve(t, F, std_error, q, df, pieces is _indicator_pieces)
+    inflation = _design_effect(problem, start, value, pooled, at_start)
+    w = _normalised(problem.weights_labeled, len(problem.y))
+    outer = q * (1 - q) * (w @ w) * len(w) / (len(w) - 1 - tuned)
+    is_step = pieces is _indicator_pieces
+    curve = ShareCurve(t, F, np.sqrt(variance * inflation), q, df, is_step, float(np.sqrt(outer * inflation)))
     lower, upper = curve.bounds(0.16, 0.16)
     estimate = curve.estimate()
     spread = ((upper - lower) / (-2 * _quantile(df, 0.16))) ** 2
