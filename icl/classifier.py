@@ -29,8 +29,9 @@ class ICLClassifier(ClassifierMixin, ConformalClassifierMixin, BaselineMixin, Pr
         device: "auto" (a CUDA device if there is one, else the CPU) or a torch device.
         random_state: int, numpy RandomState or None for fresh members at every fit.
         softmax_temperature: above 1 makes probabilities less extreme, below 1 more.
-        calibrate: whether fit multiplies the temperature by the factor that scores best when each fifth of the
-            labelled rows is predicted from the others; costs five more fits and a prediction of the labelled rows.
+        calibrate: whether fit chooses the temperature, in place of `softmax_temperature`: the one that scores best
+            when each fifth of the labelled rows is predicted from the others, held back towards 1. Costs five more
+            fits and a prediction of the labelled rows.
         max_rows: context rows that a member sees; of a longer context each member sees another sample.
         memory_gb: what a forward pass may take, estimated; query rows and members are split to respect it.
         fit_mode: what the model read of the context is kept after the first prediction if it takes at most half of

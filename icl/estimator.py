@@ -27,6 +27,7 @@ from icl.target import as_column, class_codes
 # Query rows that are answered before their distributions are reduced to what was asked for.
 _BLOCK_ROWS = 8192
 _CALIBRATION_FOLDS = 5
+_FEWEST_ROWS = 8
 
 
 class InContextEstimator(BaseEstimator):
@@ -161,10 +162,10 @@ class InContextEstimator(BaseEstimator):
         return part.fit(_take(X, rows), y.iloc[rows])
 
     def _choose_temperature(self, X, y) -> None:
-        """Multiply `temperature_` by the factor that suits the labelled rows best when predicted from the others."""
+        """Set `temperature_` to what suits the labelled rows best when predicted from the others."""
         y = pd.Series(as_column(y))
         stratify = is_classifier(self) and np.bincount(self._y_N).min() >= 2
-        n_folds = min(_CALIBRATION_FOLDS, len(y))
+        n_folds = min(_CALIBRATION_FOLDS, np.bincount(self._y_N).max() if stratify else len(y))
         folds = (StratifiedKFold if stratify else KFold)(n_folds, shuffle=True, random_state=0)
         parts, rows, truth = [], [], []
         with warnings.catch_warnings():
@@ -183,14 +184,14 @@ class InContextEstimator(BaseEstimator):
             return
         answered = list(_log_probs(parts, rows))
 
-        def log_score(factor: float) -> np.ndarray:
+        def log_score(temperature: float) -> np.ndarray:
             scores = [
-                part._average(log_probs, factor * self.softmax_temperature).log_prob(labels)
+                part._average(log_probs, temperature).log_prob(labels)
                 for part, log_probs, labels in zip(parts, answered, truth)
             ]
             return torch.cat(scores).numpy()
 
-        self.temperature_ *= best_temperature(log_score)
+        self.temperature_ = best_temperature(log_score)
 
     def _own_labels(self, y: pd.Series) -> tuple[np.ndarray, torch.Tensor]:
         """Which labels this fitted estimator can score, (n,) bool, and these as its distribution takes them."""
@@ -284,10 +285,20 @@ def _log_probs(fitted: list[InContextEstimator], rows: list[np.ndarray]) -> Iter
     for estimator, block in zip(fitted, rows):
         for member in estimator._members:
             contexts += member.contexts
-            views += [member.view(block)] * len(member.contexts)
+            views += [_pad(member.view(block))] * len(member.contexts)
     answers = iter(answer(fitted[0]._model(), contexts, views, fitted[0].memory_gb, fitted[0].fit_mode))
-    for estimator in fitted:
-        yield [m.log_probs([next(answers) for _ in m.contexts]) for m in estimator._members]
+    for estimator, block in zip(fitted, rows):
+        yield [m.log_probs([next(answers)[: len(block)] for _ in m.contexts]) for m in estimator._members]
+
+
+def _pad(rows_MF: np.ndarray) -> np.ndarray:
+    """At least eight rows, unless there are none.
+
+    With fewer, matrix libraries take other kernels, whose rounding differs: a row alone and the same row among others
+    would differ by 1e-6 in the scores.
+    """
+    missing = _FEWEST_ROWS - len(rows_MF) if len(rows_MF) else 0
+    return np.concatenate([rows_MF, np.repeat(rows_MF[:1], missing, axis=0)]) if missing > 0 else rows_MF
 
 
 def _distributions(

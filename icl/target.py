@@ -9,6 +9,9 @@ import numpy as np
 import pandas as pd
 from sklearn.exceptions import DataConversionWarning
 
+# A prediction may lie some 20 standard deviations out, which float64 must still hold.
+LARGEST = 1e306
+
 
 def as_column(y) -> pd.Series | np.ndarray:
     """y as one column without missing values."""
@@ -85,6 +88,11 @@ def as_numbers(y: pd.Series | np.ndarray) -> np.ndarray:
             f"y, dates for instance to days."
         ) from error
     _refuse_infinity(values)
+    if np.abs(values).max(initial=0.0) > LARGEST:
+        raise ValueError(
+            f"y holds {values[np.abs(values).argmax()]:g}, which leaves no room for predictions beyond it. Use larger "
+            f"units, so that no value exceeds {LARGEST:g}."
+        )
     if len(values) < 2 or np.all(values == values[0]):
         held = f"the one value {values[0]:g}" if len(values) else "no values"
         raise ValueError(

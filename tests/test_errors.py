@@ -171,3 +171,8 @@ def test_sample_weight_is_refused_not_ignored(Estimator, tiny_release, X, y):
             fit(X, y, **{name: np.ones(len(y))})
     with pytest.raises(TypeError, match="'weights'"):
         Estimator(tiny_release).fit(X, y, weights=np.ones(len(y)))
+
+
+def test_target_too_large_for_predictions_beyond_it(tiny_release, X):
+    refuse(lambda: ICLRegressor(tiny_release).fit(X, [1.7e308, 0, 1, -1e308]), "1.7e+308", "Use larger", "1e+306")
+    assert np.isfinite(ICLRegressor(tiny_release).fit(X, [9e305, 0, 1, -9e305]).predict_quantiles(X, [1e-6])).all()
