@@ -13,7 +13,7 @@ import torch
 from icl import checkpoint_io
 from icl.checkpoint_io import WholeCheckpointIO
 
-N_KILLS = 12
+N_KILLS = 8
 
 
 def content(number: int) -> dict:
@@ -48,7 +48,7 @@ def test_a_process_killed_while_it_writes_leaves_a_whole_checkpoint(tmp_path):
     path, draw = tmp_path / "last.ckpt", random.Random(0)
     # A server that has imported everything forks the writers: a new one costs milliseconds.
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["test_checkpoint_io"])
+    context.set_forkserver_preload(["torch", "pytest", "icl.checkpoint_io"])
     partial, numbers = 0, [-1]
     for _ in range(N_KILLS):
         before = numbers[-1]

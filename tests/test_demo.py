@@ -192,8 +192,3 @@ def test_terminal_shows_every_table_within_100_columns(run):
     lines = [line for line in text.splitlines() if str(run[0].report) not in line]
     assert max(map(len, lines)) <= 100
     assert "…" not in text  # a cell that did not fit
-
-
-def test_a_checkpoint_that_cannot_do_it_says_so(tiny_release, tmp_path):
-    with pytest.raises(ValueError, match="at most 20"):
-        run_demo(tmp_path / "out", str(tiny_release), 0, LEVEL, True, Console(file=io.StringIO()))

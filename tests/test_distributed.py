@@ -73,6 +73,7 @@ def test_when_one_process_gets_no_number_both_stop_and_the_checkpoint_resumes(pa
     assert_same_state(state_of(tmp_path), state_of(pair))
 
 
+@pytest.mark.filterwarnings("ignore:Checkpoint directory .* exists and is not empty")  # that of the killed run
 def test_a_run_that_is_killed_resumes_from_a_whole_checkpoint(tmp_path):
     """SIGKILL while checkpoints are written after every step; the resumed run equals one that was left alone."""
     # A warm-up and no decay: the schedule does not depend on where the run is to end.
@@ -91,4 +92,5 @@ def test_a_run_that_is_killed_resumes_from_a_whole_checkpoint(tmp_path):
     whole = tmp_path / "whole"
     whole.mkdir()
     fit(whole, *options)
-    assert_same_state(state_of(tmp_path), state_of(whole))
+    # Sums in another process may be rounded differently (MKL's depend on how memory is aligned).
+    assert_same_state(state_of(tmp_path), state_of(whole), atol=1e-5)

@@ -75,15 +75,16 @@ def state_of(folder: Path) -> dict:
     return torch.load(folder / "checkpoints" / "last.ckpt", map_location="cpu", weights_only=False)
 
 
-def assert_same_state(left: dict, right: dict) -> None:
-    """Weights, averages and optimiser to the last bit, and the same progress."""
+def assert_same_state(left: dict, right: dict, atol: float = 0.0) -> None:
+    """Weights, averages and optimiser to the last bit (or within `atol`), and the same progress."""
     assert left["global_step"] == right["global_step"]
     assert left["progress"]["tasks_seen"] == right["progress"]["tasks_seen"]
     for part in ("state_dict", "current_model_state", "optimizer_states", "averaging_state"):
         ours, theirs = list(_tensors(left[part])), list(_tensors(right[part]))
         assert len(ours) == len(theirs) > 0
         for (name, a), (_, b) in zip(ours, theirs, strict=True):
-            assert torch.equal(a, b), f"{part}: {name} differs by {(a.double() - b.double()).abs().max():g}"
+            same = torch.equal(a, b) or (atol and torch.allclose(a, b, rtol=0, atol=atol))
+            assert same, f"{part}: {name} differs by {(a.double() - b.double()).abs().max():g}"
 
 
 def _tensors(tree, name: str = ""):
