@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from weights import perturbed
 
 torch.set_num_threads(2)
 
@@ -10,14 +11,6 @@ torch.set_num_threads(2)
 def seeded():
     """seeded(n): a generator of its own, so that no test draws from ambient randomness."""
     return lambda seed: torch.Generator().manual_seed(seed)
-
-
-def perturbed(model, generator: torch.Generator, std: float = 0.2):
-    """Every weight moved: zero-initialised outputs would pass any symmetry test."""
-    with torch.no_grad():
-        for parameter in model.parameters():
-            parameter.add_(std * torch.randn(parameter.shape, generator=generator))
-    return model.eval()
 
 
 @pytest.fixture(scope="session")

@@ -8,7 +8,6 @@ from pathlib import Path
 import pandas as pd
 import pytest
 import torch
-from conftest import perturbed
 from test_model import (  # noqa: F401 - collected here with this file's `model` and `tiny_model`
     table,
     test_a_query_does_not_see_other_queries,
@@ -22,6 +21,7 @@ from test_model import (  # noqa: F401 - collected here with this file's `model`
     test_scores_have_the_documented_shape,
 )
 from torch.testing import assert_close
+from weights import perturbed
 
 from benchmarks.race import scoring, training
 from benchmarks.race.candidates import CANDIDATES
