@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from benchmarks.compare import markdown
 from benchmarks.machine import describe
 from benchmarks.race.candidates import CANDIDATES
 
@@ -51,7 +52,7 @@ def _race(runs: pd.DataFrame, tables: pd.DataFrame, folder: Path | None) -> list
             own = run.candidate == REFERENCE or not len(gap)
             row[f"{label} against {REFERENCE}"] = "" if own else f"{gap.mean():+.4f} ± {gap.sem():.4f}"
         rows.append(row)
-    text = [_markdown(rows)]
+    text = [markdown(pd.DataFrame(rows).fillna(""))]
     if folder is not None:
         names = set(tables.dataset)
         baselines = pd.read_csv(folder / "baselines.csv")
@@ -62,7 +63,7 @@ def _race(runs: pd.DataFrame, tables: pd.DataFrame, folder: Path | None) -> list
             "",
             "Baselines on the same splits:",
             "",
-            pd.DataFrame(lines).to_markdown(index=False, disable_numparse=True),
+            markdown(pd.DataFrame(lines)),
         ]
     n = known[0].task.value_counts()
     return [f"{n.get('clf', 0)} classification and {n.get('reg', 0)} regression tables.", "", *text]
@@ -74,11 +75,7 @@ def _times(costs: pd.DataFrame) -> list[str]:
     wide = wide.reindex([name for name in CANDIDATES if name in wide.index])
     wide.columns = [f"{size}, {labels[kind]}" for kind, size in wide.columns]
     load = f"Load average while this was measured: {costs.load.max():.1f}."
-    return ["## Cost of a prediction", "", f"{_TIMES} {load}", "", wide.map("{:.3g}".format).to_markdown(), ""]
-
-
-def _markdown(rows: list[dict]) -> str:
-    return pd.DataFrame(rows).to_markdown(index=False, disable_numparse=True)
+    return ["## Cost of a prediction", "", f"{_TIMES} {load}", "", markdown(wide.map("{:.3g}".format), "candidate"), ""]
 
 
 def _metrics(scores: pd.DataFrame) -> dict[str, str]:
