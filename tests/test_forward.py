@@ -202,7 +202,8 @@ def test_memory_is_what_was_estimated():
     measured = {name: (float(peak), float(estimate)) for name, peak, estimate in lines}
     for name in ("low_memory", "auto"):
         peak, estimate = measured[name]
-        assert 0.6 < peak / estimate < 1.25, (name, peak, estimate)
+        # 1.11 and 1.32 were seen in runs of the same code: what the allocator holds back differs from run to run.
+        assert 0.6 < peak / estimate < 1.5, (name, peak, estimate)
     few, many = measured["10000_rows"][0], measured["100000_rows"][0]
     # The table in float32 and the answers: 90,000 more rows of 6 columns and 2 classes.
     assert many - few < 3 * 90_000 * (6 * 4 + 2 * 8), (few, many)
