@@ -1,10 +1,10 @@
-"""Matrix products and attention for prediction: float32 on a CPU through oneDNN, everything else through PyTorch.
+"""Matrix products, and attention for prediction: float32 on a CPU through oneDNN, everything else through PyTorch.
 
 PyTorch sends float32 products on a CPU to MKL, which uses half the vector width on AMD processors: on an EPYC (Zen 5)
 15,000 rows times a 96 x 96 weight ran at 46-55 GFLOP/s a core there and at 180-199 in oneDNN. oneDNN ships with every
-x86 build of PyTorch; its operator takes no gradient, so training does not pass here.
+x86 build of PyTorch; its operator takes no gradient, so those of a product are written out here.
 
-Dimension key: B tasks, L query rows, K key rows, T tokens per row, H heads, D width of a head, E embedding.
+Dimension key: B tasks, L query rows, K key rows, T tokens per row, H heads, D width of a head, I inputs, O outputs.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import torch
 import torch.nn.functional as nnf
 from einops import rearrange
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 
 # Score entries (L x K) worked on at once: they are written once and read twice, so they should stay in the cache.
 TILE = 2**20
@@ -22,24 +23,51 @@ _HAS_ONEDNN = torch.backends.mkldnn.is_available() and hasattr(torch.ops.mkldnn,
 
 
 def _suits_onednn(x: Tensor) -> bool:
-    return _HAS_ONEDNN and x.dtype == torch.float32 and x.is_cpu and x.numel() > 0 and not torch.is_grad_enabled()
+    suits = _HAS_ONEDNN and x.dtype == torch.float32 and x.is_cpu and x.numel() > 0
+    return suits and not torch.is_autocast_enabled("cpu") and not torch.compiler.is_compiling()
 
 
 def linear(x: Tensor, layer: nn.Linear, gelu: bool = False) -> Tensor:
-    """`layer(x)`, then exact GELU if asked; x: (..., in_features). Takes no gradient."""
+    """`layer(x)`, then exact GELU if asked; x: (..., in_features)."""
     return product(x, layer.weight, layer.bias, gelu)
 
 
 def product(x: Tensor, weight_OI: Tensor, bias_O: Tensor | None = None, gelu: bool = False) -> Tensor:
-    """x @ weight.T + bias, then exact GELU if asked; x: (..., I). Takes no gradient."""
-    if _suits_onednn(x):
-        return _onednn(x, weight_OI, bias_O, *(("gelu", [], "none") if gelu else ("none", [], "")))
-    out = nnf.linear(x, weight_OI, bias_O)
+    """x @ weight.T + bias, then exact GELU if asked; x: (..., I)."""
+    if not _suits_onednn(x):
+        out = nnf.linear(x, weight_OI, bias_O)
+    elif torch.is_grad_enabled():
+        out = _Product.apply(x, weight_OI, bias_O)
+    else:
+        return _onednn(x, weight_OI, bias_O, *(("gelu", [], "none") if gelu else _PLAIN))
     return nnf.gelu(out) if gelu else out
 
 
-def _onednn(x: Tensor, weight_OI: Tensor, *rest) -> Tensor:
-    return torch.ops.mkldnn._linear_pointwise(x, weight_OI, *rest)
+_PLAIN = ("none", [], "")
+
+
+def _onednn(x: Tensor, weight_OI: Tensor, bias_O: Tensor | None = None, *after) -> Tensor:
+    return torch.ops.mkldnn._linear_pointwise(x, weight_OI, bias_O, *(after or _PLAIN))
+
+
+class _Product(torch.autograd.Function):
+    """x @ weight.T + bias and its gradients, three products in oneDNN."""
+
+    @staticmethod
+    def forward(ctx, x: Tensor, weight_OI: Tensor, bias_O: Tensor | None) -> Tensor:
+        ctx.save_for_backward(x, weight_OI)
+        return _onednn(x, weight_OI, bias_O)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx, grad: Tensor) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
+        x, weight_OI = ctx.saved_tensors
+        needs_x, needs_weight, needs_bias = ctx.needs_input_grad
+        # oneDNN answers from slow reference code where the second factor is a slice of wider rows: copies are cheap.
+        grad_RO, x_RI = (a.reshape(-1, a.shape[-1]).contiguous() for a in (grad, x))
+        grad_x = _onednn(grad, weight_OI.t()) if needs_x else None
+        grad_weight = _onednn(grad_RO.t(), x_RI.t()) if needs_weight else None
+        return grad_x, grad_weight, grad_RO.sum(0) if needs_bias else None
 
 
 def attend(q_BLTHD: Tensor, k_BTHKD: Tensor, v_BTHKD: Tensor) -> Tensor:
@@ -49,7 +77,7 @@ def attend(q_BLTHD: Tensor, k_BTHKD: Tensor, v_BTHKD: Tensor) -> Tensor:
     """
     B, L, T, H, D = q_BLTHD.shape
     K = k_BTHKD.shape[3]
-    if min(L, K) < _MIN_ROWS or not _suits_onednn(q_BLTHD):
+    if min(L, K) < _MIN_ROWS or torch.is_grad_enabled() or not _suits_onednn(q_BLTHD):
         # Merging b and t is a view for a single task, else a copy.
         out = nnf.scaled_dot_product_attention(
             rearrange(q_BLTHD, "b l t h d -> (b t) h l d"),
@@ -66,6 +94,6 @@ def attend(q_BLTHD: Tensor, k_BTHKD: Tensor, v_BTHKD: Tensor) -> Tensor:
                 k_KD, v_DK = k_BTHKD[b, t, h], v_BTHKD[b, t, h].t()
                 for start in range(0, L, step):
                     rows = slice(start, start + step)
-                    share_LK = torch.softmax(_onednn(q_BLTHD[b, rows, t, h], k_KD, None, "none", [], ""), -1)
-                    out_BLTHD[b, rows, t, h] = _onednn(share_LK, v_DK, None, "none", [], "")
+                    share_LK = torch.softmax(_onednn(q_BLTHD[b, rows, t, h], k_KD), -1)
+                    out_BLTHD[b, rows, t, h] = _onednn(share_LK, v_DK)
     return out_BLTHD

@@ -154,8 +154,8 @@ class CellEncoder(nn.Module):
         self.mix = nn.Linear(config.d_embed, config.d_embed, bias=False)
 
     def forward(self, X_BRF: Tensor, columns: ColumnStatistics) -> Tensor:
-        hidden_BRGE = self.project(self.group(X_BRF, columns))
-        return hidden_BRGE + self.mix(nnf.gelu(hidden_BRGE))
+        hidden_BRGE = kernels.linear(self.group(X_BRF, columns), self.project)
+        return hidden_BRGE + kernels.linear(nnf.gelu(hidden_BRGE), self.mix)
 
     def group(self, X_BRF: Tensor, columns: ColumnStatistics) -> Tensor:
         """(B, R, G, inputs): the channels of the features that a token shows."""
@@ -228,12 +228,13 @@ class Attention(nn.Module):
     def forward(self, x_ZLE: Tensor, n_keys: int | None = None, first_query: int = 0) -> Tensor:
         x_ZLE = self.norm(x_ZLE)
         keys_ZKE = x_ZLE if n_keys is None else x_ZLE[:, :n_keys]
-        q = rearrange(self.query(x_ZLE[:, first_query:]), "z l (h d) -> z h l d", h=self.n_heads)
-        k, v = rearrange(self.key_value(keys_ZKE), "z l (two h d) -> two z h l d", two=2, h=self.n_heads)
+        q = rearrange(kernels.linear(x_ZLE[:, first_query:], self.query), "z l (h d) -> z h l d", h=self.n_heads)
+        kv = kernels.linear(keys_ZKE, self.key_value)
+        k, v = rearrange(kv, "z l (two h d) -> two z h l d", two=2, h=self.n_heads)
         if self.log_scale is not None:
             q = q * self._sharpness(keys_ZKE.shape[1])[:, None, None]
         out = nnf.scaled_dot_product_attention(q, k, v)
-        return self.out(rearrange(out, "z h l d -> z l (h d)"))
+        return kernels.linear(rearrange(out, "z h l d -> z l (h d)"), self.out)
 
     def _sharpness(self, n_keys: int) -> Tensor:
         """(H,) factor on the queries."""
@@ -279,7 +280,7 @@ class Block(nn.Module):
         # Keys come from context rows only, so a query's answer cannot depend on which queries share its batch.
         rows_BSTE = rearrange(self.over_rows(columns, n_keys, first_query), "(b t) s e -> b s t e", b=B)
         x_BSTE = x_BSTE[:, first_query:] + rows_BSTE
-        return x_BSTE + self.down(nnf.gelu(self.up(self.norm(x_BSTE))))
+        return x_BSTE + kernels.linear(kernels.linear(self.norm(x_BSTE), self.up, gelu=True), self.down)
 
     def mix_(self, x_BRTE: Tensor) -> None:
         """Attention over the tokens of each row."""

@@ -1,4 +1,4 @@
-"""The kernels of prediction against PyTorch's own in float64."""
+"""The kernels against PyTorch's own in float64."""
 
 import pytest
 import torch
@@ -45,3 +45,17 @@ def test_rows_split_into_tiles_get_the_same_answers(onednn, seeded, monkeypatch)
     whole = kernels.attend(q, k, v)
     monkeypatch.setattr(kernels, "TILE", 150 * 192)
     assert_close(kernels.attend(q, k, v), whole, rtol=1e-6, atol=1e-6)
+
+
+@pytest.mark.parametrize("shape", [(3, 5, 12), (1, 300, 12), (40, 12), (2, 7, 24)])
+def test_gradients_of_a_product_are_those_of_pytorch(shape, seeded):
+    """Also where the input is a slice of wider rows."""
+    layer = nn.Linear(12, 7)
+    wide = torch.randn(shape, generator=seeded(5))
+    answers = []
+    for product in (lambda x: kernels.linear(x, layer, gelu=True), lambda x: nn.functional.gelu(layer(x))):
+        leaf = wide.clone().requires_grad_()
+        out = product(leaf[..., :12])
+        answers.append((out, *torch.autograd.grad(out.square().sum(), [leaf, layer.weight, layer.bias])))
+    for ours, theirs in zip(*answers, strict=True):
+        assert_close(ours, theirs, **CLOSE)
