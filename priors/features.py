@@ -65,7 +65,7 @@ def draw_latent_features(shape: TaskShape, generator: torch.Generator) -> Tensor
     centres. How strongly columns correlate is a task-level draw, so tables are coherent rather than average.
     """
     B, R, F = shape.n_tasks, shape.n_rows, shape.n_features
-    n_factors = int(integers(1, 1 + min(F, 5), (), generator))
+    n_factors = int(log_uniform(1, 2 + min(F, 6), (), generator))
     own_BRF = normal((B, R, F), generator)
     heavy_B = bernoulli(0.15, (B,), generator)
     n_heavy = int(heavy_B.sum())
@@ -77,11 +77,12 @@ def draw_latent_features(shape: TaskShape, generator: torch.Generator) -> Tensor
     own_BRF = torch.where(flat_B1F, 1.73 * torch.erf(own_BRF * 0.7071), own_BRF)
 
     factors_BRK = normal((B, R, n_factors), generator)
-    loadings_BKF = normal((B, n_factors, F), generator) * log_uniform(0.1, 1.0, (B, n_factors, 1), generator)
+    loadings_BKF = normal((B, n_factors, F), generator) * log_uniform(0.05, 1.0, (B, n_factors, 1), generator)
     shared_BRF = standardise(torch.einsum("brk,bkf->brf", factors_BRK, loadings_BKF), 1)
-    # The root moves tables towards strong dependence: the largest |r| of half of the real tables is above .8.
+    # The root moves tables towards strong dependence: the largest |r| of half of the real tables is above .8, and one
+    # direction in 30 holds a third of their variance.
     task_B11 = uniform(0, 1, (B, 1, 1), generator).sqrt()
-    strength_B1F = (task_B11 * uniform(0, 1.2, (B, 1, F), generator)).clamp(0, 0.98)
+    strength_B1F = (task_B11 * uniform(0.2, 1.4, (B, 1, F), generator)).clamp(0, 0.98)
     Z_BRF = (1 - strength_B1F).sqrt() * own_BRF + strength_B1F.sqrt() * shared_BRF
 
     clustered_B = bernoulli(0.3, (B, 1, 1), generator)

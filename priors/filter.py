@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, fields, replace
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -17,10 +18,11 @@ from priors.task import Prior, TaskBatch, TaskShape
 
 @dataclass(frozen=True)
 class Learnable:
-    """Tasks of `prior`, with those redrawn whose target cannot be predicted better than by a constant.
+    """Tasks of `prior`, with those redrawn whose target cannot be predicted, or hardly.
 
-    The tasks that fail are redrawn together, at most `rounds` times; what still fails stays, so shapes never change.
-    A batch remains a function of the generator alone.
+    A task passes if its held-out gain over a constant is beyond chance, and then with a chance that grows with its
+    skill: people keep tables from which something can be learnt. The tasks that fail are redrawn together, at most
+    `rounds` times; what still fails stays, so shapes never change. A batch remains a function of the generator alone.
 
     Source:
         Qu et al. (2026), TabICLv2, filter tasks by fitting trees on a CPU; ridge regression on random features
@@ -30,19 +32,24 @@ class Learnable:
     prior: Prior
     threshold: float = 1.0
     """Least t value of the held-out gain over a constant; about one task in twenty of pure noise passes 1.0."""
-    rounds: int = 1
+    sure_skill: float = 0.5
+    """Skill (share of the held-out squared error of a constant that is removed) from which a task surely passes; below
+    it the chance is proportional to the skill. 0 asks for no skill."""
+    rounds: int = 2
     max_rows: int = 256
     """Rows the test looks at."""
 
     def __post_init__(self):
         if self.rounds < 1:
             raise ValueError(f"rounds must be at least 1, got {self.rounds}.")
+        if not 0 <= self.sure_skill <= 1:
+            raise ValueError(f"sure_skill must lie in [0, 1], got {self.sure_skill}.")
         if self.max_rows < 8:
             raise ValueError(f"max_rows must be at least 8, got {self.max_rows}.")
 
     def sample(self, shape: TaskShape, generator: torch.Generator) -> TaskBatch:
         batch = self.prior.sample(shape, generator)
-        failed_B = dependence(batch, generator, self.max_rows) < self.threshold
+        failed_B = self._fails(batch, generator)
         for round in range(self.rounds):
             n_failed = int(failed_B.sum())
             if n_failed == 0:
@@ -53,14 +60,27 @@ class Learnable:
                 batch = _replaced(batch, failed_B, spare)
             if round + 1 < self.rounds:
                 failed_B = failed_B.clone()
-                failed_B[failed_B.clone()] = dependence(spare, generator, self.max_rows) < self.threshold
+                failed_B[failed_B.clone()] = self._fails(spare, generator)
         return batch
+
+    def _fails(self, batch: TaskBatch, generator: torch.Generator) -> Tensor:
+        found = dependence(batch, generator, self.max_rows)
+        asked_B = self.sure_skill * uniform(0, 1, found.skill.shape, generator)
+        return (found.t < self.threshold) | (found.skill < asked_B)
+
+
+class Dependence(NamedTuple):
+    """Gain in held-out squared error over a constant, each (B,): its t value, and its share of the constant's error."""
+
+    t: Tensor
+    skill: Tensor
 
 
 def dependence(
     batch: TaskBatch, generator: torch.Generator, max_rows: int = 256, n_features: int = 128, ridge: float = 0.1
-) -> Tensor:
-    """(B,) t values of the gain in held-out squared error over a constant, by two-fold ridge on random features.
+) -> Dependence:
+    """How much of the target a ridge regression on random features predicts, fitted on one half of the rows, tried on
+    the other, and the reverse.
 
     Features are waves with Cauchy frequencies, whose kernel falls with the sum of the columns' distances, so it sees
     thresholds of single columns as well as smooth surfaces; codes of categorical columns enter as hashed levels.
@@ -77,7 +97,7 @@ def dependence(
     phi_BnK = _waves(Z_BnG, n_features, g)
     target_BnT = _target_columns(y_Bn, batch.n_classes)
 
-    gain_Bn = []
+    gain_Bn, null_B = [], 0
     for fit, held_out in ((slice(0, n // 2), slice(n // 2, n)), (slice(n // 2, n), slice(0, n // 2))):
         phi_BmK, target_BmT = phi_BnK[:, fit], target_BnT[:, fit]
         centre_B1K, mean_B1T = phi_BmK.mean(1, keepdim=True), target_BmT.mean(1, keepdim=True)
@@ -87,9 +107,10 @@ def dependence(
         weight_BKT = torch.cholesky_solve(phi_BmK.mT @ (target_BmT - mean_B1T), factor_BKK)
         residual_BmT = target_BnT[:, held_out] - mean_B1T
         error_BmT = residual_BmT - (phi_BnK[:, held_out] - centre_B1K) @ weight_BKT
+        null_B = null_B + residual_BmT.square().sum((1, 2))
         gain_Bn.append((residual_BmT.square() - error_BmT.square()).sum(-1))
     std_B, mean_B = torch.std_mean(torch.cat(gain_Bn, 1), 1)
-    return mean_B / (std_B / math.sqrt(n)).clamp_min(1e-9)
+    return Dependence(mean_B / (std_B / math.sqrt(n)).clamp_min(1e-9), n * mean_B / null_B.clamp_min(1e-9))
 
 
 def _numeric_columns(X_BRF: Tensor, is_categorical_BF: Tensor, g: torch.Generator) -> Tensor:

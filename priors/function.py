@@ -34,11 +34,11 @@ class FunctionPrior(TablePrior):
         linear, additive, mlp, gp, tree: weights with which each kind of function is drawn.
     """
 
-    linear: float = 1.0
+    linear: float = 1.5
     additive: float = 1.0
     mlp: float = 2.0
-    gp: float = 1.0
-    tree: float = 4.0
+    gp: float = 1.5
+    tree: float = 3.0
 
     def sample_latent(self, shape: TaskShape, n_outputs: int, generator: torch.Generator) -> LatentTable:
         columns = draw_columns(shape, generator)

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.distributions import StudentT
 
-from priors.draw import log_uniform, normal
+from priors.draw import log_uniform, normal, uniform
 from priors.task import TaskBatch, TaskShape
 
 
@@ -69,7 +69,8 @@ def _with_intercept(X_BRF: Tensor) -> Tensor:
 
 
 def draw_linear(V_BRF: Tensor, n_outputs: int, generator: torch.Generator) -> Tensor:
-    """Linear outputs with unequal, partly sparse coefficients."""
+    """Linear outputs; how unequal the columns' weights are is a draw per task, from all alike to a few that rule."""
     B, _, F = V_BRF.shape
-    weight_BFT = normal((B, F, n_outputs), generator) * log_uniform(0.05, 1, (B, F, 1), generator)
+    inequality_B11 = uniform(0, 1.5, (B, 1, 1), generator)
+    weight_BFT = normal((B, F, n_outputs), generator) * log_uniform(0.05, 1, (B, F, 1), generator) ** inequality_B11
     return torch.einsum("brf,bft->brt", V_BRF, weight_BFT)

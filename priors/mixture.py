@@ -25,12 +25,12 @@ from priors.tree import TreePrior
 # Structure that real tables show most gets most of the weight; see benchmarks/realism.md.
 FAMILIES: dict[type, float] = {
     SCMPrior: 3.0,
-    MLPPrior: 1.5,
+    MLPPrior: 2.0,
     FunctionPrior: 3.0,
     TreePrior: 1.5,
     AdditivePrior: 1.0,
-    ClustersPrior: 0.7,
-    RulesPrior: 0.7,
+    ClustersPrior: 1.2,
+    RulesPrior: 0.4,
 }
 
 

@@ -101,7 +101,7 @@ def draw_mlp(V_BRF: Tensor, n_outputs: int, generator: torch.Generator) -> Tenso
     """(B, R, n_outputs): a random network of one to three hidden layers (Mueller et al. 2022, arXiv:2112.10510)."""
     B, _, F = V_BRF.shape
     width = int(log_uniform(4, 48, (), generator))
-    H_BRH = V_BRF * log_uniform(0.1, 1, (B, 1, F), generator)
+    H_BRH = V_BRF * log_uniform(0.05, 1, (B, 1, F), generator) ** uniform(0, 1.3, (B, 1, 1), generator)
     for _ in range(int(integers(1, 3, (), generator))):
         H_BRH = dense_layer(H_BRH, width, generator)
     return draw_linear(H_BRH, n_outputs, generator)

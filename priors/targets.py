@@ -33,10 +33,10 @@ class TargetConfig:
     """Most classes a task may have; half of the tasks are binary."""
     min_class_share: float = 0.01
     """Smallest expected share of the rarest class in binary tasks."""
-    noise: tuple[float, float] = (0.01, 1.0)
+    noise: tuple[float, float] = (0.005, 0.7)
     """Range of the noise standard deviation, in units of the signal's, log-uniform per task."""
     max_label_noise: float = 0.2
-    """Largest share of flipped labels, in the quarter of tasks that have flips."""
+    """Largest share of flipped labels, in the seventh of the tasks that have flips."""
 
     def __post_init__(self):
         if self.max_classes < 2:
@@ -115,7 +115,7 @@ def class_target(
     if not cut_B.all():
         y_BR[~cut_B] = _noisy_argmax(outputs_BRT[~cut_B], n_wanted_B1[~cut_B], g)
 
-    flip_rate_B1 = torch.where(bernoulli(0.25, (B, 1), g), uniform(0, config.max_label_noise, (B, 1), g), 0.0)
+    flip_rate_B1 = torch.where(bernoulli(0.15, (B, 1), g), uniform(0, config.max_label_noise, (B, 1), g), 0.0)
     # The product may round up to n_wanted, hence the minimum.
     random_BR = torch.minimum((uniform(0, 1, (B, R), g) * n_wanted_B1).long(), n_wanted_B1 - 1)
     y_BR = torch.where(bernoulli(flip_rate_B1, (B, R), g), random_BR, y_BR)
@@ -174,7 +174,7 @@ def _cut_at_quantiles(
 
 def _noisy_argmax(outputs_BRT: Tensor, n_classes_B1: Tensor, g: torch.Generator) -> Tensor:
     B, _, T = outputs_BRT.shape
-    scores_BRT = standardise(outputs_BRT, 1) * log_uniform(1, 30, (B, 1, 1), g)
+    scores_BRT = standardise(outputs_BRT, 1) * log_uniform(2, 100, (B, 1, 1), g)
     scores_BRT = scores_BRT + normal((B, 1, T), g) * uniform(0, 1, (B, 1, 1), g) * scores_BRT.std(1, keepdim=True)
     u_BRT = uniform(0, 1, tuple(scores_BRT.shape), g)
     gumbel_BRT = -torch.log((-torch.log(u_BRT.clamp_min(1e-9))).clamp_min(1e-9))

@@ -32,8 +32,8 @@ class HalfNoise:
 @pytest.mark.parametrize("family", [AdditivePrior, TreePrior])
 def test_signal_is_kept_and_noise_removed(family, task, seeded):
     batch = family(task=task, target=CLEAN, missing=0.0).sample(SHAPE, seeded(0))
-    kept = (dependence(batch, seeded(1)) > 1).double().mean()
-    noise = (dependence(noise_only(batch, seeded(2)), seeded(1)) > 1).double().mean()
+    kept = (dependence(batch, seeded(1)).t > 1).double().mean()
+    noise = (dependence(noise_only(batch, seeded(2)), seeded(1)).t > 1).double().mean()
     assert kept > 0.75  # measured: .8 to 1; some classes are rare, some trees are deep
     assert noise < 0.15  # measured: about .05
 
@@ -42,7 +42,7 @@ def test_gaps_codes_and_tiny_tables_are_no_obstacle(seeded):
     for shape in (TaskShape(5, 24, 12, 2), TaskShape(3, 9, 4, 7), TaskShape(2, 40, 20, 1)):
         for task in ("classification", "regression"):
             batch = FunctionPrior(task=task, missing=1.0).sample(shape, seeded(3))
-            assert dependence(batch, seeded(4)).isfinite().all()
+            assert dependence(batch, seeded(4)).t.isfinite().all()
 
 
 def test_nominal_codes_are_read_as_names(seeded):
@@ -51,20 +51,37 @@ def test_nominal_codes_are_read_as_names(seeded):
     effects = torch.randn(60, 12, generator=seeded(6))
     y = effects.gather(1, codes[..., 0]) + 0.1 * torch.randn(60, 300, generator=seeded(7))
     batch = TaskBatch(codes.float(), y, 200, torch.ones(60, 1, dtype=torch.bool))
-    assert (dependence(batch, seeded(8)) > 1).double().mean() > 0.9
+    assert (dependence(batch, seeded(8)).t > 1).double().mean() > 0.9
 
 
 def test_failed_tasks_are_redrawn_and_the_others_kept(seeded):
     plain = HalfNoise().sample(SHAPE, seeded(9))
-    filtered = Learnable(HalfNoise()).sample(SHAPE, seeded(9))
+    filtered = Learnable(HalfNoise(), sure_skill=0, rounds=1).sample(SHAPE, seeded(9))
     same = (filtered.X == plain.X).flatten(1).all(1)
     # Half are noise; of their replacements about half are signal, and signal is hardly ever redrawn.
     assert same[::2].double().mean() > 0.9
     assert same[1::2].double().mean() < 0.15
-    passing = (dependence(filtered, seeded(10)) > 1).double().mean()
-    assert passing > (dependence(plain, seeded(10)) > 1).double().mean() + 0.1
-    twice = Learnable(HalfNoise(), rounds=3).sample(SHAPE, seeded(9))
-    assert (dependence(twice, seeded(10)) > 1).double().mean() > passing
+    passing = (dependence(filtered, seeded(10)).t > 1).double().mean()
+    assert passing > (dependence(plain, seeded(10)).t > 1).double().mean() + 0.1
+    twice = Learnable(HalfNoise(), sure_skill=0, rounds=3).sample(SHAPE, seeded(9))
+    assert (dependence(twice, seeded(10)).t > 1).double().mean() > passing
+
+
+def test_tasks_pass_in_proportion_to_their_skill(seeded):
+    """With one round, a task is kept with probability skill / sure_skill: two-sided, by thirds of the skill."""
+    noisy = FunctionPrior(task="regression", target=TargetConfig(noise=(0.3, 2.0)), missing=0.0)
+    shape = TaskShape(1500, 200, 100, 4)
+    plain = noisy.sample(shape, seeded(12))
+    kept = Learnable(noisy, threshold=-torch.inf, sure_skill=0.8, rounds=1).sample(shape, seeded(12)).X == plain.X
+    kept = kept.flatten(1).all(1).double()
+    # The filter's own random features differ from these, so its skill is this one up to their noise.
+    skill = dependence(plain, seeded(13)).skill
+    for low, high in ((0.05, 0.3), (0.3, 0.55), (0.55, 0.8)):
+        part = (skill > low) & (skill < high)
+        assert part.sum() > 100
+        expected = (skill[part] / 0.8).mean()
+        error = (expected * (1 - expected) / part.sum()).sqrt()
+        assert abs(kept[part].mean() - expected) < 4 * error + 0.03
 
 
 @pytest.mark.parametrize("inner", [SCMPrior(task="regression"), MixturePrior()])
