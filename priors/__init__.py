@@ -5,6 +5,7 @@ from __future__ import annotations
 from priors.additive import AdditivePrior
 from priors.changepoint import ChangepointPrior
 from priors.clusters import ClustersPrior
+from priors.crossed import CrossedPrior
 from priors.filter import Learnable
 from priors.function import FunctionPrior
 from priors.gp import GaussianProcessPrior
@@ -32,6 +33,7 @@ _REGISTRY: dict[str, type] = {
     "additive": AdditivePrior,
     "rules": RulesPrior,
     "clusters": ClustersPrior,
+    "crossed": CrossedPrior,
     "mixture": MixturePrior,
 }
 
@@ -56,6 +58,7 @@ __all__ = [
     "AdditivePrior",
     "ChangepointPrior",
     "ClustersPrior",
+    "CrossedPrior",
     "FunctionPrior",
     "GaussianProcessPrior",
     "Learnable",

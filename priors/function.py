@@ -34,7 +34,7 @@ class FunctionPrior(TablePrior):
         linear, additive, mlp, gp, tree: weights with which each kind of function is drawn.
     """
 
-    linear: float = 1.5
+    linear: float = 2.5
     additive: float = 1.0
     mlp: float = 2.0
     gp: float = 1.5

@@ -100,11 +100,11 @@ def draw_fourier(V_BRF: Tensor, n_outputs: int, generator: torch.Generator, n_fr
     chi2_B1K = 2 * torch._standard_gamma((df_B11 / 2).expand(B, 1, n_frequencies).contiguous(), generator=g)
     tail_B1K = torch.rsqrt((chi2_B1K / df_B11).clamp_min(1e-3))
     frequency_BFK = torch.where(bernoulli(0.5, (B, 1, 1), g), frequency_BFK * tail_B1K, frequency_BFK)
-    # A wiggly process over many columns cannot be learnt from a table; over a few that rule it can.
+    # A wiggly process over many columns cannot be learnt from a table; over two or three (maps, fields) it can.
     inequality_B11 = uniform(0, 1.5, (B, 1, 1), g)
     column_scale_BF1 = log_uniform(0.05, 2, (B, F, 1), g) ** inequality_B11
     rms_B11 = column_scale_BF1.square().mean(1, keepdim=True).sqrt()
-    task_scale_B11 = log_uniform(0.2, 2, (B, 1, 1), g) / (rms_B11 * math.sqrt(F))
+    task_scale_B11 = log_uniform(0.2, 2 + 8 / F, (B, 1, 1), g) / (rms_B11 * math.sqrt(F))
     frequency_BFK = frequency_BFK * column_scale_BF1 * task_scale_B11
     phase_B1K = uniform(0, 2 * math.pi, (B, 1, n_frequencies), g)
     waves_BRK = torch.cos(torch.einsum("brf,bfk->brk", V_BRF, frequency_BFK) + phase_B1K)

@@ -9,6 +9,7 @@ import torch
 
 from priors.additive import AdditivePrior
 from priors.clusters import ClustersPrior
+from priors.crossed import CrossedPrior
 from priors.draw import choice
 from priors.filter import Learnable
 from priors.function import FunctionPrior
@@ -27,10 +28,11 @@ FAMILIES: dict[type, float] = {
     SCMPrior: 3.0,
     MLPPrior: 2.0,
     FunctionPrior: 3.0,
-    TreePrior: 1.5,
-    AdditivePrior: 1.0,
+    TreePrior: 1.3,
+    AdditivePrior: 1.3,
     ClustersPrior: 1.2,
     RulesPrior: 0.4,
+    CrossedPrior: 0.6,
 }
 
 

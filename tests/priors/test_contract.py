@@ -19,12 +19,13 @@ from priors import (
 from priors.additive import AdditivePrior
 from priors.changepoint import ChangepointPrior
 from priors.clusters import ClustersPrior
+from priors.crossed import CrossedPrior
 from priors.mlp import MLPPrior
 from priors.rules import RulesPrior
 from priors.tree import TreePrior
 
 # Families of tables: both kinds of target, no blanked cells, so that what is drawn can be seen.
-FAMILIES = [FunctionPrior, SCMPrior, MLPPrior, TreePrior, RulesPrior, AdditivePrior, ClustersPrior]
+FAMILIES = [FunctionPrior, SCMPrior, MLPPrior, TreePrior, RulesPrior, AdditivePrior, ClustersPrior, CrossedPrior]
 PRIORS = {
     "linear": LinearPrior(),
     "gp": GaussianProcessPrior(),

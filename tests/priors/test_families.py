@@ -6,6 +6,7 @@ import torch
 from priors import TargetConfig, TaskShape
 from priors.additive import draw_additive, draw_pairs
 from priors.clusters import ClustersPrior
+from priors.crossed import CrossedPrior
 from priors.draw import standardise
 from priors.features import as_columns, draw_columns, vary
 from priors.mlp import MLPPrior, dense_layer, draw_mlp
@@ -103,6 +104,24 @@ def test_rows_of_a_cluster_share_their_target(seeded):
     assert error.median() < 1.0  # two rows at random would differ by 2
 
 
+def test_rows_of_a_cell_share_their_target_and_equal_levels_matter_in_some(seeded):
+    """Of two factors, the pair of levels decides the output; in some tasks most of it is whether they are equal."""
+    latent = CrossedPrior(task="regression", missing=0.0, max_levels=6).sample_latent(
+        TaskShape(300, 400, 200, 2), 1, seeded(18)
+    )
+    cell = latent.X[..., 0].long() * 10 + latent.X[..., 1].long()
+    y = standardise(latent.outputs[..., 0], 1)
+
+    def explained(group, n_groups):
+        one_hot = torch.nn.functional.one_hot(group, n_groups).float()
+        means = torch.einsum("brk,br->bk", one_hot, y) / one_hot.sum(1).clamp_min(1)
+        return (means.square() * one_hot.sum(1)).sum(1) / y.square().sum(1)
+
+    assert explained(cell, 100).min() > 0.95
+    equal = explained((latent.X[..., 0] == latent.X[..., 1]).long(), 2)
+    assert 0.05 < (equal > 0.5).double().mean() < 0.4
+
+
 def test_networks_ignore_the_order_of_rows(seeded):
     V = torch.randn(5, 40, 3, generator=seeded(14))
     order = torch.randperm(40, generator=seeded(15))
@@ -124,7 +143,7 @@ def test_networks_make_dependent_tables(causal, seeded):
     assert latent.outputs.shape == (40, 60, 10) and latent.outputs.isfinite().all()
 
 
-@pytest.mark.parametrize("family", [TreePrior, RulesPrior, ClustersPrior, MLPPrior])
+@pytest.mark.parametrize("family", [TreePrior, RulesPrior, ClustersPrior, CrossedPrior, MLPPrior])
 @pytest.mark.parametrize("n_outputs", [1, 2, 10])
 def test_outputs_vary_in_every_task(family, n_outputs, seeded):
     for seed in range(5):
@@ -135,7 +154,12 @@ def test_outputs_vary_in_every_task(family, n_outputs, seeded):
 
 @pytest.mark.parametrize(
     ("family", "option", "value"),
-    [(RulesPrior, "max_columns", 0), (RulesPrior, "rule_noise", 1.0), (ClustersPrior, "max_clusters", 1)],
+    [
+        (RulesPrior, "max_columns", 0),
+        (RulesPrior, "rule_noise", 1.0),
+        (ClustersPrior, "max_clusters", 1),
+        (CrossedPrior, "max_levels", 1),
+    ],
 )
 def test_impossible_options_are_refused(family, option, value):
     with pytest.raises(ValueError, match=option):
