@@ -317,7 +317,7 @@ def _design_effect(problem: Problem, t: float, value: float, pooled: bool, indep
     """Variance under clusters, strata and unequal probabilities over that of independent rows, at one threshold."""
     if not problem.is_grouped and not problem.pools:
         return 1.0
-    from icl.inference.rectify import covariance_of
+    from icl.inference.covariance import covariance_of
     from icl.inference.weights import Weight
 
     here = at_threshold(problem, t)
