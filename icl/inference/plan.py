@@ -148,8 +148,11 @@ def plan(
     if n_rows is None and cost_prediction == 0:
         n_rows = result.n_labeled + result.n_unlabeled
 
+    is_even = result._problem.weights_labeled is None and result._problem.clusters_labeled is None
+
     def width_of(n: float, N: float) -> float:
-        df = n - spent if np.isfinite(result.df) else np.inf
+        # Parameters cost as many degrees of freedom whatever n is; uneven weights and clusters cost a share of them.
+        df = np.inf if np.isinf(result.df) else n - spent if is_even else max(n * result.df / result.n_labeled, 1)
         return 2 * _quantile(level, df) * sigma / np.sqrt(effective_size(n, N, rho))
 
     def allocation(m: int) -> tuple[int, int]:
@@ -159,7 +162,7 @@ def plan(
     def price(n: int, N: int) -> float:
         return n * cost_label + ((n + N) * cost_prediction if N else 0.0)
 
-    fewest = int(spent) + 2
+    fewest = int(spent) + 2 if is_even else 2
     n_classical = _smallest(lambda m: width_of(m, 0) <= width, fewest)
     if n_rows is not None and width_of(n_rows, 0) > width:
         return Plan(term, n_rows, 0, n_classical, width_of(n_rows, 0), level, price(n_rows, 0), rho, feasible=False)

@@ -21,7 +21,7 @@ from icl.inference.estimands import Estimand
 from icl.inference.fit import LARGE, Fit, Rows, RowSource, Together, solve, solve_linear
 from icl.inference.hypothesis import t_interval, t_p_value
 from icl.inference.models import Model
-from icl.inference.sandwich import HC, Spread, group_sums, meat, row_contributions, spread
+from icl.inference.sandwich import HC, Spread, effective_units, group_sums, meat, row_contributions, spread
 from icl.inference.weights import Weight, decide_weight, resolve_auto
 
 if TYPE_CHECKING:
@@ -278,7 +278,10 @@ class Problem:
     def _kind(self) -> str:
         """Equal variances are a notion of independent rows that count alike, with one response."""
         is_simple = self.is_plain and self.model.is_linear and _columns(self.y).shape[1] == 1
-        return self.std_error if self.std_error in HC or is_simple else "HC1"
+        if self.std_error in HC or is_simple:
+            return self.std_error
+        # Of uneven weights a heavy row hides its own deviation, which HC1 shares out evenly and HC2 gives back to it.
+        return "HC2" if self.model.is_linear else "HC1"
 
     @cached_property
     def correlation(self) -> np.ndarray:
@@ -290,13 +293,18 @@ class Problem:
         return np.divide((a * b).sum(axis=0), scale, out=np.zeros_like(scale), where=scale > 0)
 
     def degrees_of_freedom(self, tuned: bool) -> float:
-        """Of the t reference: counts independent units."""
+        """Of the t reference: counts independent units; with uneven weights the share of them that these are worth."""
         if self.reference != "t":
             return np.inf
         n_units, p = self.n_labeled_units, self.n_fitted
         if self.clusters_labeled is not None:
-            return max(n_units - 1 - tuned, 1)
-        return max(self.estimand.degrees_of_freedom(n_units, p, tuned), 1)
+            df = n_units - 1 - tuned
+        else:
+            df = self.estimand.degrees_of_freedom(n_units, p, tuned)
+        if self.weights_labeled is not None:
+            worth = effective_units(self.weights_labeled, self.clusters_labeled)
+            df *= (worth - 1) / max(n_units - 1, 1)
+        return max(df, 1)
 
     # Answers.
 
