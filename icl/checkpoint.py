@@ -11,6 +11,7 @@ import platform
 import shutil
 import subprocess
 import tempfile
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from functools import lru_cache
 from importlib.metadata import PackageNotFoundError, version
@@ -199,6 +200,7 @@ def save_release(
     provenance: dict[str, Any],
     dtype: torch.dtype = torch.float16,
     notes: str = "",
+    files: Mapping[str, bytes] | None = None,
 ) -> Path:
     """Write a release folder and return it: first in full beside its place, then renamed, so it is never half there.
 
@@ -210,6 +212,7 @@ def save_release(
             versions and size are added where absent.
         dtype: floating type on disk; float16 halves the file.
         notes: Markdown for the model card, such as results.
+        files: more files of the release, name -> content; written with it or not at all.
     Raises:
         ValueError: if a weight is not finite, or `folder` holds something that is not a release.
     """
@@ -228,6 +231,8 @@ def save_release(
         staging.chmod(0o755)
         if folder.exists():
             shutil.copytree(folder, staging, dirs_exist_ok=True)
+        for name, content in (files or {}).items():
+            (staging / name).write_bytes(content)
         _write(staging, model, weights, facts, folder.name, notes)
         _swap(staging, folder)
     finally:
@@ -312,6 +317,17 @@ def git_commit() -> str | None:
     return done.stdout.strip() or None if done.returncode == 0 else None
 
 
+def _seen(facts: dict) -> str:
+    """What the model was trained on, in a sentence."""
+    if "finetuning" not in facts:
+        return "Pretrained on synthetic tables only; it has seen no real data."
+    n_rows, tables = facts["fingerprints"]["rows"], facts["finetuning"]["tables"]
+    return (
+        f"Pretrained on synthetic tables, then fine-tuned on real ones ({len(tables)} in the last run, {n_rows:,} rows "
+        f"in all). It knows the labels of these rows: do not judge it by them."
+    )
+
+
 def _card(name: str, facts: dict, config: dict, notes: str) -> str:
     def table(rows: dict) -> str:
         flat = {key: value for key, value in rows.items() if not isinstance(value, dict)}
@@ -325,7 +341,7 @@ tags: [tabular, in-context-learning]
 # {name}
 
 Predicts a column of a table from a few labelled rows, classes or numbers, without training on that table.
-Pretrained on synthetic tables only; it has seen no real data.
+{_seen(facts)}
 
 ```python
 from icl import ICLClassifier

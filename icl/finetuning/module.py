@@ -1,0 +1,141 @@
+"""The LightningModule of fine-tuning: pretraining's, with replay, a pull to the start, and the best weights kept."""
+
+from __future__ import annotations
+
+import inspect
+import math
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
+from torch import Tensor
+
+from icl.finetuning.config import FinetuneConfig
+from icl.finetuning.holdout import HELD_OUT, PRIOR, score
+from icl.finetuning.method import Anchor, make_optimizer, make_trainable, merged_state
+from icl.finetuning.rate import step_loss
+from icl.model import TabularConfig, TabularTransformer
+from icl.module import PretrainingModule, task_loss
+from icl.optim import OptimConfig
+from icl.validation import Totals, ValidationItem, add, averages
+from priors import TaskBatch
+
+
+@dataclass
+class Best:
+    """The weights with the lowest held-out loss so far; the checkpoint's own are the first candidate."""
+
+    loss: float = math.inf
+    step: int = -1
+    state: dict[str, Tensor] = field(default_factory=dict)
+    history: list[dict[str, Any]] = field(default_factory=list)
+    """A line for each check: step, held-out loss of every table, loss on tasks of the prior."""
+
+    @property
+    def n_checks_since(self) -> int:
+        return sum(line["step"] > self.step for line in self.history)
+
+
+def own_fields(config: TabularConfig) -> dict[str, Any]:
+    """What `TabularConfig` takes, without the bookkeeping of transformers."""
+    names = [n for n in inspect.signature(TabularConfig.__init__).parameters if n not in ("self", "kwargs")]
+    return {name: getattr(config, name) for name in names}
+
+
+class FinetuneModule(PretrainingModule):
+    """Trains a copy of `start`.
+
+    Args:
+        start: the checkpoint's model; left as it is.
+        config: of the run.
+        optim: rates and schedule, as `icl.finetuning.method.rates` gives them.
+        check_every: steps between validations; others (when training is interrupted) do not count.
+        ancestor: facts of the checkpoint.
+    """
+
+    def __init__(
+        self,
+        start: TabularTransformer,
+        config: FinetuneConfig,
+        optim: OptimConfig,
+        check_every: int,
+        ancestor: dict | None = None,
+    ):
+        super().__init__(own_fields(start.config), optim)
+        self.model.load_state_dict(start.state_dict())
+        self.finetuning, self.check_every, self.ancestor = config, check_every, ancestor
+        make_trainable(self.model, config)
+        self.anchor = Anchor(self.model, config.l2_sp)
+        self.best = Best()
+
+    @property
+    def stopped_early(self) -> bool:
+        return self.best.n_checks_since >= self.finetuning.patience
+
+    def setup(self, stage: str) -> None:
+        super().setup(stage)
+        # The search for the rate may end a hair's breadth differently on another device of the same run.
+        self.optim = self.trainer.strategy.broadcast(self.optim)
+
+    def _announce(self) -> None:
+        """The plan has said it (`icl.finetuning.plan`)."""
+
+    def training_step(self, batches: list[TaskBatch], batch_idx: int) -> Tensor:
+        loss = step_loss(self.model, batches, self.finetuning, self._forward)
+        self.log("loss", loss.detach(), prog_bar=True, on_step=True)
+        self._count(batches)
+        return loss
+
+    def optimizer_step(self, epoch, batch_idx, optimizer, optimizer_closure=None) -> None:
+        lr = self.optim.lr_adamw * self.optim.rate_at(self.trainer.global_step, self.trainer.max_steps)
+        super().optimizer_step(epoch, batch_idx, optimizer, optimizer_closure)
+        self.anchor.pull(self.model, lr)
+
+    def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
+        optimizer = make_optimizer(self.model, self.finetuning, self.optim)
+        schedule = torch.optim.lr_scheduler.LambdaLR(
+            optimizer, lambda step: self.optim.rate_at(step, self.trainer.max_steps)
+        )
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+    def validation_step(self, item: ValidationItem, batch_idx: int) -> None:
+        with torch.autocast(self.device.type, enabled=False):  # as the model will be used
+            add(self._totals, item.name, float(task_loss(self.model, item.batch)), 1.0)
+
+    def on_validation_epoch_end(self) -> None:
+        by_name = averages(self._gathered())
+        step = self.trainer.global_step
+        seen = {line["step"] for line in self.best.history}
+        if step % self.check_every or step in seen:
+            return  # an interruption validates wherever it is; it must not change what is kept
+        loss = score(by_name)
+        tables = {name.removeprefix(HELD_OUT): x for name, x in by_name.items() if name.startswith(HELD_OUT)}
+        self.best.history.append({"step": step, "loss": loss, "prior": by_name.get(PRIOR, math.nan), "tables": tables})
+        if loss < self.best.loss:
+            self.best.loss, self.best.step = loss, step
+            self.best.state = {k: v.cpu() for k, v in merged_state(self.model).items()}
+        self.log("held_out_loss", loss, prog_bar=True, sync_dist=True)
+        if self.stopped_early:
+            self.trainer.should_stop = True
+
+    def _gathered(self) -> Totals:
+        """Totals of all processes, each item counted once."""
+        parts: list[Totals] = [self._totals]
+        if self.trainer.world_size > 1:
+            parts = [{} for _ in range(self.trainer.world_size)]
+            torch.distributed.all_gather_object(parts, self._totals)
+        joined: Totals = {}
+        for part in parts:
+            for name, (weight, total) in part.items():
+                add(joined, name, total / weight, weight)
+        self._totals = {}
+        return joined
+
+    def on_save_checkpoint(self, checkpoint: dict) -> None:
+        super().on_save_checkpoint(checkpoint)
+        checkpoint["best"] = vars(self.best)
+
+    def on_load_checkpoint(self, checkpoint: dict) -> None:
+        super().on_load_checkpoint(checkpoint)
+        self.best = Best(**checkpoint["best"])

@@ -1,0 +1,301 @@
+"""Tables from files, DataFrames or Hugging Face datasets, checked in full before any training starts."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from icl.column import Column
+from icl.files import dates_in, did_you_mean, open_table
+from icl.predict import choose_task
+from icl.target import as_numbers, class_codes
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from icl.finetuning.config import FinetuneConfig
+
+MIN_ROWS = 32
+"""Labelled rows of a table at least: fewer make no context and query that teach anything."""
+MIN_ROWS_PER_CLASS = 4
+"""Rows of a table for each of its classes at least."""
+_MOST_PROBLEMS = 10
+
+
+@dataclass(frozen=True)
+class Target:
+    """A column to predict: (n,) int64 codes and how many classes, or float64 numbers and None."""
+
+    name: str
+    y: np.ndarray
+    n_classes: int | None
+
+
+@dataclass(frozen=True)
+class EncodedTable:
+    """A table as arrays: cells (n, F) float32 with NaN for gaps, categories as codes, and its possible targets.
+
+    `n_levels_F` is 0 for a number. A target that is also a column stands in `cells` too; drawing a task leaves it out.
+    """
+
+    name: str
+    columns: list[str]
+    cells: np.ndarray
+    n_levels_F: np.ndarray
+    targets: list[Target]
+    frame: pd.DataFrame
+
+    def __len__(self) -> int:
+        return len(self.cells)
+
+    def take(self, rows: np.ndarray) -> EncodedTable:
+        """The same table with some of its rows."""
+        targets = [replace(t, y=t.y[rows]) for t in self.targets]
+        return replace(self, cells=self.cells[rows], targets=targets, frame=self.frame.iloc[rows])
+
+
+def read_tables(source: Any) -> dict[str, pd.DataFrame]:
+    """Name -> table.
+
+    Args:
+        source: a folder of CSV, TSV, Parquet or Excel files, or one such file; a folder of a Hugging Face dataset
+            (`save_to_disk`), `hf://owner/name`, a Dataset or DatasetDict; a DataFrame; a mapping of names to any of
+            these, or a sequence.
+    Raises:
+        ValueError, OSError: for what cannot be read, naming the file.
+    """
+    if isinstance(source, str | os.PathLike):
+        return _from_path(str(source))
+    if isinstance(source, Mapping):
+        return {str(name): _as_frame(table, str(name)) for name, table in source.items()}
+    if _is_table(source):
+        return {"table": _as_frame(source, "table")}
+    if isinstance(source, Iterable):
+        found: dict[str, pd.DataFrame] = {}
+        for k, item in enumerate(source):
+            part = _from_path(str(item)) if isinstance(item, str | os.PathLike) else {f"table {k}": item}
+            for name, table in part.items():
+                if name in found:
+                    raise ValueError(f"two tables are called {name}; pass a dict with a name for each.")
+                found[name] = _as_frame(table, name)
+        if found:
+            return found
+    raise ValueError(
+        f"tables= got {type(source).__name__}{' without a table' if isinstance(source, Iterable) else ''}; pass a "
+        f"folder, a file, a DataFrame, a dict of DataFrames, or a Hugging Face dataset."
+    )
+
+
+def _is_table(source: Any) -> bool:
+    return hasattr(source, "to_pandas") or type(source).__name__ == "DataFrame"
+
+
+def _as_frame(table: Any, name: str) -> pd.DataFrame:
+    import pandas as pd
+
+    if isinstance(table, str | os.PathLike):
+        [table] = _from_path(str(table)).values()
+    if not isinstance(table, pd.DataFrame) and hasattr(table, "to_pandas"):
+        table = table.to_pandas()
+    if not isinstance(table, pd.DataFrame):
+        raise ValueError(f"{name} is a {type(table).__name__}; pass a DataFrame or a Hugging Face dataset.")
+    return table
+
+
+def _from_path(text: str) -> dict[str, pd.DataFrame]:
+    if text.startswith("hf://"):
+        import datasets
+
+        return _of_datasets(datasets.load_dataset(text.removeprefix("hf://")), text)
+    path = Path(text).expanduser()
+    if not path.is_dir():
+        return {path.name: _read(path)}
+    if (path / "dataset_info.json").is_file() or (path / "dataset_dict.json").is_file():
+        import datasets
+
+        return _of_datasets(datasets.load_from_disk(str(path)), path.name)
+    files = [p for p in sorted(path.iterdir()) if p.is_file() and _is_readable(p)]
+    if not files:
+        raise FileNotFoundError(f"folder {path} holds no .csv, .tsv, .parquet or .xlsx file; name a folder of tables.")
+    return {p.name: _read(p) for p in files}
+
+
+def _is_readable(path: Path) -> bool:
+    try:
+        open_table(path)
+    except ValueError as error:
+        return "is empty" in str(error) and not path.name.startswith(".")  # an empty table is reported, others skipped
+    return not path.name.startswith(".")
+
+
+def _read(path: Path) -> pd.DataFrame:
+    import pandas as pd
+
+    file = open_table(path)
+    frame = file.read(file.leading_zeros())
+    for name in dates_in(frame):
+        frame[name] = pd.to_datetime(frame[name])
+    return frame
+
+
+def _of_datasets(data: Any, name: str) -> dict[str, pd.DataFrame]:
+    """Each split of a DatasetDict is a table."""
+    if isinstance(data, Mapping):
+        return {f"{name}/{split}": _as_frame(part, split) for split, part in data.items()}
+    return {name: _as_frame(data, name)}
+
+
+def encode_tables(
+    frames: dict[str, pd.DataFrame], config: FinetuneConfig, max_classes: int, min_rows: int = MIN_ROWS
+) -> list[EncodedTable]:
+    """Every table as arrays, or one error that names every bad file and column.
+
+    Args:
+        max_classes: of the checkpoint.
+        min_rows: labelled rows of a table at least.
+    Raises:
+        ValueError: for a target that is absent, missing throughout, constant, infinite or has too many classes, for a
+            column that is missing throughout or infinite, and for tables with too few rows.
+    """
+    encoded, problems = [], []
+    for name, frame in frames.items():
+        found: list[str] = []
+        table = _encode(name, frame, config, max_classes, min_rows, found)
+        problems += [f"{name}: {said}" for said in found]
+        if table is not None and not found:
+            encoded.append(table)
+    if problems:
+        more = f"\n  and {len(problems) - _MOST_PROBLEMS} more" if len(problems) > _MOST_PROBLEMS else ""
+        raise ValueError(
+            f"{len(problems)} problem(s) in {len(frames)} table(s); nothing was trained. Mend them, or leave a column "
+            f"out with ignore= (--ignore).\n  " + "\n  ".join(problems[:_MOST_PROBLEMS]) + more
+        )
+    return encoded
+
+
+def _encode(
+    name: str, frame: pd.DataFrame, config: FinetuneConfig, max_classes: int, min_rows: int, problems: list[str]
+) -> EncodedTable | None:
+    frame = frame.drop(columns=[c for c in config.ignore if c in frame.columns])
+    twice = frame.columns[frame.columns.duplicated()].unique().tolist()
+    if twice:
+        problems.append(f"several columns are called {twice[0]!r}; rename them")
+        return None
+    if config.target is not None:
+        if config.target not in frame.columns:
+            names = [str(c) for c in frame.columns]
+            hint = did_you_mean(config.target, names)
+            shown = ", ".join(names[:8]) + (", ..." if len(names) > 8 else "")
+            problems.append(f"there is no target column {config.target!r}{hint or f'; it has {shown}'}")
+            return None
+        known = frame[config.target].notna()
+        if len(frame) and not known.any():
+            problems.append(f"target column {config.target!r} is missing in all {len(frame)} rows")
+            return None
+        frame = frame[known.to_numpy()]
+    if len(frame) < min_rows:
+        rows = "labelled rows" if config.target is not None else "rows"
+        problems.append(f"{len(frame)} {rows} are too few; at least {min_rows} are needed")
+        return None
+    features = [c for c in frame.columns if c != config.target]
+    cells, n_levels, kept = [], [], []
+    for column in features:
+        said, values, levels = _cells(frame[column], column)
+        if said:
+            problems.append(said)
+        elif levels >= 0:
+            cells.append(values)
+            n_levels.append(levels)
+            kept.append(column)
+    if problems:
+        return None
+    if config.target is None:
+        targets = [t for c in kept if (t := _any_target(frame[c], c, max_classes)) is not None]
+        if len(kept) < 2 or not targets:
+            problems.append("no column can serve as target beside another that varies; name one with target=")
+            return None
+    else:
+        target = _target(frame[config.target], config, max_classes, problems)
+        if target is None:
+            return None
+        targets = [target]
+    if not kept:
+        problems.append(f"no column beside target {config.target!r} varies")
+        return None
+    return EncodedTable(name, kept, np.column_stack(cells).astype(np.float32), np.array(n_levels), targets, frame)
+
+
+def _cells(series: pd.Series, name) -> tuple[str, np.ndarray, int]:
+    """What is wrong with a column, its standardised cells or codes, and how many levels; -1 if it holds one value."""
+    if len(series) and series.isna().all():
+        return f"column {name!r} is missing in all {len(series)} rows", np.empty(0), -1
+    try:
+        column, values = Column.learn(series, name)
+    except ValueError as error:
+        return str(error).replace(" of X", ""), np.empty(0), -1
+    seen = values[~np.isnan(values)]
+    if len(seen) == 0 or (len(seen) == len(values) and np.all(seen == seen[0])):
+        return "", values, -1
+    return "", column.standardise(values), column.n_levels if column.kind == "category" else 0
+
+
+def _target(series: pd.Series, config: FinetuneConfig, max_classes: int, problems: list[str]) -> Target | None:
+    name = config.target
+    series = series.reset_index(drop=True)
+    if series.dtype.kind == "f" and np.isinf(series.to_numpy()).any():
+        problems.append(f"target column {name!r} holds {int(np.isinf(series.to_numpy()).sum())} infinite numbers")
+        return None
+    task, _ = choose_task(series, config.task)
+    try:
+        if task == "regression":
+            return Target(name, as_numbers(series), None)
+        classes, codes = class_codes(series.astype(str) if series.dtype.kind == "f" else series)
+    except ValueError as error:
+        problems.append(f"target column {name!r}: {str(error).replace('y holds', 'it holds')}")
+        return None
+    if len(classes) > max_classes:
+        problems.append(
+            f"target column {name!r} has {len(classes)} classes, the checkpoint takes {max_classes}; merge rare ones"
+        )
+        return None
+    if len(codes) < MIN_ROWS_PER_CLASS * len(classes):
+        problems.append(f"target column {name!r} has {len(classes)} classes in {len(codes)} rows")
+        return None
+    return Target(name, codes, len(classes))
+
+
+def _any_target(series: pd.Series, name: str, max_classes: int) -> Target | None:
+    """The column as a target of self-supervision if all its cells are known and it is of use, else None."""
+    series = series.reset_index(drop=True)
+    if series.isna().any() or series.dtype.kind in "mM" or series.nunique() < 2:
+        return None
+    task, _ = choose_task(series, "auto")
+    try:
+        if task == "regression":
+            return Target(name, as_numbers(series), None)
+        classes, codes = class_codes(series)
+    except ValueError:
+        return None
+    fits = len(classes) <= max_classes and len(codes) >= MIN_ROWS_PER_CLASS * len(classes)
+    return Target(name, codes, len(classes)) if fits else None
+
+
+def select(tables: Sequence[EncodedTable], names: Sequence[str]) -> list[EncodedTable]:
+    """Those called `names`, with or without the ending of their file.
+
+    Raises:
+        ValueError: for a name that no table has.
+    """
+    chosen = []
+    for name in names:
+        match = [t for t in tables if name in (t.name, Path(t.name).stem)]
+        if not match:
+            known = [t.name for t in tables]
+            raise ValueError(f"held_out names {name!r}, which is no table{did_you_mean(name, known)} ({known[:8]}).")
+        chosen += match
+    return chosen
