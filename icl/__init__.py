@@ -11,17 +11,25 @@ _HOME = {
     "ICLClassifier": "icl.classifier",
     "ICLRegressor": "icl.regressor",
     "BetterBaselineWarning": "icl.baseline",
+    "FinetuneConfig": "icl.finetuning.config",
+    "FinetuneRefusedWarning": "icl.finetuning.single",
     "OutOfPriorWarning": "icl.prior_limits",
     "available_checkpoints": "icl.checkpoint",
+    "compare_checkpoints": "icl.compare",
+    "finetune": "icl.finetuning.run",
     "load_release": "icl.checkpoint",
 }
 __all__ = [
     "BetterBaselineWarning",
+    "FinetuneConfig",
+    "FinetuneRefusedWarning",
     "ICLClassifier",
     "ICLRegressor",
     "OutOfPriorWarning",
     "__version__",
     "available_checkpoints",
+    "compare_checkpoints",
+    "finetune",
     "load_release",
 ]
 

@@ -37,10 +37,16 @@ class ICLClassifier(ClassifierMixin, ConformalClassifierMixin, BaselineMixin, Pr
         fit_mode: what the model read of the context is kept after the first prediction if it takes at most half of
             `memory_gb` ("auto"), read by fit already and kept up to all of it ("cache"), or read again at every
             prediction ("low_memory"). The answers are the same; a pickle never holds it.
+        finetune: whether fit trains a copy of the model on the labelled rows first: True, or a `FinetuneConfig`. Three
+            fifths of the rows train, a fifth chooses the rate, a fifth decides: the tuned weights are used only if
+            its loss falls beyond error, else those of the checkpoint. Below 300 rows nothing is tried, with a
+            warning, for an error would end cross-fitting, where folds are smaller. Folds (`predict_interval`,
+            `infer`, `calibrate`) train each by itself, minutes rather than seconds.
 
     Attributes:
         classes_: (C,) sorted labels; `predict_proba` has a column for each.
         temperature_: the softmax temperature in use.
+        finetune_: what became of `finetune`, and the losses that decided; absent if it was not asked for.
         dropped_columns_: columns that are constant or missing throughout in the context, hence ignored.
     """
 

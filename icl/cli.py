@@ -10,7 +10,14 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import Literal
 
-from jsonargparse.typing import NonNegativeInt, OpenUnitInterval, PositiveInt
+from jsonargparse.typing import (
+    ClosedUnitInterval,
+    NonNegativeFloat,
+    NonNegativeInt,
+    OpenUnitInterval,
+    PositiveFloat,
+    PositiveInt,
+)
 
 
 def demo(
@@ -174,8 +181,130 @@ def estimate(
         console.print(f"wrote {path}")
 
 
+def finetune(
+    tables: str,
+    target: str = "",
+    checkpoint: str | None = None,
+    out: str = "checkpoints/finetuned",
+    task: Literal["auto", "classification", "regression"] = "auto",
+    ignore: str = "",
+    held_out: str = "",
+    method: Literal["full", "last_blocks", "lora"] = "full",
+    n_blocks: PositiveInt = 2,
+    lora_rank: PositiveInt = 8,
+    steps: PositiveInt = 300,
+    lr: PositiveFloat | None = None,
+    replay: ClosedUnitInterval = 0.25,
+    l2_sp: NonNegativeFloat = 10.0,
+    max_rows: PositiveInt = 800,
+    patience: PositiveInt = 4,
+    seed: NonNegativeInt = 0,
+    device: str = "auto",
+    devices: PositiveInt = 1,
+    dry_run: bool = False,
+) -> None:
+    """Train a checkpoint further on the tables of a domain, so that it predicts new tables of that domain better.
+
+    Every table is checked first; some (of one or two tables, some of their rows) are held out to choose the rate and
+    the best step. After ctrl-C the same command goes on. For example:
+    icl finetune wards/ --target died --checkpoint nano --out checkpoints/wards
+
+    Args:
+        tables: folder of CSV, TSV, Parquet or Excel files, one file, a folder of a Hugging Face dataset, or
+            hf://owner/name.
+        target: column to predict; without it any column is, another one in each task.
+        checkpoint: name of a shipped checkpoint or path of a release folder; default: the best one shipped.
+        out: folder of the new checkpoint.
+        task: what the target is; "auto" takes text, truth values and up to ten whole numbers for classes.
+        ignore: columns to leave out, separated by commas, such as identifiers.
+        held_out: tables to hold out, separated by commas; default: a fifth of them at random.
+        method: which weights move: all, those of the last blocks, or low-rank additions (merged at the end).
+        n_blocks: of last_blocks.
+        lora_rank: of lora.
+        steps: at most; the run ends early when the held-out tables gain no more.
+        lr: peak learning rate; default: the best of three short runs.
+        replay: share of the loss on tasks of the synthetic prior, against forgetting.
+        l2_sp: pull of the weights back to the checkpoint's, in units of the learning rate.
+        max_rows: rows of a task.
+        patience: validations without a new best after which the run ends.
+        seed: of the held-out choice and the tasks.
+        device: auto, cpu, gpu, ...
+        devices: processes that train together.
+        dry_run: check the tables, say what would be done, the memory and the time, and stop.
+    """
+    from icl.finetuning import FinetuneConfig, plan
+    from icl.finetuning.run import finetune as run
+
+    console = _console()
+    config = FinetuneConfig(
+        target=target or None, task=task, ignore=tuple(_words(ignore)), held_out=tuple(_words(held_out)),
+        method=method, n_blocks=n_blocks, lora_rank=lora_rank, steps=steps, lr=lr, replay=replay, l2_sp=l2_sp,
+        max_rows=max_rows, patience=patience, seed=seed, device=device, n_devices=devices,
+    )  # fmt: skip
+    if dry_run:
+        with _status("Checking the tables and timing a few steps ..."):
+            what = plan(checkpoint, tables, config)
+        console.print(str(what), markup=False)
+        return
+    report = lambda line: console.print(line, markup=False)
+    folder = run(checkpoint, tables, config, out=out, report=report, progress=sys.stderr.isatty())
+    console.print(f"wrote {folder}; see how it does: icl compare {checkpoint or 'nano'} {folder} --tables FOLDER")
+
+
+def compare(
+    before: str,
+    after: str,
+    tables: str | None = None,
+    target: str = "",
+    task: Literal["auto", "classification", "regression"] = "auto",
+    ignore: str = "",
+    general: str = "bundled",
+    seeds: PositiveInt = 2,
+    members: PositiveInt = 4,
+    level: OpenUnitInterval = 0.95,
+    output: str = "",
+) -> None:
+    """Compare two checkpoints on the same rows: new tables of a domain, and general ones, with paired intervals.
+
+    Rows that either was fine-tuned on are not asked about. For example:
+    icl compare nano checkpoints/wards --tables new_wards/ --target died
+
+    Args:
+        before: name of a shipped checkpoint or path of a release folder.
+        after: the other one.
+        tables: folder of tables, or one file; without it only the general ones.
+        target: column to predict in the tables.
+        task: what the target is; "auto" takes text, truth values and up to ten whole numbers for classes.
+        ignore: columns to leave out, separated by commas.
+        general: folder of tables of other kinds, each with a column called target; "bundled" takes seven that
+            scikit-learn carries, "none" leaves them out.
+        seeds: splits of each table.
+        members: guises of a table that are averaged.
+        level: coverage of the intervals, a fraction.
+        output: CSV file for the scores of every table and split.
+    """
+    from pathlib import Path
+
+    from icl.compare import compare_checkpoints
+    from icl.report import write_atomically
+
+    console = _console()
+    with _status("Comparing ..."):
+        found = compare_checkpoints(
+            before, after, tables, target=target or None, task=task, ignore=_words(ignore),
+            general=None if general == "none" else general, seeds=seeds, members=members,
+        )  # fmt: skip
+    for table in found.to_tables(level):
+        console.print(table.to_rich())
+    for name, why in found.skipped.items():
+        console.print(f"left out {name}: {why}", markup=False)
+    if output:
+        write_atomically(Path(output), found.scores.to_csv(index=False))
+        console.print(f"wrote {output}")
+
+
 # What the command offers, in the order of its help. A new subcommand is a function above and a line here.
-COMMANDS: tuple[Callable[..., None], ...] = (demo, predict, estimate, checkpoints)
+COMMANDS: tuple[Callable[..., None], ...] = (demo, predict, estimate, finetune, compare, checkpoints)
 
 
 def main(args: Sequence[str] | None = None) -> int:
@@ -212,8 +341,8 @@ def main(args: Sequence[str] | None = None) -> int:
         )
     except SystemExit as leaving:  # how argparse ends --help, --version and wrong usage
         return leaving.code if isinstance(leaving.code, int) else 0 if leaving.code is None else 2
-    except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
+    except KeyboardInterrupt as stop:
+        print(f"interrupted: {stop}" if str(stop) else "interrupted", file=sys.stderr)
         return 130
     except (ValueError, OSError) as error:
         print(f"icl: {error}", file=sys.stderr)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from numbers import Integral, Real
 
 import numpy as np
@@ -44,6 +45,7 @@ class InContextEstimator(BaseEstimator):
         max_rows=10_000,
         memory_gb=2.0,
         fit_mode="auto",
+        finetune=False,
     ):
         self.checkpoint = checkpoint
         self.n_estimators = n_estimators
@@ -54,6 +56,7 @@ class InContextEstimator(BaseEstimator):
         self.max_rows = max_rows
         self.memory_gb = memory_gb
         self.fit_mode = fit_mode
+        self.finetune = finetune
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
@@ -81,12 +84,17 @@ class InContextEstimator(BaseEstimator):
                 f"X has {n_rows} rows, but y has {len(y)} values: Found input variables with inconsistent numbers of "
                 f"samples: {[n_rows, len(y)]}. Pass one label per row."
             )
-        config = self._model().config
+        config = self._base_model().config
         self._warn_of_size(n_rows, n_features, config)
         seed = self.random_state.randint(2**31) if hasattr(self.random_state, "randint") else self.random_state
         limits = Limits(config.max_features, config.max_classes, self.max_rows)
         guises = draw_guises(self.n_estimators, seed, limits, encoder.n_levels_, context_NF, y, n_classes)
         # Nothing is kept before everything is checked: a failed fit leaves the earlier one whole.
+        self._tuned, report = self._finetune(context_NF, encoder.n_levels_, y, n_classes, seed)
+        if report is not None:
+            self.finetune_ = report
+        else:
+            vars(self).pop("finetune_", None)  # of an earlier fit
         self._encoder, self._context_NF, self._y_N, self._guises = encoder, context_NF, y, guises
         self._members = self._dress(guises)
         if self.fit_mode == "cache":
@@ -121,10 +129,30 @@ class InContextEstimator(BaseEstimator):
                 f"{config.max_context}: rows beyond may not help, and cost time. Compare with a random subset."
             )
 
+    def _finetune(self, context_NF: np.ndarray, n_levels_F: np.ndarray, y: np.ndarray, n_classes, seed):
+        """The model tuned on the context if `finetune` asks for it and it helps, else None; and what was found."""
+        if self.finetune is False:
+            return None, None
+        from icl.finetuning.single import default_config, tune_on_table
+
+        config = default_config() if self.finetune is True else self.finetune
+        if seed is not None:
+            config = replace(config, seed=int(seed))
+        return tune_on_table(self._base_model(), context_NF, n_levels_F, y, n_classes, config)
+
     def _model(self):
+        """What answers: the model tuned in `fit` if there is one, else that of the checkpoint."""
+        tuned = vars(self).get("_tuned")
+        return self._base_model() if tuned is None else tuned.to(self._device())
+
+    def _device(self):
         device = self.device
         if device == "auto":
             device = "cuda" if torch.cuda.is_available() else "cpu"
+        return device
+
+    def _base_model(self):
+        device = self._device()
         if isinstance(self.checkpoint, torch.nn.Module):
             return self.checkpoint.to(device).eval()
         return load_release(self.checkpoint, device)
@@ -240,6 +268,21 @@ class InContextEstimator(BaseEstimator):
         n_unlabeled = len(rows[0]) - np.count_nonzero(folds == numbers[0])
         return labeled, np.stack([point[len(point) - n_unlabeled :] for point in points])
 
+    def refuse_seen_rows(self, labeled: pd.DataFrame, unlabeled: pd.DataFrame) -> None:
+        """Raise if the checkpoint was fine-tuned on rows of an analysis; `icl.inference.infer` asks before it starts.
+
+        What `finetune=` does inside `fit` needs no refusal: it is cross-fitted with the rest.
+
+        Raises:
+            ValueError: saying how many rows, and what to do (see `icl.fingerprint`).
+        """
+        if isinstance(self.checkpoint, torch.nn.Module):
+            return
+        from icl.fingerprint import read_seen, refuse_seen
+
+        if seen := read_seen(resolve_checkpoint(self.checkpoint)):
+            refuse_seen(seen, labeled, unlabeled, self._checkpoint_name())
+
     def _check_params(self) -> None:
         for name in ("n_estimators", "max_rows"):
             value, least = getattr(self, name), 1 if name == "n_estimators" else 2
@@ -250,6 +293,11 @@ class InContextEstimator(BaseEstimator):
             if not isinstance(value, Real) or not 0 < value < np.inf:
                 raise ValueError(f"{name} must be a positive number, got {value!r}.")
         check_fit_mode(self.fit_mode)
+        if self.finetune is not True and self.finetune is not False:
+            from icl.finetuning.config import FinetuneConfig
+
+            if not isinstance(self.finetune, FinetuneConfig):
+                raise ValueError(f"finetune must be True, False or an icl.FinetuneConfig, got {self.finetune!r}.")
         if not isinstance(self.calibrate, bool | np.bool_):
             raise ValueError(f"calibrate must be True or False, got {self.calibrate!r}.")
         seed = self.random_state
@@ -281,14 +329,27 @@ def _log_probs(fitted: list[InContextEstimator], rows: list[np.ndarray]) -> Iter
 
     Members of all estimators share batches, so folds cost as many forward passes as their sizes differ.
     """
-    contexts, views = [], []
+    models, contexts, views = [], [], []
     for estimator, block in zip(fitted, rows):
+        model = estimator._model()
         for member in estimator._members:
+            models += [model] * len(member.contexts)
             contexts += member.contexts
             views += [_pad(member.view(block))] * len(member.contexts)
-    answers = iter(answer(fitted[0]._model(), contexts, views, fitted[0].memory_gb, fitted[0].fit_mode))
+    answers = iter(_answer_each(models, contexts, views, fitted[0]))
     for estimator, block in zip(fitted, rows):
         yield [m.log_probs([next(answers)[: len(block)] for _ in m.contexts]) for m in estimator._members]
+
+
+def _answer_each(models: list, contexts: list, views: list[np.ndarray], settings: InContextEstimator) -> list:
+    """Scores of each context's rows from its own model; contexts of one model share forward passes."""
+    answers: list = [None] * len(contexts)
+    for model in {id(m): m for m in models}.values():
+        own = [i for i, m in enumerate(models) if m is model]
+        asked, rows = [contexts[i] for i in own], [views[i] for i in own]
+        for i, scores in zip(own, answer(model, asked, rows, settings.memory_gb, settings.fit_mode)):
+            answers[i] = scores
+    return answers
 
 
 def _pad(rows_MF: np.ndarray) -> np.ndarray:

@@ -7,9 +7,9 @@ from importlib import import_module
 
 _HOME = {
     "FinetuneConfig": "icl.finetuning.config",
-    "Plan": "icl.finetuning.plan",
+    "Plan": "icl.finetuning.prepare",
     "finetune": "icl.finetuning.run",
-    "plan": "icl.finetuning.plan",
+    "plan": "icl.finetuning.prepare",
 }
 __all__ = ["FinetuneConfig", "Plan", "finetune", "plan"]
 

@@ -8,15 +8,18 @@ from functools import cached_property
 
 import numpy as np
 import torch
+import torch.nn.functional as nnf
+from torch import Tensor
 
+from icl.distribution import HistogramPredictive, histogram_edges
 from icl.finetuning.config import FinetuneConfig
 from icl.finetuning.tables import EncodedTable, Target, select
 from icl.finetuning.tasks import batch_of, draw_rows, make_task
-from icl.model import TabularConfig, TabularTransformer
+from icl.model import TabularConfig, TabularTransformer, target_scale
 from icl.module import task_loss
 from icl.scaling import TRANSFORMS
 from icl.validation import ValidationItem, held_out_tasks
-from priors import Prior, ShapeSampler
+from priors import Prior, ShapeSampler, TaskBatch
 
 HELD_OUT, PRIOR = "held_out/", "prior"
 _SPLITS = len(TRANSFORMS)
@@ -108,6 +111,17 @@ def prior_items(priors: list[Prior], seed: int) -> list[ValidationItem]:
     """Held-out tasks of the prior: what forgetting would show on."""
     made = held_out_tasks(priors, REPLAY_SHAPES, seed + _SEED_OFFSET, _PRIOR_STEPS, 0)
     return [replace(item, name=PRIOR) for item in made]
+
+
+def row_losses(model: TabularTransformer, batch: TaskBatch) -> Tensor:
+    """(B, M) loss of each query row, nats: the terms of `icl.module.task_loss`."""
+    scores = model(batch.X, batch.y_context, batch.is_categorical, batch.n_classes).float()
+    answer = batch.y_query
+    if batch.n_classes is None:
+        s = target_scale(batch.y_context)
+        edges = histogram_edges(model.config.n_bins).to(scores)
+        answer = HistogramPredictive(scores, edges, s.loc, s.scale).bin_of(answer)
+    return nnf.cross_entropy(scores.flatten(0, 1), answer.flatten(), reduction="none").view(answer.shape)
 
 
 @torch.no_grad()

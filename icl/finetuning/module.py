@@ -79,7 +79,7 @@ class FinetuneModule(PretrainingModule):
         self.optim = self.trainer.strategy.broadcast(self.optim)
 
     def _announce(self) -> None:
-        """The plan has said it (`icl.finetuning.plan`)."""
+        """The plan has said it (`icl.finetuning.prepare`)."""
 
     def training_step(self, batches: list[TaskBatch], batch_idx: int) -> Tensor:
         loss = step_loss(self.model, batches, self.finetuning, self._forward)

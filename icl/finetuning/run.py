@@ -27,7 +27,7 @@ from icl.finetuning.config import FinetuneConfig
 from icl.finetuning.data import FinetuneData, task_stream
 from icl.finetuning.method import rates
 from icl.finetuning.module import Best, FinetuneModule
-from icl.finetuning.plan import Prepared, prepare
+from icl.finetuning.prepare import Prepared, prepare
 from icl.finetuning.rate import find_rate
 from icl.prior_limits import TRAINING
 from icl.report import write_atomically
