@@ -52,7 +52,8 @@ def infer(
         unlabeled: a DataFrame; or rows that do not fit in memory: the path of a Parquet file, a pyarrow or Hugging Face
             dataset, or a function that returns a fresh iterator over batches. `predictions` then names columns.
         predictor: anything with fit and predict, fitted or not; it is cloned and cross-fitted on the labeled rows. A
-            classifier's probability of outcome 1 is used for a binary outcome.
+            classifier's probability of outcome 1 is used for a binary outcome. One whose method
+            `refuse_seen_rows(labeled, unlabeled)` says that it was fine-tuned on these rows is refused.
         predictions: instead of a predictor, the column that holds out-of-sample predictions, or an array in the
             order of the rows of `table` (of `labeled`, then `unlabeled`), or a pair of arrays (labeled, unlabeled),
             or what `cross_fit` gave, so that several estimands share one cross-fit.
@@ -101,6 +102,9 @@ def infer(
     _check_outcome(y, len(estimand.parameters(columns)) // estimand.n_responses, estimand)
     notes = _row_notes(rows)
     design = Design() if design is None else design
+    if hasattr(predictor, "refuse_seen_rows"):
+        # A model fine-tuned on these rows knows their labels, and no cross-fitting undoes that.
+        predictor.refuse_seen_rows(rows.labeled, rows.unlabeled)
     names = _feature_columns(rows, estimand, features, design) if _needs_features(predictor, design, rows) else []
     arrays = design.resolve(rows, names, folds, seed)
     notes += arrays.notes
