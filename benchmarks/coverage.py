@@ -72,7 +72,8 @@ Forest: n = 150, N = 1,500; in-context model (`{checkpoint}`, one member): n = 6
 DESIGNS = """
 ## Labels that were not drawn at random from all rows
 
-`with the design` passes it to `infer`, `ignored` does not. Width relative to the other column.
+`with the design` passes it to `infer`, `ignored` does not. Width relative to the other column. The estimated
+probabilities are a hard case: neither they nor the predictions are right on average given the features.
 """
 SHARES = """
 ## Shares with few events

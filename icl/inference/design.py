@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from icl.inference.balance import balance
 from icl.inference.diagnostics import Diagnostic
 from icl.inference.rows import require_columns
 from icl.inference.surrogate import assign_folds
@@ -41,7 +42,8 @@ class Design:
             covariates (active sampling), this is what keeps the answer valid.
         propensity: a classifier that learns this probability instead, cross-fitted on all rows (`ICLClassifier()`).
             The answer is then valid if either the probabilities or the predictions are right on average given the
-            features, and nothing else decided about labeling.
+            features, and nothing else decided about labeling; means and least squares also if the error of the
+            predictions is near a parabola in the estimated log-odds (`icl.inference.balance`).
         features: columns that the propensity model may see; default: those that the predictor sees.
         strata: labels were drawn at random within each stratum, perhaps at different rates.
         clusters: rows of one cluster depend on one another; clusters do not. Standard errors, degrees of freedom and
@@ -118,6 +120,9 @@ class Design:
         if probability is not None:
             weights_labeled = weights_all[:n] / probability[:n]
             weights_labeled = weights_labeled / weights_labeled.mean()
+        basis = None
+        if self.propensity is not None and weights_labeled is not None:
+            weights_labeled, basis = balance(weights_labeled, probability, weights_all)
         if weights_labeled is not None:
             notes += _weight_notes(weights_labeled)
         if clusters is not None:
@@ -135,6 +140,7 @@ class Design:
             inclusion=np.full(n + N, n / (n + N)) if probability is None else probability,
             unequal=probability is not None,
             notes=notes,
+            balanced=basis,
         )
 
 
@@ -157,6 +163,8 @@ class DesignArrays:
     unequal: bool
     """Unlabeled rows alone do not stand for the population: predictions must be compared with those of all rows."""
     notes: list[Diagnostic]
+    balanced: np.ndarray | None = None
+    """(n + N, k) functions of estimated probabilities whose means agree between weighted labeled rows and all rows."""
 
     @property
     def of_problem(self) -> dict[str, Any]:

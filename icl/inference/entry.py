@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from icl.inference.balance import correct_predictions
 from icl.inference.compat import PEERS
-from icl.inference.design import Design
+from icl.inference.design import Design, DesignArrays
 from icl.inference.diagnostics import Diagnostic, diagnose
 from icl.inference.estimands import Estimand
 from icl.inference.rectify import STD_ERRORS, Problem
@@ -141,6 +143,13 @@ def infer(
                 "there are no unlabeled rows, so predictions cannot help; the answer is the classical one.",
             )
         )
+    if (
+        surrogate is not None
+        and arrays.balanced is not None
+        and estimand.solver == "scores"
+        and estimand.model.is_linear
+    ):
+        surrogate = _correct(surrogate, y, arrays)
     if surrogate is None:
         weight = 0.0
     elif weight == "auto" and design.propensity is not None:
@@ -178,6 +187,15 @@ def infer(
         order=rows.order,
         inclusion=arrays.inclusion,
     )
+
+
+def _correct(surrogate: Surrogate, y: np.ndarray, arrays: DesignArrays) -> Surrogate:
+    """Predictions that are right on average given the estimated probability."""
+    f_labeled, f_unlabeled = correct_predictions(
+        y, surrogate.f_labeled, surrogate.f_unlabeled, arrays.weights_labeled, arrays.balanced
+    )
+    source = f"{surrogate.source}; corrected along the estimated probabilities"
+    return replace(surrogate, f_labeled=f_labeled, f_unlabeled=f_unlabeled, source=source)
 
 
 def _distribution(surrogate: Surrogate | None) -> dict[str, np.ndarray]:
