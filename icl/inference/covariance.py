@@ -33,11 +33,15 @@ def covariance_of(problem: Problem, W: Weight, elsewhere: Fit | None) -> np.ndar
     rest = problem.influence_y
     if elsewhere is not None:
         rest = rest - problem.influence_f @ W.W.T
-    if W.tilt is not None:
+    by_block = W.block is not None and kind in ("HC2", "HC3") and problem.clusters_labeled is None
+    if by_block:
+        rest = _restore(rest, W, kind)
+    elif W.tilt is not None:
         rest = rest + W.tilt
     if problem.clusters_labeled is not None:
         return _clustered(problem, W, elsewhere, kind, rest)
-    labeled = inflate(rest, _joint_leverage(problem.leverage, W.leverage), kind, n, ddof)
+    leverage = problem.leverage if by_block else _joint_leverage(problem.leverage, W.leverage)
+    labeled = inflate(rest, leverage, kind, n, ddof)
     if elsewhere is None:
         return meat(labeled, problem.strata_labeled)
     through = W.W @ problem.bridge
@@ -50,6 +54,22 @@ def covariance_of(problem: Problem, W: Weight, elsewhere: Fit | None) -> np.ndar
     else:
         unlabeled = (problem.all_spread if W.pooled else problem.unlabeled_spread).corrected
     return meat(labeled, problem.strata_labeled) + through @ unlabeled @ through.T
+
+
+def _restore(rest: np.ndarray, W: Weight, kind: str) -> np.ndarray:
+    """(n, P) contributions under a weight of one number, with the tilt, at the size they had before it was tuned.
+
+    (I - b l')^-1 of each row (HC3), or its square root (HC2). Had all coordinates been divided by 1 - l'b, a row that
+    decides the weight, and not the coefficient, would count for a multiple of what it contributes.
+    """
+    b, lever = W.block
+    share = W.leverage[:, None]
+    slack = np.maximum(1 - share, 1 - FULL_LEVERAGE)
+    factor = 1 / slack if kind == "HC3" else 1 / np.sqrt(slack)
+    growth = np.divide(
+        factor - 1, share, out=np.full_like(share, 0.5 * (1 + (kind == "HC3"))), where=np.abs(share) > 1e-9
+    )
+    return rest + growth * np.einsum("np,np->n", lever, rest)[:, None] * b + factor * W.tilt
 
 
 def _joint_leverage(fitted: np.ndarray | None, weight: np.ndarray | None) -> np.ndarray | None:

@@ -41,6 +41,9 @@ class Weight:
     """(n,) or (n, P) share of each labeled row in deciding the weight."""
     lever: np.ndarray | None = None
     """(n,) derivative of a scalar weight by the residual of each labeled row; single-response linear models only."""
+    block: tuple[np.ndarray, np.ndarray] | None = None
+    """(n, P) b and (n, P) l, if one number was fitted to all P coordinates together: the labeled row i shrank its own
+    P contributions by b_i l_i', not all of them alike."""
     is_defined: bool = True
     """False where predictions carry nothing beyond the covariates, so that any weight gives the same answer."""
 
@@ -157,44 +160,41 @@ def _synsurr(problem: Problem, b: np.ndarray, u: np.ndarray | None) -> Weight:
     return Weight("synsurr", np.diag(np.repeat(delta, repeat)), True, tilt, np.repeat(share, repeat, axis=1))
 
 
-def _tuning_terms(problem: Problem, b: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+def _tuning_terms(problem: Problem, b: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Pieces of the optimal two-sample weight Cov(beta, eta_L) / (Var eta_L + Var eta_U), coordinate by coordinate.
+
+    The variance of labeled predictions comes from labeled rows although the unlabeled ones know it better: a row with a
+    large covariance then has a large variance too, and the weight stays near the slope between them. With one variance
+    pooled over all rows (as PPI++ has it) the weight swung with single rows: mean, n = 20, N = 1,000, correlation .97,
+    root mean squared error 1.14 times the classical one (now .24), mean width of a slope at n = 50 four times it (.31).
 
     Returns:
         B (n, P): what multiplies the contribution of a row to beta in that covariance (of its cluster, if it has one);
-        covariance (P,), both variances added (P,), and the factor by which `B` was scaled into the covariance.
+        covariance (P,) and both variances added (P,).
     """
-    a = problem.influence_y
-    n, N, p = len(b), problem.n_unlabeled, problem.n_fitted
-    if problem.is_plain:
-        # Independent rows: both samples estimate one variance of the score of a prediction, so they share the work.
-        labeled, unlabeled = n**2 * np.einsum("np,np->p", b, b), N**2 * np.diag(problem.unlabeled_spread_on_bridge)
-        per_row = (labeled + unlabeled) / (n + N - 2 * p)
-        factor = n**2 / (n - p)
-        return b, factor * np.einsum("np,np->p", a, b), (1 + n / N) * per_row, np.full(a.shape[1], factor)
     B = problem.over_clusters(b)
-    covariance = np.einsum("np,np->p", a, B)
+    covariance = np.einsum("np,np->p", problem.influence_y, B)
     variance = np.einsum("np,np->p", b, B) + np.diag(problem.unlabeled_spread_on_bridge)
-    return B, covariance, variance, np.ones(a.shape[1])
+    return B, covariance, variance
 
 
 def _scalar(problem: Problem, b: np.ndarray, u: np.ndarray | None) -> Weight:
     """The scalar that minimises the sum of the variances of the coefficients; not clipped.
 
-    Source: Angelopoulos, Duchi, Zrnic (2023), PPI++, arXiv:2311.01453. Deviation: each group of rows is centered
-    at its own solution, which is what the estimate uses, so the weight does not depend on the level of the predictions.
+    Source: Angelopoulos, Duchi, Zrnic (2023), PPI++, arXiv:2311.01453. Deviations: each group of rows is centered
+    at its own solution, which is what the estimate uses, so the weight does not depend on the level of the predictions;
+    the variances are those of `_tuning_terms`.
     """
-    B, covariance, variance, factor = _tuning_terms(problem, b)
-    scale = factor[0] / variance.sum()
+    B, covariance, variance = _tuning_terms(problem, b)
+    lever = B / variance.sum()  # derivative of the weight by the contribution of a row to beta
     value = covariance.sum() / variance.sum()
     rest = problem.influence_y - value * b
-    gap = problem.gap(pooled=False)
-    tilt = scale * np.einsum("np,np->n", rest, B)[:, None] * gap
-    share = np.einsum("np,np->n", b, B)
-    lever = None
+    tilt = np.einsum("np,np->n", rest, lever)[:, None] * problem.gap(pooled=False)
+    by_residual = None
     if problem.model.is_linear and u.shape[1] == 1 and problem.is_plain:
-        lever = scale * np.einsum("np,np->n", problem.X_labeled @ problem.labeled_y.bread, B)
-    return Weight("ppi++", value * np.eye(len(covariance)), False, tilt, share / share.sum(), lever)
+        by_residual = np.einsum("np,np->n", problem.X_labeled @ problem.labeled_y.bread, lever)
+    share = np.einsum("np,np->n", b, lever)
+    return Weight("ppi++", value * np.eye(len(covariance)), False, tilt, share, by_residual, block=(b, lever))
 
 
 def _coordinate(problem: Problem, b: np.ndarray, u: np.ndarray | None) -> Weight:
@@ -202,15 +202,11 @@ def _coordinate(problem: Problem, b: np.ndarray, u: np.ndarray | None) -> Weight
 
     Source: Miao, Miao, Wu, Zhao, Lu (2023), PSPA, arXiv:2311.14220. Deviations as in `_scalar`.
     """
-    B, covariance, variance, factor = _tuning_terms(problem, b)
-    safe = np.where(variance > 0, variance, 1.0)
-    value = np.where(variance > 0, covariance / safe, 0.0)
+    B, covariance, variance = _tuning_terms(problem, b)
+    lever = np.divide(B, variance, out=np.zeros_like(B), where=variance > 0)
+    value = np.divide(covariance, variance, out=np.zeros_like(variance), where=variance > 0)
     rest = problem.influence_y - value * b
-    tilt = factor / safe * rest * B * problem.gap(pooled=False)
-    share = b * B
-    total = share.sum(axis=0)
-    share = np.divide(share, total, out=np.zeros_like(share), where=total > 0)
-    return Weight("coordinate", np.diag(value), False, tilt, share)
+    return Weight("coordinate", np.diag(value), False, rest * lever * problem.gap(pooled=False), b * lever)
 
 
 def _matrix(problem: Problem, b: np.ndarray, u: np.ndarray | None) -> Weight:
