@@ -16,6 +16,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -191,6 +192,7 @@ def refuse_seen(seen: Sequence[Seen], labeled: pd.DataFrame, unlabeled: pd.DataF
     """
     from scipy.stats import binom
 
+    _warn_if_blind(seen, labeled, checkpoint)
     for frame, which, is_labeled in ((labeled, "labeled", True), (unlabeled, "unlabeled", False)):
         if not len(frame):
             continue
@@ -213,3 +215,22 @@ def refuse_seen(seen: Sequence[Seen], labeled: pd.DataFrame, unlabeled: pd.DataF
                 f"held out from fine-tuning, a checkpoint that did not see these rows (such as the one it started "
                 f"from), or finetune=True in the estimator, which is cross-fitted with it."
             )
+
+
+def _warn_if_blind(seen: Sequence[Seen], labeled: pd.DataFrame, checkpoint: str) -> None:
+    """Say so where rows look like those of training tables, but lack columns to compare."""
+    present = set(map(str, labeled.columns))
+    alike = [
+        s
+        for s in seen
+        if (s.target is None or s.target in present) and 2 * len(present & set(s.columns)) > len(s.columns)
+    ]
+    if alike and not any(present.issuperset(s.columns) for s in alike):
+        absent = [c for c in alike[0].columns if c not in present]
+        warnings.warn(
+            f"it cannot be told whether checkpoint {checkpoint} was fine-tuned on these rows: they lack column "
+            f"{', '.join(map(repr, absent[:3]))} of {alike[0].name}, which it was trained on. Keep the columns in the "
+            f"table (features= names what the predictor may see), or make sure that the rows were held out.",
+            UserWarning,
+            stacklevel=4,
+        )
