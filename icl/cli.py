@@ -192,7 +192,7 @@ def finetune(
     method: Literal["full", "last_blocks", "lora"] = "full",
     n_blocks: PositiveInt = 2,
     lora_rank: PositiveInt = 8,
-    steps: PositiveInt = 300,
+    steps: PositiveInt = 200,
     lr: PositiveFloat | None = None,
     replay: ClosedUnitInterval = 0.25,
     l2_sp: NonNegativeFloat = 10.0,

@@ -26,8 +26,7 @@ if TYPE_CHECKING:
     from icl.report import Table
 
 NEW, GENERAL = "new tables", "general tables"
-_METRICS = {"classification": ("auc", "log_loss"), "regression": ("r2", "nll")}
-_LOWER_IS_BETTER = {"log_loss", "nll"}
+LOWER_IS_BETTER = {"log_loss", "nll"}
 _MOST_ROWS = 1_000
 _FEWEST_QUERIES = 10
 _N_RESAMPLES = 10_000
@@ -182,45 +181,65 @@ def _was_seen(frame: pd.DataFrame, seen: list) -> np.ndarray:
 
 
 def _score(table: EncodedTable, fresh: np.ndarray, folders: list, seed: int, members: int, device: str) -> list[dict]:
+    rows, (one, two) = score_table(table, fresh, folders, seed, members, device)
+    lines = []
+    for metric, (value_one, rows_one) in one.items():
+        value_two, rows_two = two[metric]
+        sign = -1 if metric in LOWER_IS_BETTER else 1
+        error = math.nan
+        if rows_one is not None:
+            error = float(np.std(rows_one - rows_two, ddof=1) / math.sqrt(len(rows_one)))
+        task = "regression" if table.targets[0].n_classes is None else "classification"
+        lines.append(
+            {"table": table.name, "task": task, "metric": metric, "seed": seed} | rows
+            | {"before": value_one, "after": value_two, "gain": sign * (value_two - value_one), "std_error": error}
+        )  # fmt: skip
+    return lines
+
+
+Scores = dict[str, tuple[float, np.ndarray | None]]
+"""Metric -> its value, and its terms by row where it is a mean: auc and log_loss, or r2 and nll."""
+
+
+def score_table(
+    table: EncodedTable,
+    fresh: np.ndarray,
+    checkpoints: Sequence,
+    seed: int,
+    members: int = 4,
+    device: str = "auto",
+    max_context: int = _MOST_ROWS,
+) -> tuple[dict[str, int], list[Scores]]:
+    """Scores of several checkpoints on one split of one table.
+
+    Args:
+        fresh: (n,) bool, rows that may be asked about; the others may only be context.
+        seed: of the split: half of the rows are context, at most `max_context`, the rest queries, at most 1,000.
+    Returns:
+        the numbers of rows, and the scores of each checkpoint.
+    """
     from icl import ICLClassifier, ICLRegressor
 
     target = table.targets[0]
-    rng = np.random.default_rng([seed, len(fresh)])
-    order = draw_rows(target, len(fresh), rng)
-    n_context = min(len(order) // 2, _MOST_ROWS)
+    order = draw_rows(target, len(fresh), np.random.default_rng([seed, len(fresh)]))
+    n_context = min(len(order) // 2, max_context)
     # One row of each class leads, so it is context; what was trained on may be context, never a query.
-    known = [r for r in order if not fresh[r]]
-    leading = list(order[: target.n_classes or 2])
+    leading, known = order[: target.n_classes or 2], order[~fresh[order]]
     context = np.array(list(dict.fromkeys([*leading, *known, *order]))[:n_context])
-    query = np.array([r for r in order if fresh[r] and r not in set(context.tolist())])[:_MOST_ROWS]
+    query = order[fresh[order] & ~np.isin(order, context)][:_MOST_ROWS]
     X = table.frame.drop(columns=target.name)
     kind = ICLRegressor if target.n_classes is None else ICLClassifier
     scored = []
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # where a model is bad is what is asked here
-        for folder in folders:
-            model = kind(folder, n_estimators=members, device=device, random_state=seed)
+        for checkpoint in checkpoints:
+            model = kind(checkpoint, n_estimators=members, device=device, random_state=seed)
             model.fit(X.iloc[context], target.y[context])
-            scored.append(_metrics(model, X.iloc[query], target.y[query], np.std(target.y[context])))
-    task = "regression" if target.n_classes is None else "classification"
-    lines = []
-    for metric in _METRICS[task]:
-        (one, rows_one), (two, rows_two) = (s[metric] for s in scored)
-        sign = -1 if metric in _LOWER_IS_BETTER else 1
-        error = math.nan
-        if rows_one is not None:
-            error = float(np.std(rows_one - rows_two, ddof=1) / math.sqrt(len(rows_one)))
-        lines.append(
-            {
-                "table": table.name, "task": task, "metric": metric, "seed": seed, "n_context": len(context),
-                "n_query": len(query), "before": one, "after": two, "gain": sign * (two - one), "std_error": error,
-            }
-        )  # fmt: skip
-    return lines
+            scored.append(_metrics(model, X.iloc[query], target.y[query], float(np.std(target.y[context]))))
+    return {"n_context": len(context), "n_query": len(query)}, scored
 
 
-def _metrics(model, X: pd.DataFrame, y: np.ndarray, scale: float) -> dict[str, tuple[float, np.ndarray | None]]:
-    """Metric -> its value, and its terms by row where it is a mean."""
+def _metrics(model, X: pd.DataFrame, y: np.ndarray, scale: float) -> Scores:
     if not hasattr(model, "classes_"):
         import torch
         from sklearn.metrics import r2_score

@@ -11,7 +11,7 @@ METHODS = ("full", "last_blocks", "lora")
 
 @dataclass(frozen=True)
 class FinetuneConfig:
-    """Options of `icl.finetune`. Rates and lengths were chosen on the thyroid tables (benchmarks/finetune.md)."""
+    """Options of `icl.finetune`."""
 
     target: str | None = None
     """Column to predict in every table; None: any usable column, another one in each task (self-supervised)."""
@@ -30,7 +30,7 @@ class FinetuneConfig:
     """Of "last_blocks"."""
     lora_rank: int = 8
     """Of "lora": rank of the addition to each matrix."""
-    steps: int = 300
+    steps: int = 200
     """Optimiser steps at most; early stopping may end the run before."""
     lr: float | None = None
     """Peak learning rate; None: the best of three short runs by their loss on the held-out tables."""
@@ -44,7 +44,7 @@ class FinetuneConfig:
     """Cells (tasks x rows x columns) of a batch at least; a larger task is a batch of its own."""
     max_rows: int = 800
     """Rows of a task at most, context and query together."""
-    check_every: int = 25
+    check_every: int = 20
     """Steps between two validations."""
     patience: int = 4
     """Validations without a new best after which the run ends."""
