@@ -1,21 +1,29 @@
 """Quantiles: invert tests of "a share q lies at or below t", on data that are sorted once.
 
 At a threshold t the rectified share is F(t) = mean_L 1{Y <= t} + lambda (mean_elsewhere f_t - mean_L f_t), with f_t the
-indicator 1{f <= t}, or a predicted probability P(Y <= t | x). F need not rise everywhere. A value theta is a q-quantile
-if F(theta) >= q and F(theta-) <= q; the interval runs from the first t at which the former, to the last t at which the
-latter is not rejected, so it exists for every sample, also where ties make F jump. Cost O((n + N) log(n + N)).
+indicator 1{f <= t}, or a predicted probability P(Y <= t | x). A value theta is a q-quantile if F(theta) >= q and
+F(theta-) <= q; the interval runs from the first t at which the former, to the last t at which the latter is not
+rejected, so it exists for every sample, also where ties make F jump. Cost O((n + N) log(n + N)).
+
+F need not rise everywhere, though the share that it estimates does: its standardised values are put in order first.
+Bands that are rearranged so are nowhere wider in the mean and cover no less (Chernozhukov, Fernandez-Val, Galichon
+2009, doi:10.1093/biomet/asp030). Measured at nominal .90, N = 1,000, 400 repetitions, coverage and width over the
+classical: as it stands, outermost points, n = 20 .963 (.73), n = 50 .975 (.72), q = .9 at n = 30 .975 (1.38);
+rearranged .958 (.57), .963 (.62), .945 (.95). The accepted points around the estimate alone (.905, .907, .845) are too
+few elsewhere. Labels alone give few rates at small n: at n = 20 no two order statistics cover between .885 and .959.
 
 Without predictions the variance of 1{Y <= t} is that of the null, q(1 - q); with them it is estimated at t. (The null
 variance there too made 90% intervals of the median cover .938 instead of .928: n = 50, N = 500, correlation .9, 500
-repetitions; taking only the outermost accepted points is what makes them cover more than .90 at small n.)
+repetitions.)
 
 Source of the share: Angelopoulos et al. (2023), Science 382:669; of the weight: PPI++ (arXiv:2311.01453) for an
-indicator, where the density cancels. Deviation from both: a tuned weight and outermost accepted points.
+indicator, where the density cancels. Deviation from both: a tuned weight and rearrangement.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -45,23 +53,24 @@ class ShareCurve:
     outer_std_error: float
     """Standard error of F where it is 0, before the first point: that of the null."""
 
+    @cached_property
     def z(self) -> tuple[np.ndarray, np.ndarray]:
-        """Standardised F(t) - q, and the same just below each point."""
-        here = _ratio(self.share - self.q, self.std_error)
+        """Standardised F(t) - q in increasing order, and the same just below each point."""
+        here = np.sort(_ratio(self.share - self.q, self.std_error), kind="stable")  # nearly in order as they come
         if not self.is_step:
             return here, here
         return here, np.concatenate([[-np.inf], here[:-1]])
 
     def estimate(self) -> float:
         """Middle of the points between which F crosses q: for labeled rows alone, the usual sample quantile."""
-        here, below = self.z()
+        here, below = self.z
         first = self.t[int(np.argmax(here >= -1e-12))]
         last = self.t[len(below) - 1 - int(np.argmax(below[::-1] <= 1e-12))]
         return float((first + last) / 2)
 
     def bounds(self, tail_below: float | None, tail_above: float | None) -> tuple[float, float]:
         """Lower bound at error rate `tail_below`, upper bound at `tail_above`; None leaves a side open."""
-        here, below = self.z()
+        here, below = self.z
         lower, upper = -np.inf, np.inf
         # Few rows beyond a quantile far out: the sample cannot exclude that it lies outside all points.
         if tail_below is not None and self._z_before() < (critical := _quantile(self.df, tail_below)):
@@ -76,15 +85,12 @@ class ShareCurve:
 
     def p_value(self, null: float, alternative: str) -> float:
         """Of "null is a q-quantile", dual to `bounds`: a bound is the outermost null that is not rejected."""
-        here, below = self.z()
+        here, below = self.z
         at = int(np.searchsorted(self.t, null, side="right")) - 1  # last point at or below null
         before = int(np.searchsorted(self.t, null, side="left")) - 1  # last point below null
-        # The outermost accepted point bounds the interval, so evidence accumulates from the outside inwards.
-        rising = float(max(self._z_before(), here[: at + 1].max(initial=-np.inf)))
-        if self.is_step:
-            falling = float(here[max(before, 0) :].min()) if before >= 0 else -np.inf
-        else:
-            falling = float(min(here[before + 1 :].min(initial=np.inf), here[-1]))
+        rising = max(self._z_before(), float(here[at]) if at >= 0 else -np.inf)
+        # Just below null a step has the height of the last point before it.
+        falling = float(below[before + 1] if before + 1 < len(below) else here[-1])
         too_low, too_high = _cdf(self.df, rising), _cdf(self.df, -falling)
         if alternative == "larger":
             return too_low
@@ -122,7 +128,8 @@ def solve_quantile(problem: Problem, weight: str | float) -> Rectified:
         value, pooled, tuned, name, is_defined, heaviest = 0.0, False, False, "classical", True, 0.0
     else:
         W = decide_weight(at_threshold(problem, start), weight)
-        value, pooled, tuned, is_defined = float(W.W[0, 0]), W.pooled, W.tuned, W.is_defined
+        # A weight that is undefined was not tuned either: the classical answer, degrees of freedom included.
+        value, pooled, tuned, is_defined = float(W.W[0, 0]), W.pooled, W.tuned and W.is_defined, W.is_defined
         name = name_of(weight)
         heaviest = 0.0 if W.leverage is None else float(W.leverage.max())
     df = problem.degrees_of_freedom(tuned)

@@ -143,3 +143,19 @@ def test_the_in_context_model_inside_the_analysis_covers():
         table = pd.DataFrame({"x": data["x"][r], "z": data["useless"][r], "y": data["y"][r]})
         hits.append(mean_is_covered(infer(Mean("y"), table, predictor=ICLRegressor("nano", n_estimators=1), seed=r)))
     assert_nominal(hits)
+
+
+def test_a_far_quantile_of_few_rows_is_neither_wide_nor_wrong():
+    hits, widths, classical_widths, n = [], [], [], 40
+    for r in range(400):
+        rng = np.random.default_rng(r)
+        y, other = rng.normal(size=(2, n + 400))
+        y_seen = np.where(np.arange(n + 400) < n, y, np.nan)
+        problem = infer(Quantile("y", 0.8), {"y": y_seen}, predictions=y + 0.5 * other, weight=0)._problem
+        (lower,), (upper,) = problem.solve("auto").interval(LEVEL)
+        hits.append(lower <= 0.8416 <= upper)
+        widths.append(upper - lower)
+        classical_widths.append(np.ptp(problem.solve(0).interval(LEVEL)))
+    # Steps of the labeled outcomes make the test wide at small n; outermost accepted points were wider still.
+    assert LEVEL - 4 * math.sqrt(LEVEL * (1 - LEVEL) / len(hits)) < np.mean(hits) < 0.96
+    assert np.median(widths) < 0.85 * np.median(classical_widths)

@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 from numpy.testing import assert_allclose
 
-from icl.inference import OLS, Mean, infer
+from icl.inference import OLS, Mean, Quantile, infer
 
 ESTIMANDS = [Mean("y"), OLS("y ~ x + C(group)"), OLS("y", covariates=["x"])]
 TUNED, ALL = ["auto", "ppi++", "synsurr"], ["auto", "ppi++", "synsurr", 0, 1, 0.3]
@@ -148,3 +148,12 @@ def test_linear_predictions_on_the_same_covariates_carry_no_information():
     result = infer(OLS("y ~ x"), table, predictions="f")
     assert "no_information" in [d.code for d in result.diagnostics]
     assert_allclose(result.estimate, infer(OLS("y ~ x"), table).estimate, rtol=1e-10)
+
+
+@pytest.mark.parametrize("constant", [-50.0, 50.0])
+def test_predictions_on_one_side_of_a_quantile_change_nothing(constant):
+    """They tell no rows below the quantile from rows above: the classical answer, degrees of freedom included."""
+    table = draw()
+    ours = infer(Quantile("y"), table.assign(f=constant + table["f"]), predictions="f")
+    assert_allclose(numbers(ours), numbers(infer(Quantile("y"), table)), rtol=1e-12)
+    assert "no_information" in [d.code for d in ours.diagnostics]
