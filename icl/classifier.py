@@ -42,6 +42,8 @@ class ICLClassifier(ClassifierMixin, ConformalClassifierMixin, BaselineMixin, Pr
             its loss falls beyond error, else those of the checkpoint. Below 300 rows nothing is tried, with a
             warning, for an error would end cross-fitting, where folds are smaller. Folds (`predict_interval`,
             `infer`, `calibrate`) train each by itself, minutes rather than seconds.
+        stacking: whether three of four members also see, as further columns, what ridge regressions, linear and on
+            random waves, predict for each row out of fold, where that explains anything (see `icl.stacking`).
 
     Attributes:
         classes_: (C,) sorted labels; `predict_proba` has a column for each.

@@ -26,7 +26,11 @@ from icl.forward import Context
 from icl.hierarchy import class_questions, similar_order
 from icl.relevance import relevance
 from icl.scaling import TRANSFORMS, TargetRanks, learn_scale
+from icl.stacking import RidgeColumns
 
+# Of four members three see the columns of `icl.stacking`. On 17 tables with classes the log loss fell by .037 with
+# three and by .043 with four, on 17 with numbers the CRPS by 5 and 6 %; the fourth guards against what misleads all.
+_MEMBERS_OF_A_ROUND, _STACKED_OF_A_ROUND = 4, 3
 # Of a bin that a member on another scale leaves empty; rounding of the cdf is of this order.
 _LEAST_MASS = 1e-12
 
@@ -40,22 +44,35 @@ class Guise:
     columns: np.ndarray  # (f,) columns in the order shown
     codes: list[np.ndarray]  # per column shown: code in place of each code; empty for a number
     answers: np.ndarray  # (Q, C) as from `class_questions`; (1, 0) for regression
+    stacked: bool  # whether the columns of `icl.stacking` are shown too, after the others
 
 
 class Member:
     """A guise of one table: its contexts, how query rows look in it, and what the model's answers mean."""
 
-    def __init__(self, guise: Guise, context_NF: np.ndarray, y_N: np.ndarray, is_categorical_F: np.ndarray):
+    def __init__(
+        self,
+        guise: Guise,
+        context_NF: np.ndarray,
+        y_N: np.ndarray,
+        is_categorical_F: np.ndarray,
+        ridges: RidgeColumns | None = None,
+    ):
         self.guise = guise
         rows = slice(None) if guise.rows is None else guise.rows
         seen_NF, y_N = context_NF[rows], y_N[rows]
+        self._ridges = ridges if guise.stacked else None
+        made_NS = np.empty((len(y_N), 0), "f4") if self._ridges is None else self._ridges.context_NS[rows]
         numbers = [not len(codes) and guise.transform != "none" for codes in guise.codes]
         self._scales = [
             learn_scale(guise.transform, seen_NF[:, j]) if is_number else None
             for j, is_number in zip(guise.columns, numbers)
         ]
-        X_Nf = self.view(seen_NF)
-        flags_f = is_categorical_F[guise.columns]
+        self._made_scales = [
+            learn_scale(guise.transform, made) if guise.transform != "none" else None for made in made_NS.T
+        ]
+        X_Nf = self._with_made(self._shown(seen_NF), made_NS)
+        flags_f = np.append(is_categorical_F[guise.columns], np.zeros(made_NS.shape[1], bool))
         self._target = None
         if not guise.answers.size:
             if guise.transform == "quantile":
@@ -71,7 +88,15 @@ class Member:
             self.contexts.append(Context(X, y, flags_f, int(answers_C.max()) + 1))
 
     def view(self, rows_MF: np.ndarray) -> np.ndarray:
-        """(M, f) float32 rows as this member sees them."""
+        """(M, f + S) float32 query rows as this member sees them."""
+        shown_Mf = self._shown(rows_MF)
+        return shown_Mf if self._ridges is None else self._with_made(shown_Mf, self._ridges(rows_MF))
+
+    def _with_made(self, shown_Mf: np.ndarray, made_MS: np.ndarray) -> np.ndarray:
+        scaled = [made if scale is None else scale(made) for made, scale in zip(made_MS.T, self._made_scales)]
+        return np.concatenate([shown_Mf, *(column[:, None] for column in scaled)], 1, dtype=shown_Mf.dtype)
+
+    def _shown(self, rows_MF: np.ndarray) -> np.ndarray:
         out_Mf = rows_MF[:, self.guise.columns]
         for j, (codes, scale) in enumerate(zip(self.guise.codes, self._scales)):
             if len(codes):
@@ -119,6 +144,7 @@ def draw_guises(
     context_NF: np.ndarray,
     y_N: np.ndarray,
     n_classes: int | None,
+    stacking: bool = False,
 ) -> list[Guise]:
     """Guises of a context of cells (N, F), with classes or standardised targets (N,), for `n_members` members.
 
@@ -129,9 +155,12 @@ def draw_guises(
     n_features = len(n_levels_F)
     rows = _share_rows(n_members, rng, limits.rows, y_N, n_classes)
     columns = None
-    if n_features > limits.features:
+    n_made = RidgeColumns.most(n_classes)
+    stacked = stacking and (n_classes or 0) <= limits.classes and 2 * n_made <= limits.features
+    room = limits.features - stacked * n_made
+    if n_features > room:
         score_F = relevance(context_NF, n_levels_F > 0, y_N, n_classes)
-        columns = _share_columns(n_members, rng, limits.features, score_F)
+        columns = _share_columns(n_members, rng, room, score_F)
     guises = []
     for i in range(n_members):
         first = i == 0
@@ -143,7 +172,16 @@ def draw_guises(
         else:
             order = np.arange(n_classes or 0) if first else rng.permutation(n_classes or 0)
         answers = class_questions(order, limits.classes)
-        guises.append(Guise(TRANSFORMS[i % len(TRANSFORMS)], rows[i], shown, [codes[j] for j in shown], answers))
+        guises.append(
+            Guise(
+                transform=TRANSFORMS[i % len(TRANSFORMS)],
+                rows=rows[i],
+                columns=shown,
+                codes=[codes[j] for j in shown],
+                answers=answers,
+                stacked=stacked and i % _MEMBERS_OF_A_ROUND < _STACKED_OF_A_ROUND,
+            )
+        )
     return guises
 
 

@@ -22,6 +22,7 @@ from icl.calibration import best_temperature
 from icl.checkpoint import load_release, resolve_checkpoint
 from icl.ensemble import Limits, Member, draw_guises
 from icl.forward import answer, check_fit_mode, prepare
+from icl.stacking import RidgeColumns
 from icl.table import TableEncoder
 from icl.target import as_column, class_codes
 
@@ -46,6 +47,7 @@ class InContextEstimator(BaseEstimator):
         memory_gb=2.0,
         fit_mode="auto",
         finetune=False,
+        stacking=True,
     ):
         self.checkpoint = checkpoint
         self.n_estimators = n_estimators
@@ -57,6 +59,7 @@ class InContextEstimator(BaseEstimator):
         self.memory_gb = memory_gb
         self.fit_mode = fit_mode
         self.finetune = finetune
+        self.stacking = stacking
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
@@ -88,7 +91,9 @@ class InContextEstimator(BaseEstimator):
         self._warn_of_size(n_rows, n_features, config)
         seed = self.random_state.randint(2**31) if hasattr(self.random_state, "randint") else self.random_state
         limits = Limits(config.max_features, config.max_classes, self.max_rows)
-        guises = draw_guises(self.n_estimators, seed, limits, encoder.n_levels_, context_NF, y, n_classes)
+        guises = draw_guises(
+            self.n_estimators, seed, limits, encoder.n_levels_, context_NF, y, n_classes, self.stacking
+        )
         # Nothing is kept before everything is checked: a failed fit leaves the earlier one whole.
         self._tuned, report = self._finetune(context_NF, encoder.n_levels_, y, n_classes, seed)
         if report is not None:
@@ -107,7 +112,12 @@ class InContextEstimator(BaseEstimator):
             self.feature_names_in_ = np.array(encoder.columns_, dtype=object)
 
     def _dress(self, guises) -> list[Member]:
-        return [Member(g, self._context_NF, self._y_N, self._encoder.is_categorical_) for g in guises]
+        context_NF, encoder, y_N = self._context_NF, self._encoder, self._y_N
+        ridges = None
+        if any(guise.stacked for guise in guises):
+            n_classes = int(y_N.max()) + 1 if is_classifier(self) else None
+            ridges = RidgeColumns(context_NF, encoder.n_levels_, y_N, n_classes)
+        return [Member(guise, context_NF, y_N, encoder.is_categorical_, ridges) for guise in guises]
 
     def _warn_of_size(self, n_rows: int, n_features: int, config) -> None:
         name = self._checkpoint_name()
@@ -298,8 +308,9 @@ class InContextEstimator(BaseEstimator):
 
             if not isinstance(self.finetune, FinetuneConfig):
                 raise ValueError(f"finetune must be True, False or an icl.FinetuneConfig, got {self.finetune!r}.")
-        if not isinstance(self.calibrate, bool | np.bool_):
-            raise ValueError(f"calibrate must be True or False, got {self.calibrate!r}.")
+        for name in ("calibrate", "stacking"):
+            if not isinstance(getattr(self, name), bool | np.bool_):
+                raise ValueError(f"{name} must be True or False, got {getattr(self, name)!r}.")
         seed = self.random_state
         if not (seed is None or isinstance(seed, np.random.RandomState) or (isinstance(seed, Integral) and seed >= 0)):
             raise ValueError(

@@ -185,7 +185,7 @@ def test_calibration_repairs_a_wrong_temperature(task):
 
     best = min(loss(softmax_temperature=t)[0] for t in (0.5, 0.7, 1.0, 1.4, 2.0))
     repaired, temperature = loss(softmax_temperature=1 / 3, calibrate=True)
-    assert repaired < best + 0.03
+    assert repaired < best + 0.04
     assert repaired < loss(softmax_temperature=1 / 3)[0] - 0.02
     assert 0.5 < temperature < 2
     assert loss(calibrate=True) == (repaired, temperature)
