@@ -79,8 +79,8 @@ SHARES = """
 ## Shares with few events
 
 Predicted probabilities of correlation about .3 and .6; N = {n_unlabeled:,}. `auto` takes the exact interval below 10
-events, the score interval below 30, the t interval from there on. Draws without any event are refused and left out
-(last column).
+events, the score interval below 30, the t interval from there on. Draws without any event (last column) count: their
+interval is [0, upper].
 """
 
 
@@ -244,11 +244,8 @@ def shares(case: Case, reps: int, checkpoint: str) -> Iterator[dict]:
         rng = np.random.default_rng([case.seed, r])
         f = expit(offset + signal * rng.normal(size=case.n + N_UNLABELED))
         y = (rng.uniform(size=len(f)) < f).astype(float)
-        if y[: case.n].sum() in (0, case.n):
-            yield {"method": "refused", "covered": True, "width": np.nan}
-            continue
         result = infer(Mean("y"), {"y": np.where(np.arange(len(f)) < case.n, y, np.nan)}, predictions=f, level=LEVEL)
-        yield {"method": "refused", "covered": False, "width": np.nan}
+        yield {"method": "no event", "covered": not y[: case.n].any(), "width": np.nan}
         for kind in ("auto", "exact", "score", "t"):
             yield {"method": kind} | score(result.interval(kind=kind).iloc[0], p)
         yield {"method": "classical"} | score(result.compare().loc[("classical", "y")], p)
@@ -302,7 +299,7 @@ def as_markdown(table: pd.DataFrame, methods: list[str], base: str = "classical"
 
 
 def _cell(row: pd.Series, base: float) -> str:
-    if row.name == "refused":
+    if row.name == "no event":
         return f"{row['coverage']:.0%}" if row["coverage"] else ""
     text = f"{row['coverage']:.3f} ({row['width'] / base:.2f})"
     off = abs(row["coverage"] - LEVEL) > 4 * math.sqrt(LEVEL * (1 - LEVEL) / row["reps"])
@@ -368,7 +365,7 @@ def write(table: pd.DataFrame, options: argparse.Namespace) -> str:
     lines += [DESIGNS, *as_markdown(design, ["with the design", "ignored"], base="ignored")]
     lines += [
         SHARES.format(n_unlabeled=N_UNLABELED),
-        *as_markdown(share, ["classical", "auto", "exact", "score", "t", "refused"]),
+        *as_markdown(share, ["classical", "auto", "exact", "score", "t", "no event"]),
     ]
     return "\n".join([*lines, ""])
 

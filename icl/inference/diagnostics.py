@@ -51,7 +51,14 @@ def diagnose(problem: Problem, answer: Rectified) -> list[Diagnostic]:
 def _outcome_findings(problem: Problem) -> Iterator[Diagnostic]:
     y, n = problem.y, len(problem.y)
     if is_one_share(problem):
-        if rarer_side(y) < FEW_EVENTS:
+        if not rarer_side(y):
+            yield Diagnostic(
+                "no_event",
+                f"all {n} labeled outcomes equal {y[0]:g}; they are taken for those of an outcome of 0 and 1. The "
+                "exact interval of its share is given, from labeled rows alone: no row has shown that predictions go "
+                "with the outcome. If the outcome has other values too, it is not valid; label more rows.",
+            )
+        elif rarer_side(y) < FEW_EVENTS:
             yield Diagnostic(
                 "rare_event",
                 f"only {rarer_side(y)} of {n} labeled rows are on the rarer side of a two-valued outcome, too "

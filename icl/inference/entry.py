@@ -12,7 +12,7 @@ from icl.inference.balance import correct_predictions
 from icl.inference.compat import PEERS
 from icl.inference.design import Design, DesignArrays
 from icl.inference.diagnostics import Diagnostic, diagnose
-from icl.inference.estimands import Estimand
+from icl.inference.estimands import Estimand, Mean
 from icl.inference.rectify import STD_ERRORS, Problem
 from icl.inference.result import InferenceResult
 from icl.inference.rows import Rows, read_rows, require_columns
@@ -111,6 +111,7 @@ def infer(
     arrays = design.resolve(rows, names, folds, seed)
     notes += arrays.notes
     surrogate = None
+    has_events = np.ptp(y) > 0 or y.ndim > 1
     if predictor is not None and predictions is not None:
         raise ValueError("got predictor= and predictions=; pass the model or its out-of-sample predictions, not both.")
     source = {"seed": seed}
@@ -120,7 +121,7 @@ def infer(
     if stream is not None:
         surrogate = _read_predictions(rows, stream_columns(predictor, predictions, compat, estimand.solver), estimand)
         source |= read_stream(estimand, rows.labeled, stream, predictions)
-    elif len(rows.unlabeled):
+    elif len(rows.unlabeled) and has_events:
         if predictions is not None:
             surrogate = _read_predictions(rows, predictions, estimand)
         elif predictor is not None:
@@ -136,7 +137,7 @@ def infer(
                 groups_unlabeled=arrays.clusters_unlabeled,
                 strata=arrays.strata_labeled,
             )
-    elif predictor is not None or predictions is not None:
+    elif has_events and (predictor is not None or predictions is not None):
         notes.append(
             Diagnostic(
                 "no_unlabeled_rows",
@@ -239,7 +240,8 @@ def _check_outcome(y: np.ndarray, P: int, estimand: Estimand) -> None:
             f"{P + 2} are needed. Label more rows or drop covariates."
         )
     flat = np.ptp(y, axis=0) == 0
-    if np.any(flat):
+    is_share = isinstance(estimand, Mean) and estimand.by is None and y.ndim == 1 and y[0] in (0, 1)
+    if np.any(flat) and not is_share:  # a share has an exact interval without any event
         which = "" if y.ndim == 1 else f" of {estimand.outcome_columns[int(np.argmax(flat))]!r}"
         value = y[0] if y.ndim == 1 else y[0, int(np.argmax(flat))]
         raise ValueError(

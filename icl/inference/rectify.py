@@ -22,6 +22,7 @@ from icl.inference.fit import LARGE, Fit, Rows, RowSource, Together, solve, solv
 from icl.inference.hypothesis import t_interval, t_p_value
 from icl.inference.models import Model
 from icl.inference.sandwich import HC, Spread, effective_units, group_sums, meat, row_contributions, spread
+from icl.inference.small_sample import is_one_share, rarer_side, variance_without_events
 from icl.inference.weights import Weight, decide_weight, resolve_auto
 
 if TYPE_CHECKING:
@@ -381,6 +382,8 @@ def rectify(problem: Problem, weight: str | float) -> Rectified:
     beta = problem.labeled_y
     if weight == 0:
         covariance = covariance_of(problem, Weight("classical", np.zeros((len(beta.estimate),) * 2)), None)
+        if is_one_share(problem) and not rarer_side(problem.y):
+            covariance = np.full((1, 1), variance_without_events(problem))
         return Rectified("classical", beta.estimate, covariance, problem.degrees_of_freedom(False), 0.0)
     W = decide_weight(problem, weight)
     elsewhere = problem.all_f if W.pooled else problem.unlabeled_f

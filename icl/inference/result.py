@@ -18,7 +18,7 @@ from icl.inference.hypothesis import (
     wald_test,
 )
 from icl.inference.rectify import Problem, Rectified
-from icl.inference.small_sample import KINDS, Share, interval_kind, is_one_share, share_of
+from icl.inference.small_sample import KINDS, Share, interval_kind, is_one_share, rarer_side, share_of, without_events
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -348,6 +348,8 @@ class InferenceResult:
         kind = interval_kind(problem.y) if kind == "auto" else kind
         if kind == "t":
             return None, kind
+        if not rarer_side(problem.y):
+            return without_events(problem), kind
         classical = problem.solve(0.0).estimate[0]
         variance = answer.covariance[0, 0]
         if not np.isfinite(variance):

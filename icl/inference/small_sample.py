@@ -83,8 +83,10 @@ class Share:
 
 
 def two_values(y: np.ndarray) -> tuple[float, float] | None:
-    """The two values of an outcome that has exactly two; None otherwise."""
+    """The two values of an outcome that has exactly two, or is 0 everywhere, or 1; None otherwise."""
     low, high = float(y.min()), float(y.max())
+    if low == high and low in (0, 1):
+        return 0.0, 1.0
     return (low, high) if low < high and bool(((y == low) | (y == high)).all()) else None
 
 
@@ -106,7 +108,19 @@ def interval_kind(y: np.ndarray) -> str:
 
 def rarer_side(y: np.ndarray) -> int:
     """Rows on the rarer side of a two-valued outcome."""
-    return int(min((y == y.min()).sum(), (y == y.max()).sum()))
+    return int(min((y == y.min()).sum(), (y != y.min()).sum()))
+
+
+def without_events(problem: Problem) -> Share:
+    """The share of an outcome that is 0 (or 1) on all labeled rows: its interval is [0, upper] (or [lower, 1]).
+
+    n equal rows without an event leave shares up to 1 - tail^(1/n) (Clopper & Pearson 1934), about 3/n at a tail of 5%,
+    the rule of three. Uneven weights count as Kish has it, rows of a cluster as one. Predictions do not enter: that
+    they go with the outcome is what no row has shown.
+    """
+    w = problem.weights_labeled
+    n = len(problem.y) if w is None else float(w.sum() ** 2 / (w @ w))
+    return Share(float(problem.y[0]), min(n, problem.n_labeled_units), np.inf)
 
 
 def share_of(y: np.ndarray, classical: float, estimate: float, variance: float, df: float) -> Share:
@@ -118,6 +132,12 @@ def share_of(y: np.ndarray, classical: float, estimate: float, variance: float, 
     if rarer_side(y) < TOO_FEW_TO_TUNE:
         n_effective = min(n_effective, n)
     return Share(estimate, n_effective, df, low, high)
+
+
+def variance_without_events(problem: Problem) -> float:
+    """The 68% interval of `without_events` restated as a variance: the observed one, 0, would be false."""
+    lower, upper = without_events(problem).interval("exact", 0.68)
+    return ((upper - lower) / 2) ** 2
 
 
 def _exact(p: float, n: float, df: float, tail: float) -> tuple[float, float]:

@@ -15,7 +15,7 @@ def draw(n: int = 50, N: int = 200, seed: int = 0) -> pd.DataFrame:
     table = pd.DataFrame({"y": y, "x": x, "f": 0.7 * y + other, "group": np.resize(["a", "b", "c"], n + N)})
     table["twice"] = 2 * table["x"]
     table["text"] = np.resize(["yes", "no", "no"], n + N)
-    table["flat"] = 1.0
+    table["flat"] = 2.5
     table.loc[n:, ["y", "flat"]] = np.nan
     table.loc[n:, "text"] = None
     return table
@@ -70,7 +70,7 @@ REFUSED = {
     "text outcome": (Mean("text"), dict(table=draw()), r"not numbers. Use Mean\('text', event"),
     "text outcome in ols": (OLS("text ~ x"), dict(table=draw()), "not numbers"),
     "unknown event": (Mean("text", event="maybe"), dict(table=draw()), "'no', 'yes'"),
-    "constant outcome": (Mean("flat"), dict(table=draw()), "all 50 labeled outcomes equal 1"),
+    "constant outcome": (Mean("flat"), dict(table=draw()), "all 50 labeled outcomes equal 2.5"),
     "two labels": (T, dict(table=fewer(2)), "2 labeled rows are too few.*at least 3"),
     "three labels": (F, dict(table=fewer(3)), "at least 4"),
     "collinear": (OLS("y ~ x + twice"), dict(table=draw()), r"\['x', 'twice'\].*collinear"),

@@ -7,10 +7,11 @@ import pandas as pd
 import pytest
 from numpy.testing import assert_allclose
 from scipy.special import expit
-from scipy.stats import binomtest
+from scipy.stats import binom, binomtest
+from sklearn.dummy import DummyClassifier
 from statsmodels.stats.proportion import proportion_confint
 
-from icl.inference import Mean, Quantile, infer
+from icl.inference import Design, Mean, Quantile, infer
 from icl.inference.small_sample import Share, share_of
 
 LEVEL = 0.90
@@ -125,3 +126,38 @@ def test_the_engine_gives_the_variance_used_above():
     rest = e - weight * u
     variance = rest @ rest / 98 * (1 / 100 + gap**2 / (u @ u)) + weight**2 * f.var(ddof=1) / 400
     assert_allclose(result.std_error.iloc[0] ** 2, variance, rtol=1e-6)
+
+
+@pytest.mark.parametrize("value", [0.0, 1.0])
+def test_without_any_event_the_interval_is_the_textbook_one(value):
+    """Rule of three: at the bound, no event among n rows is exactly as likely as the error rate says."""
+    table = events(int(60 * value), 60, 300).assign(f=np.random.default_rng(0).uniform(size=360))
+    for options in ({}, dict(predictions="f"), dict(predictor=DummyClassifier()), dict(predictions="f", weight=1)):
+        result = infer(Mean("y"), table, **options)
+        lower, upper = result.interval(LEVEL).iloc[0]
+        assert_allclose([lower, upper], proportion_confint(60 * value, 60, 0.1, "beta"), rtol=1e-9)
+        assert_allclose((1 - upper if value == 0 else lower) ** 60, 0.05, rtol=1e-9)
+        assert_allclose(result.interval(0.95, "smaller" if value == 0 else "larger").iloc[0], [lower, upper], rtol=1e-9)
+        assert abs(result.p_value(upper if value == 0 else lower).iloc[0] - 0.1) < 1e-9
+        assert result.method == "classical" and [d.code for d in result.diagnostics] == ["no_event"]
+        assert 0 < result.std_error.iloc[0] < 0.03 and result.gain.iloc[0] == 1
+        assert "taken for those of an outcome of 0 and 1" in result.summary()
+    assert "no_event" not in [d.code for d in infer(Mean("y"), events(1, 60)).diagnostics]
+
+
+def test_without_any_event_uneven_rows_count_for_fewer():
+    table = events(0, 60).assign(w=1 + 4.0 * (np.arange(60) < 30), school=np.arange(60) // 4)
+    upper = lambda design: infer(Mean("y"), table, design=design).interval(LEVEL)["upper"].iloc[0]
+    assert_allclose(upper(Design(weights="w")), 1 - 0.05 ** (1 / (180**2 / 780)), rtol=1e-9)
+    assert_allclose(upper(Design(clusters="school")), 1 - 0.05 ** (1 / 15), rtol=1e-9)
+
+
+@pytest.mark.parametrize(("p", "most"), [(0.02, 0.975), (0.055, 0.925)])
+def test_coverage_with_draws_without_events_is_exact(p, most):
+    """Summed over all counts of events, none included: at least nominal, and no wider than counts allow."""
+    n, covered = 60, 0.0
+    for k in range(31):
+        lower, upper = infer(Mean("y"), events(k, n), level=LEVEL).interval(kind="exact").iloc[0]
+        covered += binom.pmf(k, n, p) * (lower <= p <= upper)
+    assert LEVEL <= covered < most
+    assert (binom.pmf(0, n, p) > 0.05) == (infer(Mean("y"), events(0, n), level=LEVEL).interval()["upper"].iloc[0] > p)

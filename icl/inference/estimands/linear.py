@@ -86,7 +86,8 @@ class Mean(Estimand):
             seen = sorted(map(repr, labeled[column].unique()))[:6]
             raise ValueError(
                 f"no labeled row has {column} = {self.event!r}; the labels are {', '.join(seen)}. "
-                "Check the spelling and the type, or label rows until the event occurs."
+                "Check the spelling and the type. If the event is real, pass a column of 0 and 1 without event=: the "
+                "interval of its share then starts at 0."
             )
         return y
 
