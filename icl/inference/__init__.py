@@ -7,6 +7,7 @@
 NumPy, SciPy, pandas, formulaic and scikit-learn only; importing this package loads NumPy alone.
 """
 
+from icl.inference.combine import combine_estimates
 from icl.inference.design import Design
 from icl.inference.diagnostics import Diagnostic
 from icl.inference.entry import infer
@@ -36,6 +37,7 @@ __all__ = [
     "SynSurrFit",
     "WaldTest",
     "choose",
+    "combine_estimates",
     "cross_fit",
     "fit_synsurr",
     "infer",

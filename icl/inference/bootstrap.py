@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from icl.inference.combine import optimal_weight
 from icl.inference.hypothesis import check_alternative, check_level
 from icl.inference.rectify import Problem, Rectified
 from icl.inference.weights import name_of
@@ -73,15 +74,7 @@ def solve_by_bootstrap(problem: Problem, weight: str | float) -> Rectified:
     joint = np.cov(np.hstack([draws.beta_draws, draws.eta_labeled_draws]).T)
     cross, own = joint[:P, P:], joint[P:, P:]
     total = own + np.cov(draws.eta_unlabeled_draws.T).reshape(P, P)
-    if not isinstance(weight, str):
-        W = float(weight) * np.eye(P)
-    elif weight == "ppi++":
-        W = (np.trace(cross) / np.trace(total) if np.trace(total) > 0 else 0.0) * np.eye(P)
-    elif weight == "coordinate":
-        top, bottom = np.diag(cross), np.diag(total)
-        W = np.diag(np.divide(top, bottom, out=np.zeros(P), where=bottom > 0))
-    else:
-        W = cross @ np.linalg.pinv(total, rcond=1e-10, hermitian=True)
+    W = optimal_weight(weight, cross, total)
     estimate = draws.beta + W @ (draws.eta_unlabeled - draws.eta_labeled)
     drawn = draws.beta_draws + (draws.eta_unlabeled_draws - draws.eta_labeled_draws) @ W.T
     value = float(W[0, 0]) if (np.diag(W) == W[0, 0]).all() else np.diag(W)
