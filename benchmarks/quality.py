@@ -49,7 +49,7 @@ def score(options) -> pd.DataFrame:
         options.out / "results.csv", ["dataset", "seed"], mark | {"model": options.name}, options.fresh
     )
     counts = ResultFile(options.out / "calibration.csv", ["dataset", "seed"], mark, options.fresh)
-    factory = ours(options.checkpoint, options.n_estimators)
+    factory = ours(options.checkpoint, options.n_estimators, stacking=not options.alone)
 
     def answer(cell: tuple[dict, int]) -> tuple[dict, dict | None, float]:
         start = time.perf_counter()
@@ -143,8 +143,13 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--limit", type=int, default=0, help="so many tables, spread over the sizes; default: all")
     parser.add_argument("--jobs", type=int, default=2, help="tables at a time, one thread each")
     parser.add_argument("--fresh", action="store_true", help="score again what was scored before")
+    parser.add_argument(
+        "--alone", action="store_true", help="the network by itself, without ridge columns; needs --out"
+    )
     parser.add_argument("--out", type=Path, help="default: checkpoints/CHECKPOINT")
     options = parser.parse_args(arguments)
+    if options.alone and not options.out:
+        parser.error("--alone needs --out: results.csv of the checkpoint holds the scores with ridge columns.")
     name = Path(options.checkpoint).name
     options.name = options.name or f"icl-{name}"
     options.out = options.out or Path("checkpoints") / name

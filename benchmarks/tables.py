@@ -117,12 +117,12 @@ class Regressor:
         return np.stack([self.distribution.icdf(float(level)).numpy() for level in q], 1)
 
 
-def ours(checkpoint: str, n_estimators: int) -> Callable[[str], Classifier | Regressor]:
-    """Factory of the protocol: task ("clf" or "reg") -> unfitted estimator."""
+def ours(checkpoint: str, n_estimators: int, **more) -> Callable[[str], Classifier | Regressor]:
+    """Factory of the protocol: task ("clf" or "reg") -> unfitted estimator, with `more` options if given."""
     from icl.prior_limits import OutOfPriorWarning
 
     warnings.simplefilter("ignore", OutOfPriorWarning)  # where a model is bad is what the reports are about
-    options = {"checkpoint": checkpoint, "n_estimators": n_estimators}
+    options = {"checkpoint": checkpoint, "n_estimators": n_estimators} | more
     return lambda task: (Classifier if task == "clf" else Regressor)(**options)
 
 
