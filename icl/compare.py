@@ -223,9 +223,10 @@ def score_table(
     target = table.targets[0]
     order = draw_rows(target, len(fresh), np.random.default_rng([seed, len(fresh)]))
     n_context = min(len(order) // 2, max_context)
-    # One row of each class leads, so it is context; what was trained on may be context, never a query.
-    leading, known = order[: target.n_classes or 2], order[~fresh[order]]
-    context = np.array(list(dict.fromkeys([*leading, *known, *order]))[:n_context])
+    # What was trained on may be context, never a query: it goes first, but for one row of each class.
+    order = np.concatenate([order[~fresh[order]], order[fresh[order]]])
+    leading = np.unique(target.y[order], return_index=True)[1] if target.n_classes else np.zeros(0, dtype=int)
+    context = np.concatenate([order[leading], np.delete(order, leading)])[:n_context]
     query = order[fresh[order] & ~np.isin(order, context)][:_MOST_ROWS]
     X = table.frame.drop(columns=target.name)
     kind = ICLRegressor if target.n_classes is None else ICLClassifier

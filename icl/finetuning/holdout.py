@@ -14,16 +14,13 @@ from torch import Tensor
 from icl.distribution import HistogramPredictive, histogram_edges
 from icl.finetuning.config import FinetuneConfig
 from icl.finetuning.tables import EncodedTable, Target, select
-from icl.finetuning.tasks import batch_of, draw_rows, make_task
+from icl.finetuning.tasks import N_GUISES, batch_of, draw_rows, make_task
 from icl.model import TabularConfig, TabularTransformer, target_scale
 from icl.module import task_loss
-from icl.scaling import TRANSFORMS
 from icl.validation import ValidationItem, held_out_tasks
 from priors import Prior, ShapeSampler, TaskBatch
 
 HELD_OUT, PRIOR = "held_out/", "prior"
-_SPLITS = len(TRANSFORMS)
-"""Tasks of a held-out table: one in each guise of an estimator."""
 _MOST_QUERIES = 300
 _MOST_TARGETS = 8
 _PRIOR_STEPS = 8
@@ -89,7 +86,7 @@ def validation_items(split: Split, model: TabularConfig, config: FinetuneConfig)
         rng = np.random.default_rng([config.seed, _SEED_OFFSET, k])
         targets = [table.targets[j] for j in rng.permutation(len(table.targets))[:_MOST_TARGETS]]
         for target in targets:
-            for guise in range(_SPLITS):
+            for guise in range(N_GUISES):
                 context, query = _rows(split, k, target, config.max_rows, rng)
                 task = make_task(table, target, context, query, model, rng, guise)
                 items.append(ValidationItem(f"{HELD_OUT}{table.name}", batch_of([task], len(context))))

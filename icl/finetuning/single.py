@@ -16,9 +16,8 @@ from icl.finetuning.holdout import row_losses
 from icl.finetuning.method import RATES, merged_state
 from icl.finetuning.rate import short_run
 from icl.finetuning.tables import MIN_ROWS_PER_CLASS, EncodedTable, Target
-from icl.finetuning.tasks import batch_of, draw_rows, make_task
+from icl.finetuning.tasks import N_GUISES, batch_of, draw_rows, make_task
 from icl.model import TabularTransformer
-from icl.scaling import TRANSFORMS
 from priors import TaskBatch
 
 MIN_ROWS = 300
@@ -125,7 +124,7 @@ def _views(table, target, context, query, start: TabularTransformer, rng) -> lis
     config = start.config
     return [
         batch_of([make_task(table, target, context, query, config, rng, guise)], len(context))
-        for guise in range(len(TRANSFORMS))
+        for guise in range(N_GUISES)
     ]
 
 

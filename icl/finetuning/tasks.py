@@ -11,9 +11,12 @@ import torch
 from icl.ensemble import Limits, Member, draw_guises
 from icl.finetuning.tables import MIN_ROWS_PER_CLASS, EncodedTable, Target
 from icl.model import TabularConfig
-from icl.scaling import TRANSFORMS, units
+from icl.scaling import units
+from icl.stacking import RidgeColumns
 from priors import TaskBatch, TaskShape
 
+N_GUISES = 4
+"""Guises that a table is trained and validated in: those of an estimator's members by default."""
 _FEWEST_ROWS = 32
 _CONTEXT_SHARE = (0.4, 0.9)
 
@@ -35,7 +38,7 @@ def make_task(
     query: np.ndarray,
     config: TabularConfig,
     rng: np.random.Generator,
-    guise: int | None = None,
+    guise: int,
 ) -> Task:
     """The rows `context` and `query` as a member of an estimator would show them to the model.
 
@@ -44,7 +47,7 @@ def make_task(
 
     Args:
         context, query: row numbers; every class of `target` must occur among the context rows.
-        guise: which member's; None draws one.
+        guise: which member's, below `N_GUISES`.
     """
     n_context = len(context)
     rows = np.concatenate([context, query])
@@ -62,13 +65,10 @@ def make_task(
         unit, center, scale = units(y[:n_context])
         y = (y / unit - center) / scale
     limits = Limits(config.max_features, config.max_classes, n_context)
-    guises = draw_guises(
-        len(TRANSFORMS) + 1, int(rng.integers(2**31)), limits, n_levels, cells[:n_context], y[:n_context],
-        target.n_classes,
-    )  # fmt: skip
-    chosen = guises[int(rng.integers(len(guises))) if guise is None else guise]
-    is_categorical = n_levels > 0
-    member = Member(chosen, cells[:n_context], y[:n_context], is_categorical)
+    seed, known, labels = int(rng.integers(2**31)), cells[:n_context], y[:n_context]
+    chosen = draw_guises(N_GUISES, seed, limits, n_levels, known, labels, target.n_classes, stacking=True)[guise]
+    ridges = RidgeColumns(known, n_levels, labels, target.n_classes) if chosen.stacked else None
+    member = Member(chosen, known, labels, n_levels > 0, ridges)
     [shown] = member.contexts
     X = np.concatenate([shown.X_NF, member.view(cells[n_context:])])
     if target.n_classes is None:
@@ -132,10 +132,12 @@ class TablesPrior:
         n_context = round(n_rows * rng.uniform(*_CONTEXT_SHARE))
         n_context = min(max(n_context, 2 * (target.n_classes or 2)), n_rows - 1)
         n_tasks = max(1, self.n_cells // (n_rows * len(table.columns)))
-        tasks = []
+        guise, tasks = int(rng.integers(N_GUISES)), []
         for _ in range(min(n_tasks, 32)):
             rows = draw_rows(target, n_rows, rng)
-            tasks.append(make_task(table, target, rows[:n_context], rows[n_context:], self.config, rng))
+            tasks.append(make_task(table, target, rows[:n_context], rows[n_context:], self.config, rng, guise))
+        # Where ridge regressions explain nothing they add no column: a batch keeps the tasks as wide as its first.
+        tasks = [t for t in tasks if t.X.shape == tasks[0].X.shape]
         return batch_of(tasks, n_context).to(generator.device)
 
 
