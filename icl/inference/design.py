@@ -115,7 +115,7 @@ class Design:
             probability = _rates_by_stratum(strata, n)
         if probability is not None and N and np.ptp(probability) < 1e-12:
             probability = None if strata is None else probability  # a constant is no news
-        weights_all = np.ones(n + N) if d is None else d
+        weights_all = np.broadcast_to(1.0, n + N) if d is None else d  # a view: N may be large
         weights_labeled = None if d is None else d[:n]
         if probability is not None:
             weights_labeled = weights_all[:n] / probability[:n]
@@ -137,7 +137,7 @@ class Design:
             clusters_unlabeled=None if clusters is None else clusters[n:],
             strata_labeled=None if strata is None else strata[:n],
             strata_unlabeled=None if strata is None else strata[n:],
-            inclusion=np.full(n + N, n / (n + N)) if probability is None else probability,
+            inclusion=np.broadcast_to(n / (n + N), n + N) if probability is None else probability,
             unequal=probability is not None,
             notes=notes,
             balanced=basis,

@@ -235,7 +235,7 @@ def choose(
         raise ValueError(f"budget got {budget!r}; it must be a whole number from 1 to {N}, the unlabeled rows.")
     if not 0 < uniform <= 1:
         raise ValueError(f"uniform must lie in (0, 1], got {uniform}; at 0 some rows could never be drawn.")
-    order = result._order
+    order = np.asarray(result._order)
     if uncertainty is None:
         error = _expected_error(result)
     else:

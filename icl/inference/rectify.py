@@ -172,7 +172,7 @@ class Problem:
     @cached_property
     def unlabeled_sample(self) -> Rows:
         """Some unlabeled rows, for diagnostics: enough that it is labeled rows which limit what they can see."""
-        return self.rows_u.sample(max(100_000, 20 * len(self.y)))
+        return self.rows_u.sample(max(10_000, 20 * len(self.y)))
 
     @cached_property
     def rows_f_pooled(self) -> Rows:

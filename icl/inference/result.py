@@ -62,7 +62,7 @@ class InferenceResult:
     design: Design
     _problem: Problem
     _answer: Rectified
-    _order: np.ndarray
+    _order: np.ndarray | range
     """(n + N,) positions of labeled, then unlabeled rows in the table(s) that the caller passed."""
     _inclusion: np.ndarray
     """(n + N,) probability of each row to be labeled, labeled rows first."""
@@ -77,7 +77,7 @@ class InferenceResult:
         source: str,
         diagnostics: list[Diagnostic],
         design: Design,
-        order: np.ndarray,
+        order: np.ndarray | range,
         inclusion: np.ndarray,
     ) -> InferenceResult:
         """Label the arrays of `answer`."""

@@ -20,7 +20,7 @@ class Rows:
 
     labeled: pd.DataFrame
     unlabeled: pd.DataFrame
-    order: np.ndarray
+    order: np.ndarray | range
     """(n + N,) positions in the caller's rows."""
     n_unused_labels: int = 0
     """Unlabeled rows that carry an outcome, which nothing here looks at."""
@@ -127,4 +127,4 @@ def _pair(labeled: pd.DataFrame, unlabeled: pd.DataFrame | None, outcome: list[s
         unlabeled = labeled.iloc[:0]
     held_out = [name for name in outcome if name in unlabeled.columns]
     n_unused = int(_has_all(unlabeled, held_out).sum()) if held_out else 0
-    return Rows(labeled, unlabeled, np.arange(len(labeled) + len(unlabeled)), n_unused)
+    return Rows(labeled, unlabeled, range(len(labeled) + len(unlabeled)), n_unused)
