@@ -57,8 +57,8 @@ Nominal coverage {level:.0%}. Each cell: coverage, and in brackets the mean widt
 Heteroskedastic outcome, nonlinear in x; slopes are those of the best linear (logistic: of y > {high}) approximation.
 ppi_py's logistic loss has no minimum in some draws of few labeled rows; its cell is the mean over the others.
 `useless`: independent noise; `biased`: wrong level, wrong sign, wrong shape; `good`: outcome plus noise (correlation
-.97). All methods as `InferenceResult.compare()` gives them; `auto` is what `infer` chooses. Last column:
-`compat="ppi_py"`. The slope at n = 20 and 50 is a hard case (leverage, curvature and noise grow together): there the
+.97). All methods as `InferenceResult.compare()` gives them; `auto` is what `infer` chooses, `narrowest` the valid method
+with the narrowest interval in each draw, which is no method to use. Last column: `compat="ppi_py"`. The slope at n = 20 and 50 is a hard case (leverage, curvature and noise grow together): there the
 classical HC3 interval itself covers less, and the others are to be read against it. Imputation covers only where
 predictions happen to be unbiased.
 """
@@ -268,6 +268,8 @@ def cases() -> list[Case]:
 def _methods(result, term: str, truth: float) -> Iterator[dict]:
     rows = result.compare().xs(term, level="term")
     yield from ({"method": m} | score(rows.loc[m], truth) for m in METHODS if m in rows.index)
+    valid = rows[rows["valid"]].dropna(subset=["lower", "upper"])
+    yield {"method": "narrowest"} | score(valid.loc[(valid["upper"] - valid["lower"]).idxmin()], truth)
     yield {"method": "auto"} | score(result.interval().loc[term], truth)
 
 
@@ -360,7 +362,7 @@ def write(table: pd.DataFrame, options: argparse.Namespace) -> str:
         level=LEVEL, machine=describe("numpy", "scipy", "pandas", "scikit-learn"), jobs=options.jobs, seconds=seconds,
         reps=options.reps, model_reps=options.model_reps, errors=errors, n_unlabeled=N_UNLABELED, high=HIGH,
     )  # fmt: skip
-    lines = [head, *as_markdown(stored, [*METHODS, "auto", "ppi++ as ppi_py"])]
+    lines = [head, *as_markdown(stored, [*METHODS, "auto", "narrowest", "ppi++ as ppi_py"])]
     lines += [MODELS.format(checkpoint=options.checkpoint), *as_markdown(models, [*METHODS, "auto"])]
     lines += [DESIGNS, *as_markdown(design, ["with the design", "ignored"], base="ignored")]
     lines += [
