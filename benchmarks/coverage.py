@@ -57,10 +57,10 @@ Nominal coverage {level:.0%}. Each cell: coverage, and in brackets the mean widt
 Heteroskedastic outcome, nonlinear in x; slopes are those of the best linear (logistic: of y > {high}) approximation.
 ppi_py's logistic loss has no minimum in some draws of few labeled rows; its cell is the mean over the others.
 `useless`: independent noise; `biased`: wrong level, wrong sign, wrong shape; `good`: outcome plus noise (correlation
-.97). All methods as `InferenceResult.compare()` gives them; `auto` is what `infer` chooses, `narrowest` the valid method
-with the narrowest interval in each draw, which is no method to use. Last column: `compat="ppi_py"`. The slope at n = 20 and 50 is a hard case (leverage, curvature and noise grow together): there the
-classical HC3 interval itself covers less, and the others are to be read against it. Imputation covers only where
-predictions happen to be unbiased.
+.97). All methods as `InferenceResult.compare()` gives them; `auto` is what `infer` chooses, `narrowest` the valid
+method with the narrowest interval in each draw, which is no method to use. Last column: `compat="ppi_py"`. The slope at
+n = 20 and 50 is a hard case (leverage, curvature and noise grow together): there the classical HC3 interval itself
+covers less, and the others are to be read against it. Imputation covers only where predictions happen to be unbiased.
 """
 MODELS = """
 ## Models fitted inside the analysis
