@@ -26,11 +26,11 @@ class PlainCells(CellEncoder):
         return cells_BRFC * kept_C
 
 
-class FirstInputs(nn.Linear):
-    """A linear map of the first `in_features` inputs; the others are ignored."""
+class OwnGroupCells(CellEncoder):
+    """Tokens of a feature group by itself: the channels are ordered by offset, and the first offset is 0."""
 
-    def forward(self, inputs: Tensor) -> Tensor:
-        return super().forward(inputs[..., : self.in_features])
+    def group(self, X_BRF: Tensor, columns: ColumnStatistics) -> Tensor:
+        return super().group(X_BRF, columns)[..., : self.project.in_features]
 
 
 def without_rank_channels(model: TabularTransformer) -> None:
@@ -38,11 +38,10 @@ def without_rank_channels(model: TabularTransformer) -> None:
 
 
 def without_feature_offsets(model: TabularTransformer) -> None:
-    """A token sees its own group only: the inputs are ordered by offset, and the first offset is 0."""
-    inputs = CHANNELS * model.config.group_size
-    own = FirstInputs(inputs, model.config.d_embed)
+    own = nn.Linear(CHANNELS * model.config.group_size, model.config.d_embed)
     model._init_weights(own)
     model.cells.project = own
+    model.cells.__class__ = OwnGroupCells
 
 
 def without_log_n_scale(model: TabularTransformer) -> None:
