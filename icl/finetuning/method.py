@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import copy
-
 import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
@@ -65,12 +63,12 @@ def make_trainable(model: TabularTransformer, config: FinetuneConfig) -> None:
 
 def merged_state(model: TabularTransformer) -> dict[str, Tensor]:
     """A copy of the weights under the names of a plain model, LoRA's additions merged into them."""
-    if not any(parametrize.is_parametrized(m) for m in model.modules()):
-        return {name: value.detach().clone() for name, value in model.state_dict().items()}
-    model = copy.deepcopy(model)
-    for layer in [m for m in model.modules() if parametrize.is_parametrized(m)]:
-        parametrize.remove_parametrizations(layer, "weight", leave_parametrized=True)
-    return {name: value.detach().clone() for name, value in model.state_dict().items()}
+    state = {name: value for name, value in model.state_dict().items() if ".parametrizations." not in name}
+    for name, layer in model.named_modules():
+        # Read off, not removed: a copy of a parametrized layer shares its class with the layer itself.
+        if isinstance(layer, nn.Linear) and parametrize.is_parametrized(layer):
+            state[f"{name}.weight"] = layer.weight
+    return {name: value.detach().clone() for name, value in state.items()}
 
 
 def rates(config: FinetuneConfig, lr: float, steps: int) -> OptimConfig:
