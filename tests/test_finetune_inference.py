@@ -10,7 +10,7 @@ from icl.compare import compare_checkpoints
 from icl.finetuning import holdout
 from icl.inference import Mean, infer
 
-N_REPS, LEVEL = 300, 0.90
+N_REPS, LEVEL = 200, 0.90
 
 
 class TunedOnThem(RegressorMixin, BaseEstimator):
