@@ -181,7 +181,8 @@ def estimate(
         console.print(f"wrote {path}")
 
 
-def finetune(
+# Of the name of `icl.finetune` jsonargparse would look that up, and load torch to print a help.
+def finetune_(
     tables: str,
     target: str = "",
     checkpoint: str | None = None,
@@ -304,7 +305,7 @@ def compare(
 
 
 # What the command offers, in the order of its help. A new subcommand is a function above and a line here.
-COMMANDS: tuple[Callable[..., None], ...] = (demo, predict, estimate, finetune, compare, checkpoints)
+COMMANDS: tuple[Callable[..., None], ...] = (demo, predict, estimate, finetune_, compare, checkpoints)
 
 
 def main(args: Sequence[str] | None = None) -> int:
@@ -331,7 +332,7 @@ def main(args: Sequence[str] | None = None) -> int:
         os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     try:
         auto_cli(
-            {command.__name__: command for command in COMMANDS},
+            {command.__name__.rstrip("_"): command for command in COMMANDS},
             args=None if args is None else list(args),
             as_positional=True,  # what has no default: files
             prog="icl",

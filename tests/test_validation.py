@@ -8,6 +8,7 @@ from torch.testing import assert_close
 from icl.data import TaskDataModule, sample_step
 from icl.validation import add, averages, families, fits, held_out_tasks, real_metrics, real_tables
 from priors import LinearPrior, MixturePrior, ShapeSampler
+from priors.mixture import FAMILIES
 
 PRIORS = [MixturePrior(task="classification"), MixturePrior(task="regression")]
 SHAPES = ShapeSampler(n_cells=600, rows=(16, 64), features=(1, 6))
@@ -28,7 +29,7 @@ def same(a, b):
 
 def test_every_family_is_named_once_for_each_kind_of_target():
     names = list(families([*PRIORS, *PRIORS, LinearPrior()]))
-    assert len(names) == len(set(names)) == 2 * 7 + 1
+    assert len(names) == len(set(names)) == 2 * len(FAMILIES) + 1
     assert {"scm classification", "scm regression", "tree regression"} <= set(names)
     assert sum(name.startswith("linear") for name in names) == 1
     for label, prior in families(PRIORS).items():
@@ -39,7 +40,7 @@ def test_every_family_is_named_once_for_each_kind_of_target():
 def test_the_items_are_the_mixture_then_its_families():
     items = held_out()
     assert [item.name for item in items[:4]] == ["val"] * 4
-    assert len(items) == 2 * 2 + 14 and {item.name for item in items[4:]} >= {"val/scm", "val/rules"}
+    assert len(items) == 2 * 2 + 2 * len(FAMILIES) and {item.name for item in items[4:]} >= {"val/scm", "val/rules"}
     shapes = {item.batch.shape for item in items[4:]}
     assert len(shapes) == 1  # families are compared on tables of one shape
 
