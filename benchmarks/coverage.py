@@ -51,7 +51,14 @@ Nominal coverage {level:.0%}. Each cell: coverage, and in brackets the mean widt
   {errors[0]:.4f} and {errors[1]:.4f}. Seeded by case and repetition.
 
 ![coverage by method, estimand, labeled rows and quality of predictions](coverage.png)
+"""
+GLANCE = """
+## At a glance
 
+Least and greatest coverage over useless, biased and good predictions (Monte Carlo error {error:.3f}); last column: mean
+width of synsurr, the default, with good predictions, relative to labels alone.
+"""
+STORED = """
 ## Predictions that exist already (N = {n_unlabeled:,} unlabeled rows)
 
 Heteroskedastic outcome, nonlinear in x; slopes are those of the best linear (logistic: of y > {high}) approximation.
@@ -308,6 +315,21 @@ def _cell(row: pd.Series, base: float) -> str:
     return f"**{text}**" if off else text
 
 
+def at_a_glance(stored: pd.DataFrame) -> list[str]:
+    """One line for each estimand and n: least and greatest coverage over the kinds of predictions; README's table."""
+    shown = [*METHODS, "ppi++ as ppi_py"]
+    lines = ["| estimand | n | " + " | ".join(shown) + " | width, good predictions |", "|---" * (len(shown) + 3) + "|"]
+    for (estimand, n), part in stored.groupby(["estimand", "n"], sort=False):
+        cells = []
+        for method in shown:
+            own = part.loc[part["method"] == method, "coverage"]
+            spread = sorted({f"{own.min():.2f}", f"{own.max():.2f}"})
+            cells.append("-".join(x.removeprefix("0") for x in spread) if len(own) else "")
+        good = part[part["predictions"] == "good"].set_index("method")["width"]
+        lines.append(f"| {estimand} | {n} | " + " | ".join(cells) + f" | {good['synsurr'] / good['classical']:.2f} |")
+    return lines
+
+
 def draw_figure(table: pd.DataFrame, path: Path) -> None:
     import matplotlib
 
@@ -360,9 +382,11 @@ def write(table: pd.DataFrame, options: argparse.Namespace) -> str:
     stored, models, design, share = (table[table["section"] == s] for s in RUNS)
     head = HEAD.format(
         level=LEVEL, machine=describe("numpy", "scipy", "pandas", "scikit-learn"), jobs=options.jobs, seconds=seconds,
-        reps=options.reps, model_reps=options.model_reps, errors=errors, n_unlabeled=N_UNLABELED, high=HIGH,
+        reps=options.reps, model_reps=options.model_reps, errors=errors,
     )  # fmt: skip
-    lines = [head, *as_markdown(stored, [*METHODS, "auto", "narrowest", "ppi++ as ppi_py"])]
+    lines = [head.rstrip(), GLANCE.format(error=errors[0]), *at_a_glance(stored)]
+    lines += [STORED.format(n_unlabeled=N_UNLABELED, high=HIGH)]
+    lines += as_markdown(stored, [*METHODS, "auto", "narrowest", "ppi++ as ppi_py"])
     lines += [MODELS.format(checkpoint=options.checkpoint), *as_markdown(models, [*METHODS, "auto"])]
     lines += [DESIGNS, *as_markdown(design, ["with the design", "ignored"], base="ignored")]
     lines += [
