@@ -20,7 +20,7 @@ import numpy as np
 from icl.relevance import relevance
 
 _N_FOLDS = 10
-_FEWEST_ROWS = 30
+_FEWEST_ROWS, _MANY_ROWS = 30, 2_000
 # Share of the out-of-sample squared error of the mean that a regression must remove to become a column.
 _LEAST_GAIN = 0.02
 _PENALTIES = np.logspace(-3, 4, 15)
@@ -55,7 +55,8 @@ class RidgeColumns:
             found = [_Ridge(A_NP, Y_NT, None)]
             waves = [_Ridge(A_NP, Y_NT, scale) for scale in _LENGTH_SCALES]
             found.append(max(waves, key=lambda ridge: ridge.gain))
-            if Y_NT.shape[1] > 1:  # a column for each class is enough
+            # A column for each class is enough; and attention to many rows costs too much for a token more.
+            if Y_NT.shape[1] > 1 or len(y_N) > _MANY_ROWS:
                 found = [max(found, key=lambda ridge: ridge.gain)]
             self._regressions = [ridge for ridge in found if ridge.gain > _LEAST_GAIN]
             fold_N = _folds(context_NF, y_N)
