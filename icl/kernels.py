@@ -86,6 +86,8 @@ def attend(q_BLTHD: Tensor, k_BTHKD: Tensor, v_BTHKD: Tensor) -> Tensor:
             scale=1.0,
         )
         return rearrange(out, "(b t) h l d -> b l t h d", b=B)
+    # As in `_Product`: where a head is a slice of wider rows oneDNN would be a thousand times slower.
+    k_BTHKD, v_BTHKD = k_BTHKD.contiguous(), v_BTHKD.contiguous()
     out_BLTHD = torch.empty_like(q_BLTHD)
     step = min(max(TILE // K // 64 * 64, 128), L)
     for b in range(B):
