@@ -217,7 +217,8 @@ class PretrainingModule(L.LightningModule):
         for metric, value in metrics.items():
             add(self._totals, f"{item.name}/{metric}", value, weight)
 
-    def on_validation_epoch_end(self) -> None:
+    def _gathered(self) -> Totals:
+        """Totals of all processes, each item counted once; empties our own."""
         totals: list[Totals] = [self._totals]
         if self.trainer.world_size > 1:
             totals = [{} for _ in range(self.trainer.world_size)]
@@ -227,8 +228,11 @@ class PretrainingModule(L.LightningModule):
             for name, (weight, total) in part.items():
                 add(joined, name, total / weight, weight)
         self._totals = {}
+        return joined
+
+    def on_validation_epoch_end(self) -> None:
         bar = {"val/classification_loss", "val/regression_loss"}
-        for name, mean in averages(joined).items():
+        for name, mean in averages(self._gathered()).items():
             # Equal on all processes by now; `sync_dist` only tells Lightning so.
             self.log(name, mean, prog_bar=name in bar, sync_dist=True)
 

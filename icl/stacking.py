@@ -3,7 +3,8 @@
 A transformer of this size reads fine structure from a thousand rows less exactly than linear algebra does: where a
 linear or a smooth function explains much, its answer is one more column, and the model is left with what that function
 misses. Each labelled row gets the answer of a regression that was fitted without its tenth of the rows, each other row
-that of the regression on all labelled rows; so the column is as good in the context as among the queries.
+that of the regression on all labelled rows; so the column is about as good in the context as among the queries. All
+rows together choose the penalty, the length scale, and the columns of a design that would be wider than 400.
 
 Source:
     Wolpert (1992), Stacked generalization, doi:10.1016/S0893-6080(05)80023-1; random features: Rahimi & Recht (2007).

@@ -18,7 +18,7 @@ from icl.finetuning.rate import step_loss
 from icl.model import TabularConfig, TabularTransformer
 from icl.module import PretrainingModule, task_loss
 from icl.optim import OptimConfig
-from icl.validation import Totals, ValidationItem, add, averages
+from icl.validation import ValidationItem, add, averages
 from priors import TaskBatch
 
 
@@ -118,19 +118,6 @@ class FinetuneModule(PretrainingModule):
         self.log("held_out_loss", loss, prog_bar=True, sync_dist=True)
         if self.stopped_early:
             self.trainer.should_stop = True
-
-    def _gathered(self) -> Totals:
-        """Totals of all processes, each item counted once."""
-        parts: list[Totals] = [self._totals]
-        if self.trainer.world_size > 1:
-            parts = [{} for _ in range(self.trainer.world_size)]
-            torch.distributed.all_gather_object(parts, self._totals)
-        joined: Totals = {}
-        for part in parts:
-            for name, (weight, total) in part.items():
-                add(joined, name, total / weight, weight)
-        self._totals = {}
-        return joined
 
     def on_save_checkpoint(self, checkpoint: dict) -> None:
         super().on_save_checkpoint(checkpoint)
