@@ -30,13 +30,22 @@ def test_linear_is_the_layer(onednn, gelu, bias, seeded):
     assert kernels.linear(x[:0], layer, gelu).shape == (0, 5, 4, 7)
 
 
+@pytest.mark.parametrize("scale", [1.0, 4.0], ids=["bounded scores", "large scores"])
 @pytest.mark.parametrize(("n_queries", "n_keys"), [(1, 300), (300, 40), (200, 260), (131, 9000)])
-def test_attention_is_softmax_of_scores_times_values(onednn, n_queries, n_keys, seeded):
-    q = torch.randn(2, n_queries, 3, 2, 8, generator=seeded(1))
+def test_attention_is_softmax_of_scores_times_values(onednn, n_queries, n_keys, scale, seeded):
+    q = torch.randn(2, n_queries, 3, 2, 8, generator=seeded(1)) * scale
     k, v = torch.randn(2, 2, 3, 2, n_keys, 8, generator=seeded(2))
     scores = torch.einsum("blthd,bthkd->blthk", q.double(), k.double())
     exact = torch.einsum("blthk,bthkd->blthd", scores.softmax(-1), v.double())
     assert_close(kernels.attend(q, k, v).double(), exact, **CLOSE)
+
+
+def test_attention_with_scores_beyond_the_range_of_exp_is_finite(onednn, seeded):
+    """Scores of several hundred: their powers would overflow, their softmax picks the best key."""
+    k, v = torch.randn(2, 1, 1, 1, 200, 8, generator=seeded(6))
+    k = torch.nn.functional.normalize(k, dim=-1)
+    q = 700 * k.permute(0, 3, 1, 2, 4)  # each query matches its own key
+    assert_close(kernels.attend(q, k, v), v.permute(0, 3, 1, 2, 4), rtol=1e-4, atol=1e-4)
 
 
 def test_rows_split_into_tiles_get_the_same_answers(onednn, seeded, monkeypatch):
