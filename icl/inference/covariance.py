@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from icl.inference.fit import FULL_LEVERAGE, Fit, Together
-from icl.inference.sandwich import group_sums, inflate, inflate_clusters, meat, row_contributions
+from icl.inference.sandwich import group_sums, inflate, inflate_clusters, meat, row_contributions, sum_of_squares
 from icl.inference.weights import Weight
 
 if TYPE_CHECKING:
@@ -137,7 +137,7 @@ def _equal_variances(problem: Problem, W: Weight, elsewhere: Fit | None, kind: s
     if W.lever is not None and kind != "model":  # the published SynSurr variance takes the weight as known
         lever = lever + W.lever[:, None] * problem.gap(W.pooled)
     rows = Together([problem.rows_f, problem.rows_u]) if W.pooled else problem.rows_u
-    total = sum(float((elsewhere.residual(chunk) ** 2).sum()) for chunk in rows.chunks())
+    total = sum_of_squares(elsewhere, rows)
     other = total / (len(rows) - p) * elsewhere.bread
     return residual @ residual / (n - p - W.tuned) * (lever.T @ lever) + value**2 * other
 

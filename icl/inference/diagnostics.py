@@ -165,18 +165,21 @@ def _shift_findings(problem: Problem) -> Iterator[Diagnostic]:
     n, N = len(problem.X_labeled), len(problem.unlabeled_sample)
     if n < 10 or N < 10 or problem.clusters_labeled is not None:  # rows of a cluster are no independent evidence
         return
-    L = np.column_stack([problem.X_labeled, problem.f_labeled])
-    U = np.column_stack([problem.unlabeled_sample.X, problem.unlabeled_sample.Y])
-    n_predictions = L.shape[1] - problem.X_labeled.shape[1]
+    # A line for each column of the table, so that sums run along memory.
+    L = np.vstack([problem.X_labeled.T, problem.rows_f.Y.T])
+    U = np.vstack([problem.unlabeled_sample.X.T, problem.unlabeled_sample.Y.T])
+    n_predictions = len(L) - problem.X_labeled.shape[1]
     names = [*(problem.columns or problem.terms), *["predictions"] * n_predictions]
-    center = (n * L.mean(axis=0) + N * U.mean(axis=0)) / (n + N)
-    spread = np.sqrt((n * L.var(axis=0) + N * U.var(axis=0)) / (n + N))
+    means, variances = (L.mean(axis=1), U.mean(axis=1)), (L.var(axis=1), U.var(axis=1))
+    center = (n * means[0] + N * means[1]) / (n + N)
+    spread = np.sqrt((n * variances[0] + N * variances[1]) / (n + N))
     varies = spread > 1e-12 * np.maximum(np.abs(center), 1)
     if not varies.any():
         return
-    L, U = (L[:, varies] - center[varies]) / spread[varies], (U[:, varies] - center[varies]) / spread[varies]
+    L, U = ((part[varies] - center[varies, None]) / spread[varies, None] for part in (L, U))
     # Squares see a labeled sample that is tighter or wider at the same mean, as in-sample predictions often are.
-    z = np.concatenate([_two_sample_z(L, U), _two_sample_z(np.minimum(L**2, 9), np.minimum(U**2, 9))])
+    squares = (np.minimum(part * part, 9) for part in (L, U))
+    z = np.concatenate([_two_sample_z(L, U), _two_sample_z(*squares)])
     if problem.is_cross_fitted and varies[-1]:
         # Averages over folds are tighter than the predictions of one fold: no sign of anything.
         z[-n_predictions:] = 0.0
@@ -194,8 +197,9 @@ def _shift_findings(problem: Problem) -> Iterator[Diagnostic]:
 
 
 def _two_sample_z(L: np.ndarray, U: np.ndarray) -> np.ndarray:
-    noise = np.sqrt(L.var(axis=0, ddof=1) / len(L) + U.var(axis=0, ddof=1) / len(U))
-    return np.divide(L.mean(axis=0) - U.mean(axis=0), noise, out=np.zeros_like(noise), where=noise > 0)
+    """(C,) differences of the means of (C, n) and (C, N) in standard errors."""
+    noise = np.sqrt(L.var(axis=1, ddof=1) / L.shape[1] + U.var(axis=1, ddof=1) / U.shape[1])
+    return np.divide(L.mean(axis=1) - U.mean(axis=1), noise, out=np.zeros_like(noise), where=noise > 0)
 
 
 def _balance_findings(problem: Problem) -> Iterator[Diagnostic]:

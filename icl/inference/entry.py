@@ -274,7 +274,8 @@ def _read_predictions(rows: Rows, predictions: Any, estimand: Estimand) -> Surro
     if isinstance(names, list) and names and all(isinstance(name, str) for name in names):
         for part, which in ((rows.labeled, "labeled rows"), (rows.unlabeled, "unlabeled rows")):
             require_columns(part, names, which, "as predictions")
-        values = [np.column_stack([_numbers(part[c]) for c in names]) for part in (rows.labeled, rows.unlabeled)]
+        values = [[_numbers(part[c]) for c in names] for part in (rows.labeled, rows.unlabeled)]
+        values = [part[0][:, None] if len(names) == 1 else np.column_stack(part) for part in values]  # else no copy
         source = f"column{'s' * (len(names) > 1)} {', '.join(map(repr, names))}, taken to be out-of-sample"
     elif isinstance(predictions, tuple):
         if len(predictions) != 2:

@@ -13,10 +13,10 @@ from typing import Protocol
 
 import numpy as np
 
-from icl.inference.models import Model
+from icl.inference.models import Model, repeats_one_row
 
 CHUNK = 16_384
-"""Rows in a chunk: a chunk of ten columns stays in the cache of a core."""
+"""Rows in a chunk of ten columns or more, which stays in the cache of a core; fewer columns make longer chunks."""
 COLLINEAR = 1e-10
 """Smallest singular value, relative to the largest, of a design whose columns were scaled to length one."""
 SINGULAR = 1e-13
@@ -48,11 +48,13 @@ class Rows:
 
     def chunks(self) -> Iterator[Rows]:
         """These rows in slices (views)."""
-        if len(self.X) <= CHUNK:
+        n_columns = self.Y.shape[1] + (0 if repeats_one_row(self.X) else self.X.shape[1])
+        size = CHUNK * max(1, 10 // max(n_columns, 1))
+        if len(self.X) <= size:
             yield self
             return
-        for start in range(0, len(self.X), CHUNK):
-            part = slice(start, start + CHUNK)
+        for start in range(0, len(self.X), size):
+            part = slice(start, start + size)
             yield Rows(self.X[part], self.Y[part], None if self.weights is None else self.weights[part])
 
     def sample(self, limit: int) -> Rows:

@@ -84,15 +84,21 @@ class CanonicalGLM(Model):
 
     def predictor(self, X: np.ndarray, theta: np.ndarray) -> np.ndarray:
         """(R, K) linear predictor."""
+        if repeats_one_row(X):
+            return np.broadcast_to(theta.reshape(self.n_responses, -1) @ X[0], (len(X), self.n_responses))
         if X.shape[1] == 1:  # a matrix product with one column is slower than it looks
             return X * theta
         return X @ theta.reshape(self.n_responses, -1).T
 
     def sums(self, X, Y, w, theta):
-        mu = self.family.mean(self.predictor(X, theta)) if theta.any() or not self.is_linear else np.zeros_like(Y)
-        residual = Y - mu
+        mu = None if self.is_linear and not theta.any() else self.family.mean(self.predictor(X, theta))
+        residual = Y if mu is None else Y - mu
         if w is not None:
             residual = w[:, None] * residual
+        if self.is_linear and repeats_one_row(X):  # a mean: sums of the outcome, which NumPy adds up pairwise
+            gram = np.outer(X[0], X[0]) * (len(X) if w is None else w.sum())
+            gradient = np.outer(residual.sum(axis=0), X[0]).ravel()
+            return gradient, gram if self.n_responses == 1 else np.kron(np.eye(self.n_responses), gram)
         return (X.T @ residual).T.ravel(), self._hessian(X, w, mu)
 
     def objective(self, X, Y, w, theta):
@@ -100,7 +106,7 @@ class CanonicalGLM(Model):
         rows = np.einsum("rk,rk->r", Y, eta) - self.family.cumulant(eta)
         return float(rows.sum() if w is None else w @ rows)
 
-    def _hessian(self, X: np.ndarray, w: np.ndarray | None, mu: np.ndarray) -> np.ndarray:
+    def _hessian(self, X: np.ndarray, w: np.ndarray | None, mu: np.ndarray | None) -> np.ndarray:
         K, p = self.n_responses, X.shape[1]
         if self.family.is_linear:
             gram = X.T @ (X if w is None else X * w[:, None])
@@ -217,3 +223,8 @@ class CustomModel(Model):
 
 def _flat(Y: np.ndarray) -> np.ndarray:
     return Y[:, 0] if Y.shape[1] == 1 else Y
+
+
+def repeats_one_row(X: np.ndarray) -> bool:
+    """All rows of X are one row in memory (`np.broadcast_to`), as the design of a mean is."""
+    return len(X) > 1 and X.strides[0] == 0

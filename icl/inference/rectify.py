@@ -21,7 +21,16 @@ from icl.inference.estimands import Estimand
 from icl.inference.fit import LARGE, Fit, Rows, RowSource, Together, solve, solve_linear
 from icl.inference.hypothesis import t_interval, t_p_value
 from icl.inference.models import Model
-from icl.inference.sandwich import HC, Spread, effective_units, group_sums, meat, row_contributions, spread
+from icl.inference.sandwich import (
+    HC,
+    Spread,
+    effective_units,
+    group_sums,
+    meat,
+    row_contributions,
+    spread,
+    sum_of_squares,
+)
 from icl.inference.small_sample import is_one_share, rarer_side, variance_without_events
 from icl.inference.weights import Weight, decide_weight, resolve_auto
 
@@ -355,8 +364,7 @@ class Problem:
         n, N, P = len(self.y), self.n_unlabeled, len(self.terms)
         kind = self._kind
         if kind in ("residual", "model"):  # textbook: equal variances of all rows, real or not
-            total = sum(float((fit.residual(chunk) ** 2).sum()) for chunk in rows.chunks())
-            covariance = total / (n + N - P) * fit.bread
+            covariance = sum_of_squares(fit, rows) / (n + N - P) * fit.bread
         else:
             covariance = spread(fit, rows, kind).corrected
         df = n + N - P if self.reference == "t" else np.inf

@@ -94,6 +94,12 @@ def require_columns(frame: pd.DataFrame, names: Sequence[str], where: str, purpo
         raise ValueError(f"the {where} have no column {absent}, needed {purpose}; they have: {have or 'no column'}.")
 
 
+def sum_is_finite(values: np.ndarray) -> bool:
+    """No value is NaN or infinite; also False where values near the largest float overflow, so count after a False."""
+    with np.errstate(invalid="ignore", over="ignore"):
+        return bool(np.isfinite(values.sum()))
+
+
 def _split(table: pd.DataFrame, outcome: list[str]) -> Rows:
     if not len(table):
         raise ValueError("table= has no rows; pass the labeled rows and the unlabeled ones (missing outcome).")

@@ -149,3 +149,9 @@ def group_sums(contributions: np.ndarray, codes: np.ndarray, n_groups: int) -> n
 def row_contributions(fit: Fit, rows: RowSource) -> np.ndarray:
     """(R, P) contributions of all rows; for designs with clusters or strata, which are held in memory."""
     return np.concatenate([fit.influence(chunk) for chunk in rows.chunks()])
+
+
+def sum_of_squares(fit: Fit, rows: RowSource) -> float:
+    """Of the residuals of all rows, in one pass."""
+    residuals = (fit.residual(chunk).ravel() for chunk in rows.chunks())
+    return sum(float(r @ r) for r in residuals)

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from icl.inference.rows import sum_is_finite
+
 if TYPE_CHECKING:
     import pandas as pd
 
@@ -187,6 +189,8 @@ def is_classifier(predictor: Any) -> bool:
 
 def finite(values: np.ndarray, what: str) -> np.ndarray:
     """`values`, or ValueError with the count of rows that are NaN or infinite."""
+    if sum_is_finite(values):
+        return values
     bad = ~np.isfinite(values)
     n_bad = int((bad.any(axis=1) if values.ndim == 2 else bad).sum())
     if n_bad:

@@ -63,6 +63,11 @@ REFUSED = {
     "infinite outcome": (T, dict(table=set_cell("y", np.inf)), "1 infinite"),
     "log of a negative": (OLS("np.log(y - 9) ~ x"), dict(table=draw()), "not finite"),
     "NaN prediction": (T, dict(table=set_cell("f", np.nan), predictions="f"), "1 of 50 are NaN or infinite"),
+    "infinities that cancel": (
+        T,
+        dict(table=draw().replace({"y": {draw()["y"][3]: np.inf, draw()["y"][4]: -np.inf}})),
+        "2 inf",
+    ),
     "infinite prediction": (T, dict(table=set_cell("f", -np.inf, 99), predictions="f"), "unlabeled rows.*1 of 200"),
     "text predictions": (T, dict(table=draw(), predictions="group"), "predicted probability"),
     "short array": (T, dict(table=draw(), predictions=np.ones(7)), r"shape \(7,\).*250 rows"),

@@ -93,6 +93,18 @@ def test_units_of_the_outcome_carry_over(estimand, weight):
         assert_allclose(other.p_value(), ours.p_value(), rtol=1e-6)
 
 
+@pytest.mark.parametrize("N", [300, 200_000])
+@pytest.mark.parametrize("weight", ALL)
+def test_a_far_away_origin_costs_no_digits(weight, N):
+    """A mean of 1e8 with standard deviation 1: sums of squares would leave no digit of the variance."""
+    table = draw(n=60, N=N)
+    table[["y", "f"]] = np.round(table[["y", "f"]] * 2**20) / 2**20  # so that the shift itself rounds nothing
+    near = infer(Mean("y"), table, predictions="f", weight=weight)
+    far = infer(Mean("y"), table.assign(y=1e8 + table["y"], f=1e8 + table["f"]), predictions="f", weight=weight)
+    assert_allclose(far.estimate - 1e8, near.estimate, atol=1e-7)
+    assert_allclose(far.std_error, near.std_error, rtol=1e-8)
+
+
 @pytest.mark.parametrize("estimand", ESTIMANDS, ids=str)
 @pytest.mark.parametrize("weight", ALL)
 @pytest.mark.parametrize("alternative", ["two-sided", "larger", "smaller"])

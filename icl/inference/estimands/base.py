@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from icl.inference.rows import sum_is_finite
+
 if TYPE_CHECKING:
     import pandas as pd
 
@@ -84,8 +86,7 @@ def as_numbers(column: pd.Series, advice: str) -> np.ndarray:
             seen = ", ".join(repr(v) for v in list(dict.fromkeys(values))[:4])
             raise ValueError(f"column {column.name!r} holds {kind} values ({seen}), not numbers. Use {advice}.")
     numbers = column.to_numpy(dtype=float, na_value=np.nan)
-    # A sum is finite unless a value is not, or values near the largest float overflow: then count.
-    if not np.isfinite(numbers.sum()):
+    if not sum_is_finite(numbers):
         n_infinite = int(np.isinf(numbers).sum())
         if n_infinite:
             raise ValueError(

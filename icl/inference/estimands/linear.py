@@ -15,6 +15,13 @@ from icl.inference.models import CanonicalGLM
 if TYPE_CHECKING:
     import pandas as pd
 
+    from icl.inference.rows import Rows
+
+
+def intercept(n_rows: int) -> np.ndarray:
+    """(R, 1) ones that take no memory: a view of a single one."""
+    return np.broadcast_to(1.0, (n_rows, 1))
+
 
 @dataclass(frozen=True)
 class Mean(Estimand):
@@ -93,7 +100,7 @@ class Mean(Estimand):
 
     def design(self, frame: pd.DataFrame) -> tuple[np.ndarray, list[str]]:
         if self.by is None:
-            return np.ones((len(frame), 1)), ["Intercept"]
+            return intercept(len(frame)), ["Intercept"]
         import pandas as pd
 
         keys = as_tuple(self.by)
@@ -110,6 +117,11 @@ class Mean(Estimand):
         X = np.zeros((len(frame), len(self.groups)))
         X[np.arange(len(frame)), code] = 1
         return X, [", ".join(f"{k}={v}" for k, v in zip(keys, group)) for group in self.groups]
+
+    def designs(self, rows: Rows) -> tuple[np.ndarray, np.ndarray, list[str]]:
+        if self.by is None:
+            return intercept(len(rows.labeled)), intercept(len(rows.unlabeled)), ["Intercept"]
+        return super().designs(rows)
 
     def parameters(self, terms: list[str]) -> list[str]:
         outcomes = [c if self.event is None else f"{c}={self.event}" for c in self.outcome_columns]
