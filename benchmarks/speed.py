@@ -1,11 +1,13 @@
 """Seconds and memory of fit + predict, and of a second predict: ours, tabicl and a random forest, side by side.
 
     python benchmarks/speed.py [--checkpoints nano base] [--tabicl FOLDER] [--threads 2] [--repeats 3]
+    python benchmarks/speed.py --shapes --files 10000    # a quick look at the last section alone
 
-Writes benchmarks/speed.md. Every contender lives in a process of its own, with its weights loaded, and they take turns,
-so that all meet the same machine; one sleeps while another works. A checkpoint that is not there is replaced by random
-weights of the size in configs/NAME.yaml: time does not depend on weights. tabicl is a peer and no dependency:
-`pip install --no-deps --target FOLDER tabicl xgboost-cpu`; it runs with random weights of its default size.
+Writes benchmarks/speed.md; its last section is `icl predict` on files with ever more rows. Every contender lives in a
+process of its own, with its weights loaded, and they take turns, so that all meet the same machine; one sleeps while
+another works. A checkpoint that is not there is replaced by random weights of the size in configs/NAME.yaml: time does
+not depend on weights. tabicl is a peer and no dependency: `pip install --no-deps --target FOLDER tabicl xgboost-cpu`;
+it runs with random weights of its default size.
 """
 
 from __future__ import annotations
@@ -17,6 +19,7 @@ import os
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
 import warnings
 from pathlib import Path
@@ -180,7 +183,52 @@ def measure(workers: list[Worker], shapes: list, repeats: int) -> dict:
     return found
 
 
-def report(workers: list[Worker], found: dict, options: argparse.Namespace) -> str:
+def predict_file(checkpoint: str, n_query: int, threads: int) -> dict:
+    """Seconds and peak memory of an `icl predict` process: 1,000 labelled rows of 20 columns, CSV in and out."""
+    import pandas as pd
+
+    X, y, X_query = table(1000, 20, n_query)
+    names = [f"x{j}" for j in range(X.shape[1])]
+    with tempfile.TemporaryDirectory() as folder:
+        known, unknown, out = (Path(folder) / f"{name}.csv" for name in ("known", "unknown", "out"))
+        pd.DataFrame(X, columns=names).assign(y=y).to_csv(known, index=False)
+        pd.DataFrame(X_query, columns=names).to_csv(unknown, index=False)
+        command = [sys.executable, "-m", "icl.cli", "predict", str(known), str(unknown), "--target", "y"]
+        command += ["--checkpoint", checkpoint, "--output", str(out)]
+        env = {**os.environ, "OMP_NUM_THREADS": str(threads)}
+        start = time.perf_counter()
+        process = subprocess.Popen(command, cwd=ROOT, env=env, stdout=subprocess.DEVNULL)
+        _, status, usage = os.wait4(process.pid, 0)
+        seconds = time.perf_counter() - start
+        if status or len(pd.read_csv(out)) != n_query:
+            sys.exit(f"icl predict ended with status {status} on {n_query} rows; its message is above.")
+        megabytes = unknown.stat().st_size / 1e6
+    measured = {"rows": n_query, "file": megabytes, "seconds": seconds, "peak": usage.ru_maxrss / 1e3}
+    print(checkpoint, measured, flush=True)
+    return measured
+
+
+def report_files(found: dict[str, list[dict]]) -> list[str]:
+    """Section of the report on `predict_file`; nothing where nothing was measured."""
+    if not any(found.values()):
+        return []
+    lines = [
+        "## `icl predict` from file to file",
+        "",
+        "1,000 labelled rows of 20 columns, CSV in and out, everything included (interpreter, imports, checks, the "
+        "linear baseline). Memory is the peak of the process and must not grow with the file.",
+        "",
+        "| checkpoint | rows | file, MB | seconds | peak memory, MB |",
+        "|:--|--:|--:|--:|--:|",
+    ]
+    for checkpoint, runs in found.items():
+        lines += [
+            f"| {checkpoint} | {r['rows']:,} | {r['file']:.0f} | {r['seconds']:.0f} | {r['peak']:,.0f} |" for r in runs
+        ]
+    return [*lines, ""]
+
+
+def report(workers: list[Worker], found: dict, files: dict, options: argparse.Namespace) -> str:
     from benchmarks.machine import describe
 
     lines = [
@@ -217,6 +265,7 @@ def report(workers: list[Worker], found: dict, options: argparse.Namespace) -> s
             again = f"{second:.2f} | {first / second:.1f}" if second == second else " | "
             lines.append(f"| {said} | {first:.2f} | {ratio} | {again} | {peak} |")
         lines.append("")
+    lines += report_files(files)
     sizes = [f"{w.about['said']} {w.about['n_parameters'] / 1e6:.2f}M" for w in workers if w.about["n_parameters"]]
     lines += [
         f"Parameters: {'; '.join(sizes)}. The second predict answers the same rows again, ours from the cached "
@@ -233,16 +282,17 @@ def main() -> None:
     parser.add_argument("--tabicl", help="folder that holds the package")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--repeats", type=int, default=3)
-    parser.add_argument("--shapes", nargs="+", help="such as 500x10+250; default: all five")
+    parser.add_argument("--shapes", nargs="*", help="such as 500x10+250; default: all five")
+    parser.add_argument("--files", nargs="*", type=int, default=[10_000, 100_000], help="rows for `icl predict`")
     parser.add_argument("--out", type=Path, default=Path(__file__).with_suffix(".md"))
     parser.add_argument("--serve", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.serve:
         return serve(options.serve, options.tabicl, options.threads)
     shapes = SHAPES
-    if options.shapes:
+    if options.shapes is not None:
         shapes = [tuple(int(n) for n in s.replace("+", "x").split("x")) for s in options.shapes]
-    started = [Worker(name, options) for name in [*options.checkpoints, "tabicl", "forest"]]
+    started = [Worker(name, options) for name in [*options.checkpoints, "tabicl", "forest"]] if shapes else []
     workers = [worker for worker in started if worker.about is not None]
     for worker in set(started) - set(workers):
         print(f"{worker.name} could not start and is left out; its message is above.", flush=True)
@@ -250,7 +300,9 @@ def main() -> None:
     for worker in workers:
         worker.process.stdin.close()
         worker.process.wait()
-    options.out.write_text(report(workers, found, options))
+    released = [name for name in options.checkpoints if (ROOT / "checkpoints" / name).is_dir()]
+    files = {name: [predict_file(name, n, options.threads) for n in options.files] for name in released}
+    options.out.write_text(report(workers, found, files, options))
     print(options.out.read_text())
 
 
