@@ -249,7 +249,8 @@ def finetune_(
         return
     report = lambda line: console.print(line, markup=False)
     folder = run(checkpoint, tables, config, out=out, report=report, progress=sys.stderr.isatty())
-    console.print(f"wrote {folder}; see how it does: icl compare {checkpoint or 'nano'} {folder} --tables FOLDER")
+    if os.environ.get("LOCAL_RANK", "0") == "0":  # of several processes one speaks
+        console.print(f"wrote {folder}; see how it does: icl compare {checkpoint or 'nano'} {folder} --tables FOLDER")
 
 
 def compare(

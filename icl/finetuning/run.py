@@ -18,6 +18,7 @@ from typing import Any
 
 import lightning as L
 from lightning.pytorch.callbacks import ModelCheckpoint
+from lightning.pytorch.utilities import rank_zero_only
 
 from icl import fingerprint
 from icl.callbacks import FinishStepOnInterrupt, StepProgressBar
@@ -72,7 +73,8 @@ def finetune(
         against forgetting: Li et al. (2018), arXiv:1802.01483.
     """
     started = time.monotonic()
-    report = report or (lambda line: None)
+    if report is None or rank_zero_only.rank:  # other processes run the same script from its top
+        report = lambda line: None
     prepared = prepare(checkpoint, tables, config)
     out = Path(os.path.abspath(Path(out).expanduser()))
     if out.exists() and not (out / CONFIG).is_file():
@@ -98,6 +100,7 @@ def finetune(
         _release(prepared, module.best, facts, out)
         shutil.rmtree(run, ignore_errors=True)
         report(_verdict(module.best))
+    trainer.strategy.barrier("released")  # the release is there when any of the processes goes on
     return out
 
 
