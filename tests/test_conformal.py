@@ -10,7 +10,7 @@ import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
 from icl import ICLClassifier, ICLRegressor
-from icl.conformal import class_scores, n_better, n_labels_needed, plus_interval
+from icl.conformity import class_scores, n_better, n_labels_needed, plus_interval
 
 
 def make_table(n_rows: int, seed: int) -> tuple[pd.DataFrame, np.ndarray, np.ndarray]:
@@ -83,7 +83,7 @@ def test_many_rows_are_answered_in_parts_of_the_same_answer(monkeypatch):
     ends = [rng.normal(size=50) for _ in range(4)]
     scores = [rng.exponential(size=20) for _ in range(2)]
     whole = plus_interval(ends[:2], [e + 1 for e in ends[:2]], scores, 0.8)
-    monkeypatch.setattr("icl.conformal._BLOCK_CELLS", 130)
+    monkeypatch.setattr("icl.conformity._BLOCK_CELLS", 130)
     assert_array_equal(plus_interval(ends[:2], [e + 1 for e in ends[:2]], scores, 0.8), whole)
 
 
