@@ -9,7 +9,8 @@ rows together choose the penalty, the length scale, and the columns of a design 
 Source:
     Wolpert (1992), Stacked generalization, doi:10.1016/S0893-6080(05)80023-1; random features: Rahimi & Recht (2007).
 
-Dimension key: N context rows, M query rows, F columns of the table, P columns of a design, T targets, S columns made.
+Dimension key: N context rows, M query rows, F columns of the table, P columns of a design, T targets, S columns made,
+L penalties.
 """
 
 from __future__ import annotations
@@ -160,15 +161,15 @@ class _Ridge:
         values_Q = values_Q.clip(0)
         U_NQ = Phi_NQ @ vectors_QQ
         moments_QT = U_NQ.T @ Y_NT
-        null, best = np.square(Y_NT * N / (N - 1)).sum(), math.inf
-        for penalty in _PENALTIES:
-            shrunk_Q = 1 / (values_Q + penalty)
-            leverage_N1 = (np.square(U_NQ) @ shrunk_Q + 1 / N)[:, None].clip(max=1 - 1e-6)
-            error = np.square((Y_NT - U_NQ @ (shrunk_Q[:, None] * moments_QT)) / (1 - leverage_N1)).sum()
-            if error < best:
-                best, self._penalty, shrunk = error, penalty, shrunk_Q
-        self.gain = 1 - best / null
-        self._weights_QT = vectors_QQ @ (shrunk[:, None] * moments_QT)
+        shrunk_QL = 1 / (values_Q[:, None] + _PENALTIES)
+        leverage_NL = (np.square(U_NQ) @ shrunk_QL + 1 / N).clip(max=1 - 1e-6)
+        error_L = np.zeros(len(_PENALTIES))
+        for y_N, moments_Q in zip(Y_NT.T, moments_QT.T):
+            error_L += np.square((y_N[:, None] - U_NQ @ (shrunk_QL * moments_Q[:, None])) / (1 - leverage_NL)).sum(0)
+        best = error_L.argmin()
+        self._penalty = _PENALTIES[best]
+        self.gain = 1 - error_L[best] / np.square(Y_NT * N / (N - 1)).sum()
+        self._weights_QT = vectors_QQ @ (shrunk_QL[:, best, None] * moments_QT)
 
     def _features(self, A_MP: np.ndarray) -> np.ndarray:
         if self._frequencies is None:
