@@ -18,6 +18,7 @@ from icl.finetuning.holdout import split_tables
 from icl.finetuning.method import Anchor, make_optimizer, make_trainable, merged_state, rates
 from icl.finetuning.module import FinetuneModule
 from icl.finetuning.tables import encode_tables, read_tables
+from icl.fingerprint import Seen
 
 SHORT = FinetuneConfig(target="y", steps=6, check_every=2, max_rows=48, n_cells=200, lr=1e-2, replay=0.0, patience=9)
 
@@ -232,6 +233,58 @@ def test_tables_come_from_folders_frames_and_datasets(tables, tmp_path):
         read_tables(tmp_path / "empty")
     with pytest.raises(ValueError, match="tables= got int"):
         read_tables(3)
+
+
+def test_datasets_are_read_offline_and_errors_name_dataset_and_column(tables, tmp_path, monkeypatch):
+    import datasets
+
+    good, bad = tables["ward0"], make_table(9).assign(a=np.nan)
+    data = datasets.DatasetDict({k: datasets.Dataset.from_pandas(t) for k, t in (("north", good), ("south", bad))})
+    data.save_to_disk(str(tmp_path / "wards"))
+    monkeypatch.setattr(datasets, "load_dataset", lambda name: {"owner/wards": data}[name])
+    both = {"north", "south"}
+    sources = {
+        "": data,
+        "wards/": tmp_path / "wards",
+        "hf://owner/wards/": "hf://owner/wards",
+        "hf://datasets/owner/wards/": "hf://datasets/owner/wards",
+        "here/": {"here": data},
+        "there/wards/": {"there": tmp_path / "wards"},
+        "table 0/": [data],
+    }
+    for prefix, source in sources.items():
+        found = read_tables(source)
+        assert set(found) == {prefix + split for split in both}
+        pd.testing.assert_frame_equal(found[f"{prefix}north"], good, check_dtype=False)
+        with pytest.raises(ValueError, match=rf"(?m)^  {prefix}south: column 'a' is missing in all 60 rows$"):
+            encode_tables(found, SHORT, 5)
+
+    def unreachable(name):
+        raise ConnectionError(f"couldn't reach {name}")
+
+    monkeypatch.setattr(datasets, "load_dataset", unreachable)
+    with pytest.raises(OSError, match=r"cannot load hf://o/n: couldn't reach o/n.*without a network pass the folder"):
+        read_tables("hf://o/n")
+
+
+def test_class_labels_of_a_dataset_are_classes_and_nested_cells_are_refused(tiny_release, tmp_path):
+    """Twelve labels are classes, not amounts; -1 is no label; `infer` knows the rows again by their codes."""
+    import datasets
+
+    n = 96
+    table = make_table(0, n).drop(columns="y").assign(y=np.arange(n) % 13 - 1)
+    features = datasets.Features(
+        a=datasets.Value("float64"), b=datasets.Value("float64"), c=datasets.Value("string"),
+        y=datasets.ClassLabel(num_classes=12),
+    )  # fmt: skip
+    data = datasets.Dataset.from_pandas(table, features=features)
+    [encoded] = encode_tables(read_tables(data), SHORT, 12)
+    assert encoded.targets[0].n_classes == 12 and len(encoded) == (table.y >= 0).sum()
+    seen, _ = Seen.of("t", encoded.frame, "y").matches(table, labeled=True)
+    assert seen.tolist() == (table.y >= 0).tolist()
+    nested = datasets.Dataset.from_dict({"a": [0.5, 1.5] * 30, "y": ["u", "v"] * 30, "pixels": [[1.0, 2.0]] * 60})
+    with pytest.raises(ValueError, match="scans: column 'pixels' holds ndarray in its cells, not numbers or text"):
+        finetune(tiny_release, {"scans": nested}, SHORT, out=tmp_path / "mine")
 
 
 def test_what_is_held_out(tables):

@@ -69,20 +69,14 @@ def read_tables(source: Any) -> dict[str, pd.DataFrame]:
     Raises:
         ValueError, OSError: for what cannot be read, naming the file.
     """
-    if isinstance(source, str | os.PathLike):
+    if _is_path(source):
         return _from_path(str(source))
     if isinstance(source, Mapping):
-        return {str(name): _as_frame(table, str(name)) for name, table in source.items()}
+        return _several(source.items())
     if _is_table(source):
         return {"table": _as_frame(source, "table")}
     if isinstance(source, Iterable):
-        found: dict[str, pd.DataFrame] = {}
-        for k, item in enumerate(source):
-            part = _from_path(str(item)) if isinstance(item, str | os.PathLike) else {f"table {k}": item}
-            for name, table in part.items():
-                if name in found:
-                    raise ValueError(f"two tables are called {name}; pass a dict with a name for each.")
-                found[name] = _as_frame(table, name)
+        found = _several((None if _is_path(item) else f"table {k}", item) for k, item in enumerate(source))
         if found:
             return found
     raise ValueError(
@@ -91,19 +85,45 @@ def read_tables(source: Any) -> dict[str, pd.DataFrame]:
     )
 
 
+def _is_path(source: Any) -> bool:
+    return isinstance(source, str | os.PathLike)
+
+
 def _is_table(source: Any) -> bool:
     return hasattr(source, "to_pandas") or type(source).__name__ == "DataFrame"
+
+
+def _several(items: Iterable[tuple[Any, Any]]) -> dict[str, pd.DataFrame]:
+    """Tables, and whatever holds several (a path, a DatasetDict), under one roof; without a name files keep theirs."""
+    found: dict[str, pd.DataFrame] = {}
+    for name, item in items:
+        if _is_path(item):
+            part = _from_path(str(item))
+            if name is not None:
+                part = {str(name) if len(part) == 1 else f"{name}/{inner}": table for inner, table in part.items()}
+        elif isinstance(item, Mapping):  # the splits of a DatasetDict
+            part = {f"{name}/{split}": _as_frame(table, f"{name}/{split}") for split, table in item.items()}
+        else:
+            part = {str(name): _as_frame(item, str(name))}
+        for inner, table in part.items():
+            if inner in found:
+                raise ValueError(f"two tables are called {inner}; pass a dict with a name for each.")
+            found[inner] = table
+    return found
 
 
 def _as_frame(table: Any, name: str) -> pd.DataFrame:
     import pandas as pd
 
-    if isinstance(table, str | os.PathLike):
-        [table] = _from_path(str(table)).values()
+    features = getattr(table, "features", None) or {}
     if not isinstance(table, pd.DataFrame) and hasattr(table, "to_pandas"):
         table = table.to_pandas()
     if not isinstance(table, pd.DataFrame):
         raise ValueError(f"{name} is a {type(table).__name__}; pass a DataFrame or a Hugging Face dataset.")
+    labels = [c for c, feature in features.items() if type(feature).__name__ == "ClassLabel"]
+    if labels:
+        # Classes however many they are; the codes stay, so that the rows keep their fingerprints. -1 is no label.
+        table = table.assign(**{c: pd.Categorical(table[c].where(table[c] >= 0)) for c in labels})
     return table
 
 
@@ -111,7 +131,14 @@ def _from_path(text: str) -> dict[str, pd.DataFrame]:
     if text.startswith("hf://"):
         import datasets
 
-        return _of_datasets(datasets.load_dataset(text.removeprefix("hf://")), text)
+        try:
+            data = datasets.load_dataset(text.removeprefix("hf://").removeprefix("datasets/"))
+        except OSError as error:
+            raise OSError(
+                f"cannot load {text}: {error}. Check the name (hf://owner/name); without a network pass the folder of "
+                f"save_to_disk, or files."
+            ) from error
+        return _of_datasets(data, text)
     path = Path(text).expanduser()
     if not path.is_dir():
         return {path.name: _read(path)}
@@ -146,7 +173,7 @@ def _read(path: Path) -> pd.DataFrame:
 def _of_datasets(data: Any, name: str) -> dict[str, pd.DataFrame]:
     """Each split of a DatasetDict is a table."""
     if isinstance(data, Mapping):
-        return {f"{name}/{split}": _as_frame(part, split) for split, part in data.items()}
+        return _several([(name, data)])
     return {name: _as_frame(data, name)}
 
 
@@ -204,6 +231,12 @@ def _encode(
         return None
     features = [c for c in frame.columns if c != config.target]
     cells, n_levels, kept = [], [], []
+    for column in frame.columns:
+        if said := _nested(frame[column]):
+            what = "target column" if column == config.target else "column"
+            problems.append(f"{what} {column!r} holds {said} in its cells, not numbers or text")
+    if problems:
+        return None
     for column in features:
         said, values, levels = _cells(frame[column], column)
         if said:
@@ -228,6 +261,15 @@ def _encode(
         problems.append(f"no column beside target {config.target!r} varies")
         return None
     return EncodedTable(name, kept, np.column_stack(cells).astype(np.float32), np.array(n_levels), targets, frame)
+
+
+def _nested(series: pd.Series) -> str:
+    """What the cells are if they are lists, mappings, arrays or bytes (an embedding, an image), else ""."""
+    if series.dtype.kind != "O":
+        return ""
+    known = series.dropna()
+    first = known.iloc[0] if len(known) else None
+    return type(first).__name__ if isinstance(first, Mapping | list | tuple | set | np.ndarray | bytes) else ""
 
 
 def _cells(series: pd.Series, name) -> tuple[str, np.ndarray, int]:
