@@ -301,6 +301,20 @@ def test_what_is_held_out(tables):
     assert len(alone.training[0]) == 48
 
 
+def test_few_held_out_tables_are_asked_more_often(tables, tiny_model):
+    """Twenty tasks at least, on different rows; many tables are asked once in each guise, as is one by its rows."""
+    encoded = encode_tables(tables, SHORT, 5)
+    names = [t.name for t in encoded]
+    for n_held_out, n_items in ((1, 20), (3, 24)):
+        split = split_tables(encoded, FinetuneConfig(**vars(SHORT) | {"held_out": tuple(names[:n_held_out])}))
+        items = holdout.validation_items(split, tiny_model.config, SHORT)
+        assert len(items) == n_items and len({item.batch.X.nan_to_num().sum().item() for item in items}) == n_items
+    many = holdout.Split([], encoded * 2, [np.arange(60)] * 8, [np.arange(60)] * 8, by_rows=False)
+    assert len(holdout.validation_items(many, tiny_model.config, SHORT)) == 32
+    alone = split_tables(encoded[:1], SHORT)
+    assert len(holdout.validation_items(alone, tiny_model.config, SHORT)) == 4
+
+
 def test_one_table_without_a_target_trains_on_any_column(tiny_release, tmp_path):
     table = make_table(0, 120).drop(columns="y").assign(d=lambda t: (t.a > 0).astype(int))
     config = FinetuneConfig(**vars(SHORT) | {"target": None, "steps": 2})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -23,6 +24,10 @@ from priors import Prior, ShapeSampler, TaskBatch
 HELD_OUT, PRIOR = "held_out/", "prior"
 _MOST_QUERIES = 300
 _MOST_TARGETS = 8
+_FEWEST_TASKS = 20
+# Of held-out tables together. Measured on census groups (three train, one is held out, 200 steps at 1e-3): six draws of
+# four tasks put the best step at 20 to 200 and lost 0.0038 nats by it on average, as twenty other tables judged; all
+# six together lost 0.0003 of the 0.0147 that could be gained.
 _PRIOR_STEPS = 8
 _SEED_OFFSET = 2**31  # a seed that no training stream uses by accident
 REPLAY_SHAPES = ShapeSampler(n_cells=4_000, rows=(32, 724), features=(2, 45), mean_features=9.0)
@@ -80,13 +85,16 @@ def split_tables(tables: Sequence[EncodedTable], config: FinetuneConfig) -> Spli
 
 
 def validation_items(split: Split, model: TabularConfig, config: FinetuneConfig) -> list[ValidationItem]:
-    """Fixed tasks from every held-out table, in each guise once."""
+    """Fixed tasks from every held-out table, in each guise once, or more often where there are few tables."""
     items = []
+    n_once = N_GUISES * sum(min(len(t.targets), _MOST_TARGETS) for t in split.validating)
+    # Of rows that are held out the same ones would be asked again.
+    n_draws = 1 if split.by_rows else math.ceil(_FEWEST_TASKS / n_once)
     for k, table in enumerate(split.validating):
         rng = np.random.default_rng([config.seed, _SEED_OFFSET, k])
         targets = [table.targets[j] for j in rng.permutation(len(table.targets))[:_MOST_TARGETS]]
         for target in targets:
-            for guise in range(N_GUISES):
+            for guise in [*range(N_GUISES)] * n_draws:
                 context, query = _rows(split, k, target, config.max_rows, rng)
                 task = make_task(table, target, context, query, model, rng, guise)
                 items.append(ValidationItem(f"{HELD_OUT}{table.name}", batch_of([task], len(context))))
