@@ -4,20 +4,43 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
-import torch
 
 from icl.checkpoint import load_release
 from icl.data import TaskStream
-from icl.finetuning import FinetuneConfig, data, finetune
+from icl.finetuning import FinetuneConfig, data, finetune, holdout
+from priors import ShapeSampler
 
 ROOT = Path(__file__).parents[1]
-# A rate that moves the weights within four steps; half of the loss is on tasks of the prior.
-OPTIONS = {"target": "y", "steps": 4, "lr": 3e-3, "replay": 0.5, "max_rows": 48, "device": "cpu"}
+# A rate that moves the weights within two steps; half of the loss is on tasks of the prior.
+CONFIG = FinetuneConfig(
+    target="y", held_out=("w0", "w2"), steps=2, lr=1e-2, replay=0.5, max_rows=48, n_cells=200, device="cpu"
+)
+SHAPES = ShapeSampler(n_cells=300, rows=(16, 32), features=(1, 4), mean_features=2.0)
+# Lightning starts the second process by running the script again.
+SCRIPT = """
+import os, sys
+from pathlib import Path
+sys.path.insert(0, os.environ["TESTS"])
+from test_finetune_distributed import CONFIG, replace, shrink, finetune
+start, tables, out = sys.argv[1:]
+shrink(setattr)
+finetune(start, tables, replace(CONFIG, n_devices=2), out=out, report=print)
+rank = os.environ.get("LOCAL_RANK", "0")
+Path(out).with_name(f"rank{rank}").write_text(str((Path(out) / "provenance.json").is_file()))
+"""
+
+
+def shrink(set_attribute) -> None:
+    """Few and small tasks of the prior."""
+    set_attribute(holdout, "_PRIOR_STEPS", 1)
+    for module in (data, holdout):
+        set_attribute(module, "REPLAY_SHAPES", SHAPES)
 
 
 class OfBothRanks(TaskStream):
@@ -38,22 +61,26 @@ def folder(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def pair(folder, tiny_release, tmp_path_factory):
-    """Release of the command with two processes, and what it printed."""
+    """Release of a script that two processes run, and what they printed."""
     out = tmp_path_factory.mktemp("pair") / "pair"
-    options = [f"--{name}={value}" for name, value in (OPTIONS | {"devices": 2, "held_out": "w0,w2"}).items()]
-    command = [sys.executable, "-m", "icl.cli", "finetune", str(folder), f"--checkpoint={tiny_release}", f"--out={out}"]
-    environment = os.environ | {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": "", "PYTHONPATH": str(ROOT)}
-    done = subprocess.run([*command, *options], env=environment, capture_output=True, text=True, timeout=300)
+    script = out.with_name("script.py")
+    script.write_text(SCRIPT)
+    command = [sys.executable, str(script), str(tiny_release), str(folder), str(out)]
+    paths = {"TESTS": str(Path(__file__).parent), "PYTHONPATH": str(ROOT)}
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""} | paths
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stdout[-1000:] + done.stderr[-3000:]
     return out, done.stdout
 
 
 def test_two_processes_write_one_release(pair):
+    """One of them speaks; both find the release when they go on."""
     out, said = pair
-    assert said.count("Loss on the held-out tables") + said.count("No step of 4") == 1 and said.count("wrote") == 1
+    assert said.count("4 table(s), held out") == 1 and said.count("Loss on the held-out tables") == 1
+    assert [out.with_name(f"rank{k}").read_text() for k in (0, 1)] == ["True", "True"]
     assert not out.with_name("pair.run").exists()
     found = json.loads((out / "provenance.json").read_text())["finetuning"]
-    assert found["config"]["n_devices"] == 2 and found["steps_run"] == 4 and found["held_out"] == ["w0.csv", "w2.csv"]
+    assert found["config"]["n_devices"] == 2 and found["steps_run"] == 2 and found["held_out"] == ["w0.csv", "w2.csv"]
 
 
 @pytest.mark.filterwarnings("ignore:`isinstance.treespec, LeafSpec.` is deprecated:FutureWarning")
@@ -61,17 +88,19 @@ def test_two_processes_equal_one_with_both_shares(pair, folder, tiny_release, tm
     """Same losses on every held-out table and on the prior, though each process validates on half of them."""
 
     def both(tables, config, model, start=0, rank=0):
-        one = usual(tables, FinetuneConfig(**vars(config) | {"batch_tables": 2}), model, start)
+        one = usual(tables, replace(config, batch_tables=2), model, start)
         return OfBothRanks(one.priors, one.shapes, one.seed, start=start)
 
     usual = data.task_stream
     monkeypatch.setattr(data, "task_stream", both)
-    config = FinetuneConfig(**OPTIONS, held_out=("w0", "w2"), batch_tables=4)
-    alone = finetune(tiny_release, folder, config, out=tmp_path / "alone")
+    shrink(monkeypatch.setattr)
+    alone = finetune(tiny_release, folder, replace(CONFIG, batch_tables=4), out=tmp_path / "alone")
     ours, theirs = (pd.read_csv(out / "finetuning.csv") for out in (pair[0], alone))
-    assert ours.columns.tolist() == theirs.columns.tolist() and ours.step.tolist() == theirs.step.tolist() == [0, 4]
+    assert ours.columns.tolist() == theirs.columns.tolist() and ours.step.tolist() == theirs.step.tolist() == [0, 2]
     start, end = theirs.iloc[0], theirs.iloc[1]
-    assert abs(end - start)[["loss", "prior"]].min() > 0.01  # the steps did something
-    pd.testing.assert_frame_equal(ours, theirs, rtol=0, atol=1e-4)
-    kept = [load_release(out).state_dict() for out in (pair[0], alone)]
-    assert all(torch.allclose(kept[0][name], kept[1][name], rtol=1e-2, atol=1e-3) for name in kept[0])
+    assert abs(end - start)[["loss", "prior"]].min() > 0.1  # the steps did something
+    pd.testing.assert_frame_equal(ours, theirs, rtol=0, atol=1e-3)
+    initial, one, two = (load_release(folder).state_dict() for folder in (tiny_release, alone, pair[0]))
+    moved = sum(float((one[name] - value).abs().sum()) for name, value in initial.items())
+    apart = sum(float((one[name] - two[name]).abs().sum()) for name in initial)
+    assert moved > 1 and apart < 0.02 * moved
