@@ -345,8 +345,8 @@ def report(options) -> str:
         f"very same patients, so half of the patients are in training tables only, the other half in test tables "
         f"only. No part of training, choice of rate or early stopping sees a test table. *Prior only* took as many "
         f"steps at the same rate on tasks of the synthetic prior alone. Domains, folds, splits and metrics were fixed "
-        f"before the scores were seen, but for census and the earlier run below (docstring of the script); every domain "
-        f"that was scored is listed.",
+        f"before the scores were seen, but for census and the earlier run below (docstring of the script); every "
+        f"domain that was scored is listed.",
         "",
         f"Base: {options.checkpoint} (weights {weights_of(options.checkpoint)}). Full fine-tuning; rate and step "
         f"chosen on tables held out from the training tables. Scores: means over the splits of a table, then over "
