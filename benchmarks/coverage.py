@@ -222,6 +222,15 @@ def _clusters(rng, n, r):
     return Mean("y"), "y", 0.0, table.assign(y=table["y"].where(school < 40)), Design(clusters="school")
 
 
+def _few_clusters(rng, n, r):
+    school = np.repeat(np.arange(150), rng.choice([3, 6, 12], 150))
+    effect, shared = rng.normal(size=(2, 150))
+    f = effect[school] + rng.normal(size=len(school))
+    y = f + 0.8 * shared[school] + 0.5 * rng.normal(size=len(school))
+    table = pd.DataFrame({"f": f, "school": school, "y": np.where(school < 12, y, np.nan)})
+    return Mean("y"), "y", 0.0, table, Design(clusters="school")
+
+
 def _chosen(rng, n, r):
     f = rng.uniform(size=1_000) ** 3
     y, seen = (rng.uniform(size=1_000) < f).astype(float), np.arange(1_000) < 60
@@ -236,6 +245,7 @@ DESIGN_CASES = {
     "estimated probabilities (mean)": _estimated,
     "strata at 2 rates (mean)": _strata,
     "40 of 150 clusters (mean)": _clusters,
+    "12 of 150 clusters of 3, 6 or 12 (mean)": _few_clusters,
     "60 at random, 120 by choose() (share)": _chosen,
 }
 

@@ -45,9 +45,11 @@ class Design:
             features, and nothing else decided about labeling; means and least squares also if the error of the
             predictions is near a parabola in the estimated log-odds (`icl.inference.balance`).
         features: columns that the propensity model may see; default: those that the predictor sees.
-        strata: labels were drawn at random within each stratum, perhaps at different rates.
-        clusters: rows of one cluster depend on one another; clusters do not. Standard errors, degrees of freedom and
-            the folds of cross-fitting go by clusters.
+        strata: labels were drawn at random within each stratum, perhaps at different rates. The sizes of strata are
+            those of a sample of the population, unless `weights` say how many members each row stands for.
+        clusters: rows of one cluster depend on one another; clusters do not. Standard errors (CR2 for means, CR3 for
+            regressions), degrees of freedom (fewer where few clusters decide) and the folds of cross-fitting go by
+            clusters.
         weights: survey weight of each row: how many members of the population it stands for.
     """
 
@@ -138,6 +140,7 @@ class Design:
             strata_labeled=None if strata is None else strata[:n],
             strata_unlabeled=None if strata is None else strata[n:],
             inclusion=np.broadcast_to(n / (n + N), n + N) if probability is None else probability,
+            knows_strata=d is not None,
             unequal=probability is not None,
             notes=notes,
             balanced=basis,
@@ -160,6 +163,8 @@ class DesignArrays:
     strata_unlabeled: np.ndarray | None
     inclusion: np.ndarray
     """(n + N,) probability of each row to be labeled, labeled rows first."""
+    knows_strata: bool
+    """Survey weights say how large the strata are in the population."""
     unequal: bool
     """Unlabeled rows alone do not stand for the population: predictions must be compared with those of all rows."""
     notes: list[Diagnostic]
@@ -171,7 +176,7 @@ class DesignArrays:
         """What `Problem` takes."""
         names = ("weights_labeled", "weights_unlabeled", "weights_pooled", "clusters_labeled", "clusters_unlabeled")
         arrays = {name: getattr(self, name) for name in (*names, "strata_labeled", "strata_unlabeled")}
-        return arrays | {"pools": self.unequal}
+        return arrays | {"pools": self.unequal, "knows_strata": self.knows_strata}
 
 
 def estimate_propensity(

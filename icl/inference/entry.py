@@ -94,6 +94,8 @@ def infer(
         std_error, reference = "HC0", "normal"
     elif std_error == "auto":
         std_error = estimand.default_std_error
+        if std_error == "HC3" and design is not None and design.clusters is not None:
+            std_error = "HC2"  # CR2: with Satterthwaite's degrees of freedom the jackknife, CR3, would be too wide
     stream = unlabeled if is_stream(unlabeled) else None
     if stream is not None and design is not None:
         raise ValueError("design= needs unlabeled= in memory; rows from a file count alike and are independent.")

@@ -32,7 +32,11 @@ def check_level(level: float) -> float:
 
 
 def t_interval(
-    estimate: np.ndarray, std_error: np.ndarray, df: float, level: float, alternative: str = "two-sided"
+    estimate: np.ndarray,
+    std_error: np.ndarray,
+    df: float | np.ndarray,
+    level: float,
+    alternative: str = "two-sided",
 ) -> tuple[np.ndarray, np.ndarray]:
     """Lower and upper bounds; `larger` leaves the upper side open, `smaller` the lower. `df` = inf: normal."""
     from scipy.special import ndtri, stdtrit
@@ -40,7 +44,7 @@ def t_interval(
     check_level(level)
     check_alternative(alternative)
     tail = (1 - level) / 2 if alternative == "two-sided" else 1 - level
-    reach = -(stdtrit(df, tail) if np.isfinite(df) else ndtri(tail)) * std_error
+    reach = -(stdtrit(df, tail) if np.isfinite(df).all() else ndtri(tail)) * std_error
     endless = np.full_like(reach, np.inf)
     lower = -endless if alternative == "smaller" else estimate - reach
     upper = endless if alternative == "larger" else estimate + reach
@@ -48,14 +52,18 @@ def t_interval(
 
 
 def t_p_value(
-    estimate: np.ndarray, std_error: np.ndarray, df: float, null: np.ndarray, alternative: str = "two-sided"
+    estimate: np.ndarray,
+    std_error: np.ndarray,
+    df: float | np.ndarray,
+    null: np.ndarray,
+    alternative: str = "two-sided",
 ) -> np.ndarray:
     """p-values of parameter = null: below 1 - level exactly where `t_interval` at `level` excludes null."""
     from scipy.special import ndtr, stdtr
 
     check_alternative(alternative)
     t = (estimate - null) / std_error
-    below = (lambda x: stdtr(df, x)) if np.isfinite(df) else ndtr
+    below = (lambda x: stdtr(df, x)) if np.isfinite(df).all() else ndtr
     if alternative == "two-sided":
         return 2 * below(-np.abs(t))
     return below(-t) if alternative == "larger" else below(t)

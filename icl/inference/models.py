@@ -44,6 +44,11 @@ class Model(ABC):
     def row_hessians(self, X: np.ndarray, Y: np.ndarray, w: np.ndarray | None, theta: np.ndarray) -> np.ndarray | None:
         """(R, P, P) what each row adds to the Hessian; None where that is unknown."""
 
+    def working_scores(self, X: np.ndarray, w: np.ndarray | None, theta: np.ndarray) -> np.ndarray | None:
+        """(R, P) score of each row, weight included, if its error has the standard deviation that the family gives it;
+        None where one row has several errors or the model has none."""
+        return None
+
     def leverage(self, X: np.ndarray, w: np.ndarray | None, theta: np.ndarray, bread: np.ndarray) -> np.ndarray | None:
         """(R,) share of its own fitted value that a row decides; None where the model has no fitted values."""
         return None
@@ -145,6 +150,12 @@ class CanonicalGLM(Model):
             d = np.einsum("rk,km->rkm", d, np.eye(self.n_responses))
         P = self.n_parameters(X)
         return np.einsum("rkm,rp,rq->rkpmq", d, X, X).reshape(len(X), P, P)
+
+    def working_scores(self, X, w, theta):
+        if self.n_responses > 1:
+            return None
+        scores = X * np.sqrt(self.family.curvature(self.family.mean(self.predictor(X, theta))))
+        return scores if w is None else w[:, None] * scores
 
     def leverage(self, X, w, theta, bread):
         """Of K responses together: the trace of the K by K hat block of the row, divided by K."""

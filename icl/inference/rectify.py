@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from icl.inference.clusters import cluster_worth, group_sums
 from icl.inference.covariance import covariance_of
 from icl.inference.estimands import Estimand
 from icl.inference.fit import LARGE, Fit, Rows, RowSource, Together, solve, solve_linear
@@ -25,11 +26,9 @@ from icl.inference.sandwich import (
     HC,
     Spread,
     effective_units,
-    group_sums,
     meat,
     row_contributions,
     spread,
-    sum_of_squares,
 )
 from icl.inference.small_sample import is_one_share, rarer_side, variance_without_events
 from icl.inference.weights import Weight, decide_weight, resolve_auto
@@ -58,6 +57,8 @@ class Rectified:
     weight_is_undefined: bool = False
     weight_leverage: float = 0.0
     is_valid: bool = True
+    df_terms: np.ndarray | None = None
+    """(P,) where terms differ in their degrees of freedom, of which `df` is the smallest."""
 
     @property
     def std_error(self) -> np.ndarray:
@@ -66,11 +67,16 @@ class Rectified:
 
     def interval(self, level: float, alternative: str = "two-sided") -> tuple[np.ndarray, np.ndarray]:
         """(P,) lower and upper bounds; answers that have better ones than estimate -+ t std_error override this."""
-        return t_interval(self.estimate, self.std_error, self.df, level, alternative)
+        return t_interval(self.estimate, self.std_error, self.df_of_terms, level, alternative)
 
     def p_value(self, null: np.ndarray, alternative: str = "two-sided") -> np.ndarray:
         """(P,) p-values of parameter = null, dual to `interval`."""
-        return t_p_value(self.estimate, self.std_error, self.df, null, alternative)
+        return t_p_value(self.estimate, self.std_error, self.df_of_terms, null, alternative)
+
+    @property
+    def df_of_terms(self) -> float | np.ndarray:
+        """Degrees of freedom, a number or one for each term."""
+        return self.df if self.df_terms is None else self.df_terms
 
 
 @dataclass(frozen=True)
@@ -108,6 +114,8 @@ class Problem:
     strata_labeled: np.ndarray | None = None
     """(n,) ids of strata, shared with `strata_unlabeled` (N,); rows are independent draws within each of them."""
     strata_unlabeled: np.ndarray | None = None
+    knows_strata: bool = False
+    """How many members of the population are in each stratum is known; otherwise the rows show it."""
     pools: bool = False
     """Unlabeled rows alone do not stand for the population (labels were more likely on some rows than on others), so
     that predictions of labeled rows can be compared with those of all rows only."""
@@ -257,11 +265,23 @@ class Problem:
         elsewhere = self.all_f if pooled else self.unlabeled_f
         return self.bridge @ (elsewhere.estimate - self.labeled_f.estimate)
 
+    @cached_property
+    def cluster_codes(self) -> np.ndarray:
+        """(n,) labeled clusters as numbers 0 to G - 1, in the order of their ids."""
+        return np.unique(self.clusters_labeled, return_inverse=True)[1]
+
+    @cached_property
+    def cluster_hessians(self) -> np.ndarray | None:
+        """(G, P, P) what each labeled cluster adds to the Hessian of beta; None where that is unknown."""
+        rows = self.rows_y
+        by_row = self.model.row_hessians(rows.X, rows.Y, rows.weights, self.labeled_y.estimate)
+        return None if by_row is None else group_sums(by_row, self.cluster_codes, self.n_labeled_units)
+
     def over_clusters(self, contributions: np.ndarray) -> np.ndarray:
         """(n, P) for each labeled row the summed contributions of its cluster; itself where there are none."""
         if self.clusters_labeled is None:
             return contributions
-        _, code = np.unique(self.clusters_labeled, return_inverse=True)
+        code = self.cluster_codes
         return group_sums(contributions, code, code.max() + 1)[code]
 
     @cached_property
@@ -306,15 +326,28 @@ class Problem:
         """Of the t reference: counts independent units; with uneven weights the share of them that these are worth."""
         if self.reference != "t":
             return np.inf
-        n_units, p = self.n_labeled_units, self.n_fitted
         if self.clusters_labeled is not None:
-            df = n_units - 1 - tuned
-        else:
-            df = self.estimand.degrees_of_freedom(n_units, p, tuned)
+            return float(self._cluster_df(tuned).min())
+        n = len(self.y)
+        df = self.estimand.degrees_of_freedom(n, self.n_fitted, tuned)
         if self.weights_labeled is not None:
-            worth = effective_units(self.weights_labeled, self.clusters_labeled)
-            df *= (worth - 1) / max(n_units - 1, 1)
+            df *= (effective_units(self.weights_labeled) - 1) / max(n - 1, 1)
         return max(df, 1)
+
+    def df_terms(self, tuned: bool) -> np.ndarray | None:
+        """(P,) degrees of freedom where terms differ in them: with clusters, some coefficients rest on few of these."""
+        if self.clusters_labeled is None or self.reference != "t" or len(self._cluster_worth) == 1:
+            return None
+        return self._cluster_df(tuned)
+
+    @cached_property
+    def _cluster_worth(self) -> np.ndarray:
+        return cluster_worth(self)
+
+    def _cluster_df(self, tuned: bool) -> np.ndarray:
+        """A tuned weight costs as large a share of them as it costs of clusters that count alike."""
+        G = self.n_labeled_units
+        return np.maximum(self._cluster_worth * (G - 1 - tuned) / max(G - 1, 1), 1)
 
     # Answers.
 
@@ -349,32 +382,6 @@ class Problem:
 
         return draw(self)
 
-    def solve_imputed(self) -> Rectified:
-        """Predictions counted as if they were real outcomes: the common practice, and not valid."""
-        if self.estimand.solver == "inversion":
-            from icl.inference.inversion import solve_imputed_quantile
-
-            return solve_imputed_quantile(self)
-        if self.estimand.solver == "bootstrap":
-            from icl.inference.bootstrap import solve_imputed_statistic
-
-            return solve_imputed_statistic(self)
-        rows = Together([self.rows_f_pooled_as_observed, self.rows_u])
-        fit = self._solve(rows, "labeled and unlabeled", self.labeled_y.estimate)
-        n, N, P = len(self.y), self.n_unlabeled, len(self.terms)
-        kind = self._kind
-        if kind in ("residual", "model"):  # textbook: equal variances of all rows, real or not
-            covariance = sum_of_squares(fit, rows) / (n + N - P) * fit.bread
-        else:
-            covariance = spread(fit, rows, kind).corrected
-        df = n + N - P if self.reference == "t" else np.inf
-        return Rectified("imputed", fit.estimate, covariance, df, is_valid=False)
-
-    @property
-    def rows_f_pooled_as_observed(self) -> Rows:
-        """Labeled rows with their outcomes, beside unlabeled ones with predictions in place of outcomes."""
-        return Rows(self.X_labeled, _columns(self.y), self.rows_f_pooled.weights)
-
 
 def rectify(problem: Problem, weight: str | float) -> Rectified:
     """Estimate and covariance under `weight`.
@@ -392,14 +399,15 @@ def rectify(problem: Problem, weight: str | float) -> Rectified:
         covariance = covariance_of(problem, Weight("classical", np.zeros((len(beta.estimate),) * 2)), None)
         if is_one_share(problem) and not rarer_side(problem.y):
             covariance = np.full((1, 1), variance_without_events(problem))
-        return Rectified("classical", beta.estimate, covariance, problem.degrees_of_freedom(False), 0.0)
+        df, df_terms = problem.degrees_of_freedom(False), problem.df_terms(False)
+        return Rectified("classical", beta.estimate, covariance, df, 0.0, df_terms=df_terms)
     W = decide_weight(problem, weight)
     elsewhere = problem.all_f if W.pooled else problem.unlabeled_f
     estimate = beta.estimate + W.W @ problem.gap(W.pooled)
     covariance = covariance_of(problem, W, elsewhere)
-    df = problem.degrees_of_freedom(W.tuned)
+    df, df_terms = problem.degrees_of_freedom(W.tuned), problem.df_terms(W.tuned)
     heaviest = 0.0 if W.leverage is None else float(W.leverage.max())
-    return Rectified(W.name, estimate, covariance, df, W.value, W.tuned, not W.is_defined, heaviest)
+    return Rectified(W.name, estimate, covariance, df, W.value, W.tuned, not W.is_defined, heaviest, df_terms=df_terms)
 
 
 def _columns(values: np.ndarray) -> np.ndarray:

@@ -39,7 +39,9 @@ def summary_text(result: InferenceResult, level: float) -> str:
 def head(result: InferenceResult) -> list[tuple[str, str]]:
     """What was estimated and how, as pairs of a name and a text; the estimand first."""
     problem = result._problem
-    df = f"t with {result.df:g} degrees of freedom" if np.isfinite(result.df) else "normal"
+    most = result.df if result._answer.df_terms is None else float(result._answer.df_terms.max())
+    spread = f"{result.df:g}" if most - result.df < 0.05 else f"{result.df:.3g} to {most:.3g}"
+    df = f"t with {spread} degrees of freedom" if np.isfinite(result.df) else "normal"
     kind = f"as {problem.compat}" if problem.compat else STD_ERROR_WORDS.get(problem._kind, problem._kind)
     if problem.clusters_labeled is not None:
         kind += f" by cluster ({problem.n_labeled_units} with labels)"

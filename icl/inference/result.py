@@ -17,6 +17,7 @@ from icl.inference.hypothesis import (
     t_p_value,
     wald_test,
 )
+from icl.inference.imputed import solve_imputed
 from icl.inference.rectify import Problem, Rectified
 from icl.inference.small_sample import KINDS, Share, interval_kind, is_one_share, rarer_side, share_of, without_events
 
@@ -37,7 +38,8 @@ class InferenceResult:
         covariance: (P, P) their covariance.
         method: "classical", "ppi", "ppi++", "synsurr", or "weight 0.5" for a number.
         weight: how much the predictions count; 0 for the classical answer, (P,) where terms differ in it.
-        df: degrees of freedom of the t reference; inf for the normal one.
+        df: degrees of freedom of the t reference; inf for the normal one. With clusters, terms may differ in them:
+            the smallest, which joint tests use.
         level: coverage of the printed intervals.
         n_labeled, n_unlabeled: rows used.
         correlation: (P,) correlation rho of outcome and predictions in each coordinate; the best possible
@@ -182,13 +184,16 @@ class InferenceResult:
             names = [f"contrast {i + 1}" for i in range(len(R))]
         estimate = R @ self._answer.estimate
         std_error = np.sqrt(np.einsum("qp,pr,qr->q", R, self._answer.covariance, R))
-        lower, upper = t_interval(estimate, std_error, self.df, self._level(level))
+        df = self.df
+        if self._answer.df_terms is not None:  # a combination is as uncertain as the least certain of its terms
+            df = np.where(R != 0, self._answer.df_terms, np.inf).min(axis=1)
+        lower, upper = t_interval(estimate, std_error, df, self._level(level))
         return pd.DataFrame(
             {
                 "estimate": estimate,
                 "std.error": std_error,
                 "statistic": estimate / std_error,
-                "p.value": t_p_value(estimate, std_error, self.df, np.zeros(len(R))),
+                "p.value": t_p_value(estimate, std_error, df, np.zeros(len(R))),
                 "conf.low": lower,
                 "conf.high": upper,
             },
@@ -370,7 +375,7 @@ class InferenceResult:
             return self._answer, ""
         try:
             if name == "imputed":
-                return self._problem.solve_imputed(), "INVALID: predictions counted as real outcomes"
+                return solve_imputed(self._problem), "INVALID: predictions counted as real outcomes"
             return self._problem.solve({"classical": 0.0, "ppi": 1.0}.get(name, name)), ""
         except (
             ValueError

@@ -1,7 +1,7 @@
-"""Covariance from the contributions of rows: small-sample corrections, clusters, strata.
+"""Covariance from the contributions of rows: small-sample corrections, strata.
 
-Sources: MacKinnon & White (1985), doi:10.1016/0304-4076(85)90158-7 (HC1 to HC3); Bell & McCaffrey (2002) (CR3, here in
-its jackknife form, and degrees of freedom); Cochran (1977), Sampling Techniques, for strata.
+Sources: MacKinnon & White (1985), doi:10.1016/0304-4076(85)90158-7 (HC1 to HC3); Bell & McCaffrey (2002) (degrees of
+freedom under weights); Cochran (1977), Sampling Techniques, for strata.
 """
 
 from __future__ import annotations
@@ -40,34 +40,6 @@ def inflate(rows: np.ndarray, leverage: np.ndarray | None, kind: str, n: int, dd
     return rows / (np.sqrt(slack) if kind == "HC2" else slack)
 
 
-def inflate_clusters(
-    sums: np.ndarray, hessians: np.ndarray | None, bread: np.ndarray, kind: str, leverage: np.ndarray | None = None
-) -> np.ndarray:
-    """Contributions (G, P) of labeled clusters, as `inflate` does for rows: CR0, CR1, or CR3 (leave one cluster out).
-
-    Args:
-        hessians: (G, P, P) what each cluster adds to the Hessian; None where that is unknown (CR1 is used).
-        leverage: (G,) or (G, P) of the clusters in a tuned weight.
-    """
-    G = len(sums)
-    if kind == "HC0":
-        return sums
-    if kind != "HC3" or hessians is None:
-        return sums * np.sqrt(G / (G - 1))
-    P = len(bread)
-    kept = np.eye(P) - np.einsum("pq,gqr->gpr", bread, hessians)
-    if leverage is not None:
-        joint = kept - np.eye(P) * np.broadcast_to(leverage.reshape(G, -1), (G, P))[:, :, None]
-        leaves = np.linalg.det(joint) > 1e-9
-        kept = np.where(leaves[:, None, None], joint, kept)
-    if np.abs(np.linalg.det(kept)).min() < 1e-9:
-        raise ValueError(
-            "one cluster alone decides a coefficient, so HC3 standard errors do not exist. Merge clusters, or use "
-            "std_error='HC1'."
-        )
-    return np.linalg.solve(kept, sums[:, :, None])[:, :, 0]
-
-
 def meat(units: np.ndarray, strata: np.ndarray | None = None) -> np.ndarray:
     """(P, P) sum of outer products of contributions (G, P), each stratum around its own mean.
 
@@ -96,11 +68,10 @@ def effective_units(weights: np.ndarray, clusters: np.ndarray | None = None) -> 
 
     Args:
         weights: (n,) positive.
-        clusters: (n,) ids; a cluster counts with the mean weight of its rows.
+        clusters: (n,) ids; a cluster counts with the summed weight of its rows.
     """
     if clusters is not None:
-        _, code, size = np.unique(clusters, return_inverse=True, return_counts=True)
-        weights = np.bincount(code, weights) / size
+        weights = np.bincount(np.unique(clusters, return_inverse=True)[1], weights)
     if np.ptp(weights) <= 1e-12 * weights.max():
         return float(len(weights))
     # The estimate is a quadratic form in residuals (1 - 1 a'): with M its matrix, df = tr(M)^2 / tr(M M).
@@ -137,13 +108,6 @@ def spread(fit: Fit, rows: RowSource, kind: str) -> Spread:
     if not by_leverage:
         corrected = raw * (n / (n - P)) if kind == "HC1" else raw
     return Spread(fit.bread @ raw @ fit.bread.T, fit.bread @ corrected @ fit.bread.T)
-
-
-def group_sums(contributions: np.ndarray, codes: np.ndarray, n_groups: int) -> np.ndarray:
-    """(G, P) contributions of rows (R, P) summed within each of the groups 0 to G - 1."""
-    out = np.zeros((n_groups, contributions.shape[1]))
-    np.add.at(out, codes, contributions)
-    return out
 
 
 def row_contributions(fit: Fit, rows: RowSource) -> np.ndarray:

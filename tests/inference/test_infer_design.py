@@ -75,11 +75,22 @@ def test_known_probabilities_are_the_hajek_estimate(table):
 
 
 def test_strata_without_predictions_are_the_textbook_formula(table):
-    result = infer(Mean("y"), table, design=Design(strata="region"), std_error="HC0")
     groups = table.groupby("region")
-    share, n = groups.size() / 300, groups["y"].count()
-    assert_allclose(result.estimate.iloc[0], (share * groups["y"].mean()).sum())
-    assert_allclose(result.std_error.iloc[0] ** 2, (share**2 * groups["y"].var(ddof=1) / n).sum())
+    share, n, mean = groups.size() / 300, groups["y"].count(), groups["y"].mean()
+    within = (share**2 * groups["y"].var(ddof=1) / n).sum()
+    between = (share * (mean - share @ mean) ** 2).sum() / 300
+    # Rows that sample a population show the sizes of its strata with error; survey weights say what they are.
+    for weights, variance in ((None, within + between), (np.full(300, 40.0), within)):
+        result = infer(Mean("y"), table, design=Design(strata="region", weights=weights), std_error="HC0")
+        assert_allclose(result.estimate.iloc[0], share @ mean)
+        assert_allclose(result.std_error.iloc[0] ** 2, variance)
+
+
+def test_strata_between_which_labels_were_not_rationed_are_no_news():
+    """All rows labeled: that they fall into strata says nothing about the mean of a random sample."""
+    rows = draw(4_000, 8).assign(half=lambda t: t["x"] > 0)
+    plain, split = infer(Mean("y"), rows), infer(Mean("y"), rows, design=Design(strata="half"))
+    assert_allclose(split.std_error, plain.std_error, rtol=2e-3)
 
 
 def test_strata_with_equal_rates_keep_the_estimate():
