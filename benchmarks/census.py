@@ -48,7 +48,7 @@ without predictions. Predictors see the same rows and five folds; P(income <= t 
 median and the logistic outcome (income above ${high:,.0f}); LightGBM, which has no predictive distribution, is fitted
 again as a classifier.
 
-- {machine}; {jobs} processes of one thread.
+- {machine}; processes of one thread: {jobs}.
 - seconds: one cross-fit (5 fits, predictions of {n:,} + {N:,} rows), processor time, mean over draws.
 - outside four Monte Carlo errors: {verdict}.
 """
