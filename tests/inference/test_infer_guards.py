@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 from sklearn.linear_model import LinearRegression, LogisticRegression
 
-from icl.inference import OLS, Design, Mean, Quantile, infer
+from icl.inference import OLS, Mean, infer
 
 
 def draw(n: int = 50, N: int = 200, seed: int = 0) -> pd.DataFrame:
@@ -126,12 +126,6 @@ def test_an_ordinary_analysis_has_nothing_to_say():
             assert codes(estimand, draw(seed=seed), predictions="f") == []
 
 
-def test_labels_as_predictions_are_flagged():
-    table = draw()
-    table["f"] = table["y"].fillna(table["f"])
-    assert "in_sample" in codes(T, table, predictions="f")
-
-
 def test_cross_fitting_by_itself_is_no_shift():
     from sklearn.tree import DecisionTreeRegressor
 
@@ -147,29 +141,6 @@ def test_shifted_labels_are_flagged_in_mean_and_in_spread():
     for shifted in (biased, tight):
         finding = infer(F, shifted, predictions="f").diagnostics
         assert [d.code for d in finding if d.code == "shift"] and "predictions" in str(finding[-1])
-
-
-def test_weak_and_constant_and_contrary_predictions_are_flagged():
-    table = draw()
-    noise = np.random.default_rng(8).normal(size=len(table))
-    y = table["y"].to_numpy()[:50]
-    noise[:50] -= (y - y.mean()) * np.cov(noise[:50], y)[0, 1] / y.var(ddof=1)
-    assert "weak_predictions" in codes(T, table, predictions=noise)
-    assert codes(T, table, predictions=np.zeros(250)) == ["no_information"]
-    assert "negative_weight" in codes(T, table.assign(f=-table["f"]), predictions="f")
-    assert "wider_than_classical" in codes(T, table, predictions=5 * noise, weight=1)
-
-
-def test_one_row_that_decides_the_weight_is_flagged():
-    predictions = np.zeros(250)
-    predictions[0] = predictions[100] = 1
-    assert "weight_leverage" in codes(F, draw(), predictions=predictions)
-
-
-def test_rare_events_are_flagged():
-    table = draw(n=60)
-    table["event"] = np.where(table["y"].isna(), np.nan, np.arange(260) < 4)
-    assert codes(Mean("event"), table) == ["rare_event"]
 
 
 def test_no_unlabeled_rows_give_the_classical_answer_and_say_so():
@@ -220,39 +191,3 @@ def test_labels_in_part_of_the_predictions_are_flagged():
     rounded = table.assign(y=np.where(table["y"].isna(), np.nan, (table["y"] > 1) * 1.0))
     rounded["f"] = np.where(np.arange(250) % 4 == 0, 1 - (table["x"] > 0), table["x"] > 0) * 1.0
     assert codes(T, rounded, predictions="f") == ["hard_labels"]  # often right, by merit
-
-
-def test_an_outlier_that_decides_is_flagged():
-    assert "influential_row" in codes(T, set_cell("y", 60.0))
-    assert "influential_row" not in codes(T, set_cell("y", 4.0))
-
-
-def test_thin_categories_and_few_rows_are_flagged():
-    table = draw()
-    table.loc[:2, "group"] = "d"
-    table.loc[60:70, "group"] = "d"
-    assert "thin_category" in codes(OLS("y ~ C(group)"), table)
-    assert "thin_category" in codes(Mean("y", by="group"), table)
-    assert "few_rows" in codes(OLS("y ~ x + C(group)"), fewer(15))
-
-
-def test_a_clipped_weight_of_the_peer_is_mentioned():
-    assert "weight_clipped" in codes(T, draw().assign(f=lambda t: 0.1 * t["f"]), predictions="f", compat="ppi_py")
-    assert "weight_clipped" not in codes(T, draw(), predictions="f", compat="ppi_py")
-
-
-def test_an_interval_without_end_is_mentioned():
-    assert "open_interval" in codes(Quantile("y", 0.99), draw())
-    assert "open_interval" not in codes(Quantile("y", 0.5), draw(), predictions="f")
-
-
-def test_wrong_probabilities_show_as_imbalance():
-    rng = np.random.default_rng(0)
-    x = rng.normal(size=1_500)
-    p = 0.06 + 0.24 / (1 + np.exp(-2 * x))
-    table = pd.DataFrame(
-        {"x": x, "f": x, "y": np.where(rng.uniform(size=1_500) < p, x + rng.normal(size=1_500), np.nan)}
-    )
-    assert codes(T, table, predictions="f", design=Design(probability=p)) == []
-    wrong = Design(probability=0.06 + 0.24 / (1 + np.exp(2 * x)))
-    assert "imbalance" in codes(T, table, predictions="f", design=wrong)
