@@ -21,6 +21,20 @@ if TYPE_CHECKING:
 
 def covariance_of(problem: Problem, W: Weight, elsewhere: Fit | None) -> np.ndarray:
     """(P, P) covariance of the estimate under W; `elsewhere` is None for the classical one."""
+    return covariance_and_df(problem, W, elsewhere)[0]
+
+
+def covariance_and_df(problem: Problem, W: Weight, elsewhere: Fit | None) -> tuple[np.ndarray, np.ndarray | None]:
+    """`covariance_of`, and with clusters (P,) degrees of freedom, which depend on what came from labeled clusters."""
+    if problem.clusters_labeled is None:
+        return _of_rows(problem, W, elsewhere), None
+    units, has_labels, strata = _clustered(problem, W, elsewhere)
+    variances = (np.einsum("gp,gp->p", part, part) for part in (units[has_labels], units[~has_labels]))
+    df = problem.cluster_df(W.tuned, *variances) if problem.reference == "t" else None
+    return meat(units, strata) + between_strata(problem), df
+
+
+def _of_rows(problem: Problem, W: Weight, elsewhere: Fit | None) -> np.ndarray:
     kind = problem._kind
     if kind in ("residual", "model"):
         if W.name == "matrix" and kind == "model":
@@ -30,17 +44,15 @@ def covariance_of(problem: Problem, W: Weight, elsewhere: Fit | None) -> np.ndar
         kind = "HC1"
     p = problem.n_fitted
     ddof = p + W.tuned
-    n = problem.n_labeled_units if problem.clusters_labeled is not None else len(problem.y)
+    n = len(problem.y)
     rest = problem.influence_y
     if elsewhere is not None:
         rest = rest - problem.influence_f @ W.W.T
-    by_block = W.block is not None and kind in ("HC2", "HC3") and problem.clusters_labeled is None
+    by_block = W.block is not None and kind in ("HC2", "HC3")
     if by_block:
         rest = _restore(rest, W, kind)
     elif W.tilt is not None:
         rest = rest + W.tilt
-    if problem.clusters_labeled is not None:
-        return _clustered(problem, W, elsewhere, kind, rest)
     leverage = problem.leverage if by_block else _joint_leverage(problem.leverage, W.leverage)
     labeled = inflate(rest, leverage, kind, n, ddof)
     if elsewhere is None:
@@ -106,8 +118,18 @@ def _joint_leverage(fitted: np.ndarray | None, weight: np.ndarray | None) -> np.
     return np.where(joint < FULL_LEVERAGE, joint, np.broadcast_to(fitted, joint.shape))
 
 
-def _clustered(problem: Problem, W: Weight, elsewhere: Fit | None, kind: str, rest: np.ndarray) -> np.ndarray:
-    n = len(problem.y)
+def _clustered(problem: Problem, W: Weight, elsewhere: Fit | None) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
+    """(G, P) contributions of all clusters, (G,) whether they have labels, (G,) strata within which they are centered.
+
+    Raises:
+        ValueError: where a cluster has rows in several strata, or alone decides a coefficient.
+    """
+    n, kind = len(problem.y), problem._kind
+    rest = problem.influence_y
+    if elsewhere is not None:
+        rest = rest - problem.influence_f @ W.W.T
+    if W.tilt is not None:
+        rest = rest + W.tilt
     ids = [problem.clusters_labeled]
     if elsewhere is not None:
         ids.append(problem.clusters_unlabeled)
@@ -129,7 +151,7 @@ def _clustered(problem: Problem, W: Weight, elsewhere: Fit | None, kind: str, re
             other += group_sums(elsewhere.influence(problem.rows_f_pooled) @ through.T, code[:n], G)
         units = units + other
     if problem.strata_labeled is None:
-        return meat(units)
+        return units, has_labels, None
     # Clusters with labels contribute something else than clusters without.
     of_rows = problem.strata_labeled
     if elsewhere is not None:
@@ -138,7 +160,7 @@ def _clustered(problem: Problem, W: Weight, elsewhere: Fit | None, kind: str, re
     strata[code] = of_rows
     if (strata[code] != of_rows).any():
         raise ValueError("some clusters have rows in several strata; clusters must lie within strata.")
-    return meat(units, 2 * strata + has_labels) + between_strata(problem)
+    return units, has_labels, 2 * strata + has_labels
 
 
 def _equal_variances(problem: Problem, W: Weight, elsewhere: Fit | None, kind: str) -> np.ndarray:

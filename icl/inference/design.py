@@ -47,9 +47,8 @@ class Design:
         features: columns that the propensity model may see; default: those that the predictor sees.
         strata: labels were drawn at random within each stratum, perhaps at different rates. The sizes of strata are
             those of a sample of the population, unless `weights` say how many members each row stands for.
-        clusters: rows of one cluster depend on one another; clusters do not. Standard errors (CR2 for means, CR3 for
-            regressions), degrees of freedom (fewer where few clusters decide) and the folds of cross-fitting go by
-            clusters.
+        clusters: rows of one cluster depend on one another; clusters do not. Standard errors (CR2), degrees of freedom
+            (fewer where few clusters decide) and the folds of cross-fitting go by clusters.
         weights: survey weight of each row: how many members of the population it stands for.
     """
 

@@ -72,9 +72,10 @@ def infer(
             (AIPW), so that good predictions make up for wrong probabilities.
         std_error: "HC0" to "HC3" (sandwich), "residual" (equal variances), "model" (SynSurr's published variance, which
             also takes the weight as known), or "auto": "residual" for a mean, where it equals the
-            textbook standard error (under uneven weights "HC2"), and "HC3" for a regression.
+            textbook standard error (under uneven weights "HC2"), and "HC3" for a regression. With clusters the same
+            names mean CR0 to CR3, and "auto" is "HC2".
         reference: "t", with n - 1 degrees of freedom for a mean (n - 2 if the weight is tuned) and n - P for a
-            regression, or "normal". Rows of uneven weights count for fewer (Satterthwaite).
+            regression, or "normal". Rows of uneven weights, and clusters, count for fewer (Satterthwaite).
         level: coverage of the intervals that are printed, a fraction.
         compat: "ppi_py" reproduces ppi-python 0.2.3 (no small-sample correction, clipped two-step weight), "ipd" the R
             package (weights "coordinate", its pspa, and "matrix", its chen); `std_error` and `reference` are ignored.

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from icl.inference.clusters import cluster_worth, group_sums
-from icl.inference.covariance import covariance_of
+from icl.inference.covariance import covariance_and_df
 from icl.inference.estimands import Estimand
 from icl.inference.fit import LARGE, Fit, Rows, RowSource, Together, solve, solve_linear
 from icl.inference.hypothesis import t_interval, t_p_value
@@ -334,12 +334,6 @@ class Problem:
             df *= (effective_units(self.weights_labeled) - 1) / max(n - 1, 1)
         return max(df, 1)
 
-    def df_terms(self, tuned: bool) -> np.ndarray | None:
-        """(P,) degrees of freedom where terms differ in them: with clusters, some coefficients rest on few of these."""
-        if self.clusters_labeled is None or self.reference != "t" or len(self._cluster_worth) == 1:
-            return None
-        return self._cluster_df(tuned)
-
     @cached_property
     def _cluster_worth(self) -> np.ndarray:
         return cluster_worth(self)
@@ -348,6 +342,15 @@ class Problem:
         """A tuned weight costs as large a share of them as it costs of clusters that count alike."""
         G = self.n_labeled_units
         return np.maximum(self._cluster_worth * (G - 1 - tuned) / max(G - 1, 1), 1)
+
+    def cluster_df(self, tuned: bool, labeled: np.ndarray, others: np.ndarray) -> np.ndarray:
+        """(P,) degrees of freedom of variances (P,) that labeled clusters and others add up to (Satterthwaite 1946)."""
+        df = np.broadcast_to(self._cluster_df(tuned), labeled.shape)
+        if not others.any():
+            return df
+        ids = self.clusters_unlabeled[~np.isin(self.clusters_unlabeled, self.clusters_labeled)]
+        worth = max(effective_units(np.ones(len(ids)), ids) - 1, 1)
+        return (labeled + others) ** 2 / (labeled**2 / df + others**2 / worth)
 
     # Answers.
 
@@ -396,16 +399,18 @@ def rectify(problem: Problem, weight: str | float) -> Rectified:
         return solve_recalibrated(problem)
     beta = problem.labeled_y
     if weight == 0:
-        covariance = covariance_of(problem, Weight("classical", np.zeros((len(beta.estimate),) * 2)), None)
+        covariance, df_terms = covariance_and_df(
+            problem, Weight("classical", np.zeros((len(beta.estimate),) * 2)), None
+        )
         if is_one_share(problem) and not rarer_side(problem.y):
             covariance = np.full((1, 1), variance_without_events(problem))
-        df, df_terms = problem.degrees_of_freedom(False), problem.df_terms(False)
+        df = problem.degrees_of_freedom(False) if df_terms is None else float(df_terms.min())
         return Rectified("classical", beta.estimate, covariance, df, 0.0, df_terms=df_terms)
     W = decide_weight(problem, weight)
     elsewhere = problem.all_f if W.pooled else problem.unlabeled_f
     estimate = beta.estimate + W.W @ problem.gap(W.pooled)
-    covariance = covariance_of(problem, W, elsewhere)
-    df, df_terms = problem.degrees_of_freedom(W.tuned), problem.df_terms(W.tuned)
+    covariance, df_terms = covariance_and_df(problem, W, elsewhere)
+    df = problem.degrees_of_freedom(W.tuned) if df_terms is None else float(df_terms.min())
     heaviest = 0.0 if W.leverage is None else float(W.leverage.max())
     return Rectified(W.name, estimate, covariance, df, W.value, W.tuned, not W.is_defined, heaviest, df_terms=df_terms)
 

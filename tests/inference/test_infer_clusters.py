@@ -67,8 +67,17 @@ def test_corrections_and_degrees_of_freedom_are_those_of_the_definition(kind, po
 def test_clusters_of_one_size_are_worth_their_number_less_one():
     result = infer(Mean("y"), draw(2, sizes=(5,)), design=Design(clusters="school"))
     assert_allclose(result.df, 7, rtol=1e-9)
-    with_predictions = infer(Mean("y"), draw(2, sizes=(5,)), predictions="f", design=Design(clusters="school"))
-    assert_allclose(with_predictions.df, 6, rtol=1e-9)
+
+
+def test_what_comes_from_many_unlabeled_clusters_costs_few_degrees_of_freedom():
+    few = draw(2, sizes=(5,))
+    options = dict(predictions="f", design=Design(clusters="school"))
+    tuned, fixed = infer(Mean("y"), few, **options), infer(Mean("y"), few, weight=1, **options)
+    assert 6 < tuned.df < 40 and 7 < fixed.df < 40  # eight labeled clusters, forty in all
+    useless = infer(Mean("y"), few.assign(f=np.random.default_rng(0).normal(size=len(few))), **options)
+    assert 6 <= useless.df < 6.2
+    labeled, others = np.array([2.0, 3.0]), np.array([1.0, 0.0])
+    assert_allclose(fixed._problem.cluster_df(False, labeled, others), [9 / (4 / 7 + 1 / 31), 7], rtol=1e-9)
 
 
 def test_a_coefficient_that_few_clusters_decide_has_few_degrees_of_freedom():
