@@ -295,6 +295,11 @@ def _overlap_note(n_raised: int, n: int) -> Diagnostic:
 
 def _cluster_notes(clusters: np.ndarray, n: int) -> list[Diagnostic]:
     n_clusters = len(np.unique(clusters[:n]))
+    if n_clusters < 2:
+        raise ValueError(
+            f"all {n} labeled rows lie in the one cluster {str(clusters[0])!r}, so nothing shows how clusters differ. "
+            "Label rows of more clusters, or leave clusters= out if rows are independent."
+        )
     if n_clusters >= FEW_CLUSTERS:
         return []
     return [

@@ -8,7 +8,7 @@ import pytest
 from numpy.testing import assert_allclose
 from scipy.special import expit, stdtrit
 
-from icl.inference import OLS, Design, Logistic, Mean, Multinomial, infer
+from icl.inference import OLS, Design, Logistic, Mean, Multinomial, Quantile, infer
 from icl.inference.clusters import WORKING_CORRELATION, adjustments, satterthwaite
 
 LEVEL = 0.90
@@ -109,6 +109,16 @@ def test_a_cluster_that_decides_alone_is_refused():
     table = draw(6).assign(only=lambda t: (t["school"] == 0) * 1.0)
     with pytest.raises(ValueError, match="one cluster alone decides"):
         infer(OLS("y ~ only"), table, design=Design(clusters="school"))
+
+
+@pytest.mark.parametrize("std_error", ["auto", "HC0", "HC1"])
+@pytest.mark.parametrize(
+    "estimand", [Mean("y"), OLS("y", covariates=["x"]), Quantile("y")], ids=["mean", "slope", "median"]
+)
+def test_labels_from_one_cluster_are_refused(estimand, std_error):
+    table = draw(0, G=1, sizes=(30,))
+    with pytest.raises(ValueError, match=r"all 30 labeled rows lie in the one cluster '0'.*Label rows of more"):
+        infer(estimand, table, design=Design(clusters="school"), std_error=std_error)
 
 
 def test_degrees_of_freedom_do_not_depend_on_units():
