@@ -11,18 +11,21 @@ import argparse
 import json
 import math
 import os
+import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+sys.path.insert(0, str(Path(__file__).parents[1]))
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import numpy as np
 import pandas as pd
-from machine import describe
 from scipy.special import ndtr, ndtri
 
+from benchmarks.compare import markdown
+from benchmarks.machine import describe
 from icl.inference import Logistic, Mean, infer
 
 GROUP = "phosphorylated"
@@ -64,7 +67,7 @@ coverage is due. Monte Carlo errors at nominal: {errors}. **Bold**: more than fo
 {coverage}
 
 ppi-python is run through `compat="ppi_py"`. Imputation covers where the predictions happen to be right on average,
-which no unlabeled row can tell: from the same predictions it gets the odds ratio in every split and the share in none.
+which no unlabeled row can tell.
 """
 
 
@@ -197,12 +200,6 @@ def summarise(records: pd.DataFrame, studies: list[Study]) -> list[str]:
     return lines
 
 
-def as_markdown(frame: pd.DataFrame) -> list[str]:
-    show = lambda v: f"{v:.4f}" if isinstance(v, float) else str(v)
-    lines = ["| " + " | ".join(frame.columns) + " |", "|" + "---|" * len(frame.columns)]
-    return lines + ["| " + " | ".join(map(show, row)) + " |" for row in frame.itertuples(index=False)]
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True, help="folder with the two data sets and the reference")
@@ -218,7 +215,7 @@ def main() -> None:
     errors = [math.sqrt(s.level * (1 - s.level) / options.reps) for s in both]
     text = TEXT.format(
         machine=describe("numpy", "scipy", "pandas"), group=GROUP, worst=worst, reps=options.reps,
-        published="\n".join(as_markdown(table)), coverage="\n".join(summarise(records, both)),
+        published=markdown(table), coverage="\n".join(summarise(records, both)),
         expected=", ".join(f"{e:.3f}" for e in exact), errors=", ".join(f"{e:.4f}" for e in errors),
     )  # fmt: skip
     options.out.write_text(text + f"\n{time.process_time() - start:.0f} s of processor time, one thread.\n")

@@ -236,7 +236,8 @@ def report(workers: list[Worker], found: dict, files: dict, options: argparse.Na
         "",
         f"fit + predict_proba of two classes, {MEMBERS} members, {options.threads} threads; medians of "
         f"{options.repeats} turns, contenders in turn, each in its own process with its weights in memory. Peak memory "
-        "is of the process (resident, imports and weights included) in fit and first predict. `benchmarks/speed.py`",
+        "is of the process (resident, imports and weights included) in fit and first predict; in brackets what it held "
+        "before, for earlier shapes too. `benchmarks/speed.py`",
         "",
         describe("torch", "scikit-learn", "numpy"),
         "",
