@@ -22,14 +22,7 @@ from icl.inference.estimands import Estimand
 from icl.inference.fit import LARGE, Fit, Rows, RowSource, Together, solve, solve_linear
 from icl.inference.hypothesis import t_interval, t_p_value
 from icl.inference.models import Model
-from icl.inference.sandwich import (
-    HC,
-    Spread,
-    effective_units,
-    meat,
-    row_contributions,
-    spread,
-)
+from icl.inference.sandwich import HC, Spread, effective_units, meat, row_contributions, spread
 from icl.inference.small_sample import is_one_share, rarer_side, variance_without_events
 from icl.inference.weights import Weight, decide_weight, resolve_auto
 
