@@ -3,6 +3,7 @@
 Every option of the YAML is also a flag: `--trainer.devices 2 --trainer.strategy ddp`, `--data.seed 1`, ...
 A second `--config` overrides the first. `--ckpt_path last` continues an interrupted run exactly.
 `python train.py export --ckpt_path CHECKPOINT --out FOLDER` writes the weights of a run, finished or not, as a release.
+`python train.py distill --config configs/reader.yaml` trains the reader of a release (`icl.reader`), for fast queries.
 """
 
 import os
@@ -47,8 +48,13 @@ def main(args: list[str] | None = None, callbacks: list[Callback] | None = None)
 
         print(auto_cli(export_checkpoint, args=words[1:], as_positional=False, prog="train.py export"))
         return None
+    module: type[L.LightningModule] = PretrainingModule
+    if words[:1] == ["distill"]:
+        from icl.distillation import DistillationModule
+
+        module, args = DistillationModule, ["fit", *words[1:]]
     return TrainCLI(
-        PretrainingModule,
+        module,
         TaskDataModule,
         seed_everything_default=0,
         save_config_kwargs={"overwrite": True},

@@ -112,8 +112,9 @@ class Footprint:
     Attributes:
         row: one row of all the contexts, as one float32 copy of its tokens.
         n_context: rows, thinking rows among them.
-        cache: keys and values of every block.
+        cache: keys and values that later answers need.
         work: what slices of rows take on their way through a block, whatever the number of rows.
+        cache_is_all: whether reading a context takes no keys and values beside its cache.
     """
 
     row: int
@@ -121,6 +122,7 @@ class Footprint:
     n_slice: int
     cache: int
     work: int
+    cache_is_all: bool
 
     @classmethod
     def of(cls, model: TabularTransformer, n_context: int, n_features: int, n_contexts: int) -> Footprint:
@@ -128,14 +130,15 @@ class Footprint:
         n_tokens = n_contexts * _tokens_per_row(config, n_features)
         n_rows = n_context + config.n_thinking_rows
         row = 4 * config.d_embed * n_tokens
+        cache = n_contexts * model.cache_bytes(n_rows, n_features)
         n_slice = max(_slice_tokens(model.device) // n_tokens, MIN_SLICE_ROWS)
         work = min(n_slice, n_rows) * row * _SLICE_COPIES + 8 * max(kernels.TILE, 128 * n_rows) + _OVERHEAD
-        return cls(row, n_rows, n_slice, 2 * config.n_layers * n_rows * row, work)
+        return cls(row, n_rows, n_slice, cache, work, model.cache_is_all)
 
     def one_pass(self, n_query: int, keep: bool) -> int:
         """Beside a cache: the context while it is read, with one block's keys and values if none are kept, and the
         query rows that are answered at once."""
-        context = self.n_context * self.row * (1 if keep else 3)
+        context = self.n_context * self.row * (1 if keep and self.cache_is_all else 3)
         return context + min(n_query, self.n_slice) * self.row + self.work
 
     def n_query(self, free: float, keep: bool) -> int:

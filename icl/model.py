@@ -153,16 +153,17 @@ class CellEncoder(nn.Module):
         self.project = nn.Linear(n_inputs, config.d_embed)
         self.mix = nn.Linear(config.d_embed, config.d_embed, bias=False)
 
-    def forward(self, X_BRF: Tensor, columns: ColumnStatistics) -> Tensor:
-        hidden_BRGE = kernels.linear(self.group(X_BRF, columns), self.project)
+    def forward(self, X_BRF: Tensor, columns: ColumnStatistics, stride: int = 1) -> Tensor:
+        """(B, R, G, E), of every `stride`-th token."""
+        hidden_BRGE = kernels.linear(self.group(X_BRF, columns, stride), self.project)
         return hidden_BRGE + kernels.linear(nnf.gelu(hidden_BRGE), self.mix)
 
-    def group(self, X_BRF: Tensor, columns: ColumnStatistics) -> Tensor:
+    def group(self, X_BRF: Tensor, columns: ColumnStatistics, stride: int = 1) -> Tensor:
         """(B, R, G, inputs): the channels of the features that a token shows."""
         cells_BRFC = self.describe(X_BRF, columns)
         n_features = X_BRF.shape[-1]
         n_groups = -(-n_features // self.group_size)
-        first_G = torch.arange(n_groups, device=X_BRF.device) * self.group_size
+        first_G = torch.arange(0, n_groups, stride, device=X_BRF.device) * self.group_size
         # Circular offsets show each feature to several tokens, in different company; no padding is needed.
         offsets = [o * self.group_size + k for o in GROUP_OFFSETS for k in range(self.group_size)]
         index_GO = (first_G[:, None] + torch.tensor(offsets, device=X_BRF.device)) % n_features
@@ -279,8 +280,11 @@ class Block(nn.Module):
         columns = rearrange(x_BSTE, "b s t e -> (b t) s e")
         # Keys come from context rows only, so a query's answer cannot depend on which queries share its batch.
         rows_BSTE = rearrange(self.over_rows(columns, n_keys, first_query), "(b t) s e -> b s t e", b=B)
-        x_BSTE = x_BSTE[:, first_query:] + rows_BSTE
-        return x_BSTE + kernels.linear(kernels.linear(self.norm(x_BSTE), self.up, gelu=True), self.down)
+        return self.feed_forward(x_BSTE[:, first_query:] + rows_BSTE)
+
+    def feed_forward(self, x: Tensor) -> Tensor:
+        """x + MLP(x)."""
+        return x + kernels.linear(kernels.linear(self.norm(x), self.up, gelu=True), self.down)
 
     def mix_(self, x_BRTE: Tensor) -> None:
         """Attention over the tokens of each row."""
@@ -310,12 +314,18 @@ class Block(nn.Module):
             part += kernels.linear(kernels.linear(self.norm(part), self.up, gelu=True), self.down)
 
 
+def slices(n_tasks: int, n_rows: int, n_tokens: int, device: torch.device) -> Iterator[slice]:
+    """Successive rows, about SLICE_TOKENS tokens in each slice."""
+    limit, least = (SLICE_TOKENS["cpu"], MIN_SLICE_ROWS) if device.type == "cpu" else (SLICE_TOKENS["cuda"], 1)
+    if n_rows:
+        n_slices = -(-n_rows // max(limit // (n_tasks * n_tokens), least))
+        step = -(-n_rows // n_slices)
+        yield from (slice(start, min(start + step, n_rows)) for start in range(0, n_rows, step))
+
+
 def _slices(x_BRTE: Tensor) -> Iterator[Tensor]:
-    """Views of successive rows, about SLICE_TOKENS tokens in each."""
-    B, R, T, _ = x_BRTE.shape
-    limit, least = (SLICE_TOKENS["cpu"], MIN_SLICE_ROWS) if x_BRTE.is_cpu else (SLICE_TOKENS["cuda"], 1)
-    if R:
-        yield from x_BRTE.chunk(-(-R // max(limit // (B * T), least)), 1)
+    """Views of successive rows."""
+    yield from (x_BRTE[:, rows] for rows in slices(*x_BRTE.shape[:3], x_BRTE.device))
 
 
 @dataclass(frozen=True)
@@ -336,6 +346,7 @@ class TabularTransformer(PreTrainedModel):
     """One trunk, two heads: class scores, or a histogram over the standardised target."""
 
     config_class = TabularConfig
+    cache_is_all = True  # reading a context takes no keys and values but those of its cache
     base_model_prefix = "icl_tabular"
 
     def __init__(self, config: TabularConfig):
@@ -345,8 +356,8 @@ class TabularTransformer(PreTrainedModel):
         self.thinking = nn.Parameter(torch.randn(config.n_thinking_rows, config.d_embed) * 0.5)
         self.blocks = nn.ModuleList([Block(config) for _ in range(config.n_layers)])
         self.norm = nn.RMSNorm(2 * config.d_embed, eps=1e-6)
-        self.class_head = _head(2 * config.d_embed, config.max_classes)
-        self.bin_head = _head(2 * config.d_embed, config.n_bins)
+        self.class_head = score_head(2 * config.d_embed, config.max_classes)
+        self.bin_head = score_head(2 * config.d_embed, config.n_bins)
         self.post_init()
 
     def _init_weights(self, module: nn.Module) -> None:
@@ -383,10 +394,10 @@ class TabularTransformer(PreTrainedModel):
         X_BNF, X_BMF = X_BRF[:, :n_context], X_BRF[:, n_context:]
         if not torch.is_grad_enabled():
             # Block by block, for context and query rows side by side: the cache of one block is alive at a time.
-            columns = self._columns(X_BNF, is_categorical_BF)
+            columns = self.column_statistics(X_BNF, is_categorical_BF)
             blocks = self._read_blocks(X_BNF, y_BN, columns, n_classes is None)
             return self.answer(X_BMF, ContextCache(columns, blocks, n_classes))
-        cells_BRGE = self.cells(X_BRF, self._columns(X_BNF, is_categorical_BF))
+        cells_BRGE = self.cells(X_BRF, self.column_statistics(X_BNF, is_categorical_BF))
         known_BNE = self.target.known(y_BN, n_classes is None)
         target_BRE = torch.cat([known_BNE, self.target.missing(len(X_BMF), X_BMF.shape[1], n_classes is None)], 1)
         x_BRTE = torch.cat([cells_BRGE, target_BRE[:, :, None]], 2)
@@ -410,7 +421,7 @@ class TabularTransformer(PreTrainedModel):
 
         Arguments as in `forward`. The cache takes 8 bytes x n_layers x d_embed for each token of the context.
         """
-        columns = self._columns(X_BNF, is_categorical_BF)
+        columns = self.column_statistics(X_BNF, is_categorical_BF)
         return ContextCache(columns, list(self._read_blocks(X_BNF, y_BN, columns, n_classes is None)), n_classes)
 
     @torch.no_grad()
@@ -429,7 +440,7 @@ class TabularTransformer(PreTrainedModel):
         self, X_BNF: Tensor, y_BN: Tensor, columns: ColumnStatistics, regression: bool
     ) -> Iterator[Tensor]:
         """Keys and values of the context and thinking rows in each block."""
-        x_BSTE = self._tokens(X_BNF, columns, self.target.known(y_BN, regression), thinking=True)
+        x_BSTE = self.context_tokens(X_BNF, y_BN, columns, regression)
         for depth, block in enumerate(self.blocks):
             block.mix_(x_BSTE)
             keys_values = block.keys_values(x_BSTE)
@@ -439,10 +450,22 @@ class TabularTransformer(PreTrainedModel):
                 block.update_(x_BSTE, keys_values)
             del keys_values
 
-    def _columns(self, X_BNF: Tensor, is_categorical_BF: Tensor | None) -> ColumnStatistics:
+    def column_statistics(self, X_BNF: Tensor, is_categorical_BF: Tensor | None) -> ColumnStatistics:
         if is_categorical_BF is None:
             is_categorical_BF = torch.zeros_like(X_BNF[:, 0], dtype=torch.bool)
         return ColumnStatistics.of(X_BNF, is_categorical_BF)
+
+    def context_tokens(self, X_BNF: Tensor, y_BN: Tensor, columns: ColumnStatistics, regression: bool) -> Tensor:
+        """(B, S, T, E) of thinking and context rows, before the first block."""
+        return self._tokens(X_BNF, columns, self.target.known(y_BN, regression), thinking=True)
+
+    def n_tokens(self, n_features: int) -> int:
+        """T, for tables of so many features."""
+        return -(-n_features // self.config.group_size) + 1
+
+    def cache_bytes(self, n_rows: int, n_features: int) -> int:
+        """Of the `ContextCache` of one task with so many context and thinking rows."""
+        return 8 * self.config.d_embed * self.config.n_layers * n_rows * self.n_tokens(n_features)
 
     def _thinking_rows(self, n_tasks: int, n_tokens: int) -> Tensor:
         return repeat(self.thinking, "s e -> b s t e", b=n_tasks, t=n_tokens)
@@ -450,7 +473,7 @@ class TabularTransformer(PreTrainedModel):
     def _tokens(self, X_BRF: Tensor, columns: ColumnStatistics, target_BRE: Tensor, thinking: bool = False) -> Tensor:
         """(B, R, T, E) of cells and target, after the thinking rows if asked."""
         B, R, F = X_BRF.shape
-        n_first, T = len(self.thinking) if thinking else 0, -(-F // self.config.group_size) + 1
+        n_first, T = len(self.thinking) if thinking else 0, self.n_tokens(F)
         x_BSTE = target_BRE.new_empty(B, n_first + R, T, self.config.d_embed)
         x_BSTE[:, :n_first] = self._thinking_rows(B, T) if thinking else 0
         x_BSTE[:, n_first:, -1] = target_BRE
@@ -465,9 +488,14 @@ class TabularTransformer(PreTrainedModel):
         pooled_BME2 = self.norm(torch.cat([x_BMTE[:, :, :-1].mean(2), x_BMTE[:, :, -1]], -1))
         if n_classes is None:
             return self.bin_head(pooled_BME2)
-        slots_C = torch.arange(self.config.max_classes, device=x_BMTE.device)
-        limit_B11 = torch.as_tensor(n_classes, device=x_BMTE.device).reshape(-1, 1, 1)
-        return self.class_head(pooled_BME2).masked_fill(slots_C >= limit_B11, -torch.inf)
+        return self.only_classes(self.class_head(pooled_BME2), n_classes)
+
+    @staticmethod
+    def only_classes(scores_BMC: Tensor, n_classes: int | Tensor) -> Tensor:
+        """-inf for the slots beyond each task's classes."""
+        slots_C = torch.arange(scores_BMC.shape[-1], device=scores_BMC.device)
+        limit_B11 = torch.as_tensor(n_classes, device=scores_BMC.device).reshape(-1, 1, 1)
+        return scores_BMC.masked_fill(slots_C >= limit_B11, -torch.inf)
 
     def predict_distribution(
         self,
@@ -484,7 +512,7 @@ class TabularTransformer(PreTrainedModel):
         return HistogramPredictive(scores, histogram_edges(self.config.n_bins).to(scores), s.loc, s.scale)
 
 
-def _head(n_inputs: int, n_outputs: int) -> nn.Sequential:
+def score_head(n_inputs: int, n_outputs: int) -> nn.Sequential:
     return nn.Sequential(nn.Linear(n_inputs, n_inputs), nn.GELU(), nn.Linear(n_inputs, n_outputs))
 
 

@@ -1,0 +1,240 @@
+"""A short way for query rows through a trained network: the context is read as ever, the questions by a student.
+
+In `TabularTransformer` a query row costs what a context row costs, so a cached context saves no more than the share of
+the context rows. A `Reader` answers from the same context with fewer blocks (of its own, which began as copies), every
+second feature token, and feature tokens that attend to a sample of the context rows; the target token attends to all of
+them. It is distilled: `icl.distillation` trains it to give the answers that the whole network gives.
+
+Dimension key: B tasks, N context rows, S of them after thinking rows are prepended, P rows of them that feature tokens
+attend to, M query rows, F features, G feature tokens shown to the reader, T = G + 1, E embedding.
+
+Sources:
+    Hinton, Vinyals & Dean (2015), arXiv:1503.02531 (distillation);
+    Lee et al. (2019), arXiv:1810.00825 (attention to a few rows that have attended to all).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+from einops import rearrange
+from torch import Tensor, nn
+
+from icl.model import Block, CellEncoder, ColumnStatistics, TabularTransformer, score_head, slices
+
+
+@dataclass(frozen=True)
+class ReaderConfig:
+    """What a reader leaves out.
+
+    Args:
+        depths: blocks of the network whose context rows it reads, ascending; it has one block for each.
+        stride: it shows every `stride`-th feature token; 2 still shows every feature (`icl.model.GROUP_OFFSETS`).
+        rows: thinking and context rows that its feature tokens attend to, at most.
+    """
+
+    depths: tuple[int, ...] = (0, 1, 3, 5)
+    stride: int = 2
+    rows: int = 256
+
+    def __post_init__(self):
+        object.__setattr__(self, "depths", tuple(self.depths))
+        if not self.depths or list(self.depths) != sorted(set(self.depths)) or self.depths[0] < 0:
+            raise ValueError(f"depths must be ascending block numbers from 0 on, got {self.depths}.")
+        if self.stride not in (1, 2):
+            raise ValueError(f"stride must be 1 or 2 (beyond, some features would be in no token), got {self.stride}.")
+        if self.rows < 1:
+            raise ValueError(f"rows must be at least 1, got {self.rows}.")
+
+
+@dataclass(frozen=True)
+class ReaderCache:
+    """All that a reader takes from the context of B tasks.
+
+    Attributes:
+        features: (2, B, G, H, P, D) keys and values of each block.
+        target: (2, B, 1, H, S, D) keys and values of each block.
+    """
+
+    columns: ColumnStatistics
+    features: list[Tensor]
+    target: list[Tensor]
+    n_classes: int | Tensor | None
+
+    @property
+    def n_bytes(self) -> int:
+        return sum(t.nbytes for t in [*vars(self.columns).values(), *self.features, *self.target])
+
+
+class Reader(nn.Module):
+    """Answers for a network, `trunk`, which reads the context; begins as a copy of the blocks it stands for.
+
+    Args:
+        trunk: trained; no gradient reaches it.
+        shape: what to leave out.
+    Raises:
+        ValueError: if `shape` names blocks that the trunk has not.
+    """
+
+    # Reading a context takes the trunk's keys and values too, of one block at a time.
+    cache_is_all = False
+
+    def __init__(self, trunk: TabularTransformer, shape: ReaderConfig = ReaderConfig()):  # noqa: B008 - frozen
+        super().__init__()
+        config = trunk.config
+        if shape.depths[-1] >= config.n_layers:
+            raise ValueError(f"the network has {config.n_layers} blocks, depths {shape.depths} name others.")
+        self.trunk, self.config, self.shape = trunk, config, shape
+        self.cells = CellEncoder(config)
+        self.unknown = nn.Embedding(2, config.d_embed)  # 0 classification, 1 regression
+        self.blocks = nn.ModuleList([Block(config) for _ in shape.depths])
+        self.norm = nn.RMSNorm(2 * config.d_embed, eps=1e-6)
+        self.class_head = score_head(2 * config.d_embed, config.max_classes)
+        self.bin_head = score_head(2 * config.d_embed, config.n_bins)
+        self._start_from(trunk)
+
+    def _start_from(self, trunk: TabularTransformer) -> None:
+        for name in ("cells", "norm", "class_head", "bin_head"):
+            getattr(self, name).load_state_dict(getattr(trunk, name).state_dict())
+        self.unknown.load_state_dict(trunk.target.unknown.state_dict())
+        for block, depth in zip(self.blocks, self.shape.depths, strict=True):
+            block.load_state_dict(trunk.blocks[depth].state_dict())
+
+    @property
+    def device(self) -> torch.device:
+        return self.unknown.weight.device
+
+    @property
+    def dtype(self) -> torch.dtype:
+        return self.unknown.weight.dtype
+
+    def own_state(self) -> dict[str, Tensor]:
+        """Weights without the trunk's."""
+        return {name: w for name, w in self.state_dict().items() if not name.startswith("trunk.")}
+
+    def own_parameters(self) -> Iterator[nn.Parameter]:
+        """Those that distillation trains."""
+        return (p for name, p in self.named_parameters() if not name.startswith("trunk."))
+
+    def n_tokens(self, n_features: int) -> int:
+        """T, for tables of so many features."""
+        return -(-(self.trunk.n_tokens(n_features) - 1) // self.shape.stride) + 1
+
+    def cache_bytes(self, n_rows: int, n_features: int) -> int:
+        """Of a `ReaderCache` of one task with so many context and thinking rows."""
+        n_keys = n_rows + (self.n_tokens(n_features) - 1) * min(n_rows, self.shape.rows)
+        return 8 * self.config.d_embed * len(self.shape.depths) * n_keys
+
+    def forward(
+        self,
+        X_BRF: Tensor,
+        y_BN: Tensor,
+        is_categorical_BF: Tensor | None = None,
+        n_classes: int | Tensor | None = None,
+    ) -> Tensor:
+        """Scores for the query rows; arguments and result as of `TabularTransformer.forward`.
+
+        Gradients reach the reader's own weights, never the trunk's.
+        """
+        n_context = y_BN.shape[1]
+        context = self.read_context(X_BRF[:, :n_context], y_BN, is_categorical_BF, n_classes)
+        return self.answer(X_BRF[:, n_context:], context)
+
+    def read_context(
+        self,
+        X_BNF: Tensor,
+        y_BN: Tensor,
+        is_categorical_BF: Tensor | None = None,
+        n_classes: int | Tensor | None = None,
+        trunk_keys: list[Tensor] | None = None,
+    ) -> ReaderCache:
+        """What `answer` needs of the context; arguments as in `forward`.
+
+        A list `trunk_keys` receives what a `ContextCache` of the trunk holds, at the cost of what the reader skips.
+        """
+        with torch.no_grad():
+            columns = self.trunk.column_statistics(X_BNF, is_categorical_BF)
+        features, target = [], []
+        blocks = iter(self.blocks)
+        for features_BPGE, target_BS1E in self._context_states(X_BNF, y_BN, columns, n_classes is None, trunk_keys):
+            over_rows = next(blocks).over_rows
+            features.append(over_rows.keys_values(features_BPGE))
+            target.append(over_rows.keys_values(target_BS1E))
+        return ReaderCache(columns, features, target, n_classes)
+
+    def _context_states(
+        self, X_BNF: Tensor, y_BN: Tensor, columns: ColumnStatistics, regression: bool, trunk_keys: list | None
+    ) -> Iterator[tuple[Tensor, Tensor]]:
+        """Tokens of the context rows at each of the depths, as the trunk makes its keys of them."""
+        trunk, depths = self.trunk, self.shape.depths
+        with torch.no_grad():
+            x_BSTE = trunk.context_tokens(X_BNF, y_BN, columns, regression)
+            rows = self._sample(x_BSTE.shape[1], x_BSTE.device)
+        for depth, block in enumerate(trunk.blocks):
+            with torch.no_grad():
+                block.mix_(x_BSTE)
+            if depth in depths:
+                # Copies: the blocks below write to the tokens.
+                yield x_BSTE[:, rows][:, :, : -1 : self.shape.stride], x_BSTE[:, :, -1:].clone()
+            if depth == depths[-1] and trunk_keys is None:
+                return
+            with torch.no_grad():
+                keys_values = block.keys_values(x_BSTE)
+                if trunk_keys is not None:
+                    trunk_keys.append(keys_values)
+                if depth < len(trunk.blocks) - 1:
+                    block.update_(x_BSTE, keys_values)
+
+    def _sample(self, n_rows: int, device: torch.device) -> Tensor:
+        """(P,) rows that feature tokens attend to: the thinking rows, and context rows at random, always the same.
+
+        A user's rows may be sorted, and evenly spaced ones may fall in step with their design.
+        """
+        n_first = len(self.trunk.thinking)
+        n_more = max(self.shape.rows - n_first, 1)
+        order = torch.arange(n_rows - n_first)
+        if n_rows - n_first > n_more:
+            order = torch.randperm(len(order), generator=torch.Generator().manual_seed(0))[:n_more].sort().values
+        return torch.cat([torch.arange(n_first), n_first + order]).to(device)
+
+    def answer(self, X_BMF: Tensor, context: ReaderCache) -> Tensor:
+        """Scores (B, M, K) or (B, M, max_classes) of query rows."""
+        if torch.is_grad_enabled() or not X_BMF.shape[1]:
+            return self._answer(X_BMF, context)
+        # All blocks on a slice of the rows: nothing of one query row is needed by another.
+        limits = slices(X_BMF.shape[0], X_BMF.shape[1], self.n_tokens(X_BMF.shape[-1]), X_BMF.device)
+        return torch.cat([self._answer(X_BMF[:, rows], context) for rows in limits], 1)
+
+    def _answer(self, X_BMF: Tensor, context: ReaderCache) -> Tensor:
+        x_BMTE = self._tokens(X_BMF, context)
+        for block, features, target in zip(self.blocks[:-1], context.features, context.target):
+            x_BMTE = x_BMTE + _mix(block, x_BMTE)
+            read = [
+                block.over_rows.read(x_BMTE[:, :, :-1], features),
+                block.over_rows.read(x_BMTE[:, :, -1:], target),
+            ]
+            x_BMTE = block.feed_forward(x_BMTE + torch.cat(read, 2))
+        # Of the last block only the target token is needed.
+        last = self.blocks[-1]
+        target_BM1E = x_BMTE[:, :, -1:] + _mix(last, x_BMTE, first=x_BMTE.shape[2] - 1)
+        target_BM1E = target_BM1E + last.over_rows.read(target_BM1E, context.target[-1])
+        target_BM1E = last.feed_forward(target_BM1E)
+        pooled_BME2 = self.norm(torch.cat([x_BMTE[:, :, :-1].mean(2), target_BM1E[:, :, 0]], -1))
+        if context.n_classes is None:
+            return self.bin_head(pooled_BME2)
+        return self.trunk.only_classes(self.class_head(pooled_BME2), context.n_classes)
+
+    def _tokens(self, X_BMF: Tensor, context: ReaderCache) -> Tensor:
+        unknown_E = self.unknown.weight[int(context.n_classes is None)]
+        cells_BMGE = self.cells(X_BMF, context.columns, self.shape.stride)
+        return torch.cat([cells_BMGE, unknown_E.expand(*X_BMF.shape[:2], 1, -1)], 2)
+
+
+def _mix(block: Block, x_BMTE: Tensor, first: int = 0) -> Tensor:
+    """What the tokens from `first` on take from all tokens of their row."""
+    rows = rearrange(x_BMTE, "b m t e -> (b m) t e")
+    return rearrange(block.over_features(rows, first_query=first), "(b m) t e -> b m t e", b=len(x_BMTE))
+
+
