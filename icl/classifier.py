@@ -44,6 +44,9 @@ class ICLClassifier(ClassifierMixin, ConformalClassifierMixin, BaselineMixin, Pr
             `infer`, `calibrate`) train each by itself, minutes rather than seconds.
         stacking: whether three of four members also see, as further columns, what ridge regressions, linear and on
             random waves, predict for each row out of fold, where that explains anything (see `icl.stacking`).
+        fast_queries: whether query rows take the short way of the checkpoint's reader (see `icl.reader`): some four
+            times faster a row once the context is read, and a third of the cache, for answers that are a little worse
+            (`checkpoints/README.md` says how much). For many rows, not for few labels.
 
     Attributes:
         classes_: (C,) sorted labels; `predict_proba` has a column for each.

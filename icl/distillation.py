@@ -58,8 +58,8 @@ class DistillationModule(L.LightningModule):
         if not 0 <= label_share <= 1:
             raise ValueError(f"label_share is a fraction in [0, 1], got {label_share}.")
         self.release, self.optim, self.label_share, self.init_from = release, optim, label_share, init_from
-        # A copy: what `load_release` gives is shared, and gradients are switched off here.
-        trunk = copy.deepcopy(load_release(release)).requires_grad_(False)
+        # A copy: what `load_release` gives is shared. Training mode changes nothing in it; lightning warns of others.
+        trunk = copy.deepcopy(load_release(release)).requires_grad_(False).train()
         self.reader = Reader(trunk, reader)
         if init_from is not None:
             state = torch.load(init_from, map_location="cpu", weights_only=True)

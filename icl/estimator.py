@@ -22,6 +22,7 @@ from icl.calibration import best_temperature
 from icl.checkpoint import load_release, resolve_checkpoint
 from icl.ensemble import Limits, Member, draw_guises
 from icl.forward import answer, check_fit_mode, prepare
+from icl.reader_io import load_reader
 from icl.stacking import RidgeColumns
 from icl.table import TableEncoder
 from icl.target import as_column, class_codes
@@ -48,6 +49,7 @@ class InContextEstimator(BaseEstimator):
         fit_mode="auto",
         finetune=False,
         stacking=True,
+        fast_queries=False,
     ):
         self.checkpoint = checkpoint
         self.n_estimators = n_estimators
@@ -60,6 +62,7 @@ class InContextEstimator(BaseEstimator):
         self.fit_mode = fit_mode
         self.finetune = finetune
         self.stacking = stacking
+        self.fast_queries = fast_queries
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
@@ -87,7 +90,7 @@ class InContextEstimator(BaseEstimator):
                 f"X has {n_rows} rows, but y has {len(y)} values: Found input variables with inconsistent numbers of "
                 f"samples: {[n_rows, len(y)]}. Pass one label per row."
             )
-        config = self._base_model().config
+        config = (load_reader(self.checkpoint, self._device()) if self.fast_queries else self._base_model()).config
         self._warn_of_size(n_rows, n_features, config)
         seed = self.random_state.randint(2**31) if hasattr(self.random_state, "randint") else self.random_state
         limits = Limits(config.max_features, config.max_classes, self.max_rows)
@@ -151,9 +154,11 @@ class InContextEstimator(BaseEstimator):
         return tune_on_table(self._base_model(), context_NF, n_levels_F, y, n_classes, config)
 
     def _model(self):
-        """What answers: the model tuned in `fit` if there is one, else that of the checkpoint."""
+        """What answers: the model tuned in `fit` if there is one, else that of the checkpoint, or its reader."""
         tuned = vars(self).get("_tuned")
-        return self._base_model() if tuned is None else tuned.to(self._device())
+        if tuned is not None:
+            return tuned.to(self._device())
+        return load_reader(self.checkpoint, self._device()) if self.fast_queries else self._base_model()
 
     def _device(self):
         device = self.device
@@ -308,9 +313,17 @@ class InContextEstimator(BaseEstimator):
 
             if not isinstance(self.finetune, FinetuneConfig):
                 raise ValueError(f"finetune must be True, False or an icl.FinetuneConfig, got {self.finetune!r}.")
-        for name in ("calibrate", "stacking"):
+        for name in ("calibrate", "stacking", "fast_queries"):
             if not isinstance(getattr(self, name), bool | np.bool_):
                 raise ValueError(f"{name} must be True or False, got {getattr(self, name)!r}.")
+        if self.fast_queries and isinstance(self.checkpoint, torch.nn.Module):
+            raise ValueError(
+                f"fast_queries=True needs a release, whose reader lies beside its weights; got a "
+                f"{type(self.checkpoint).__name__} in memory. Save it with icl.checkpoint.save_release and distill a "
+                f"reader (`python train.py distill`), or use fast_queries=False."
+            )
+        if self.fast_queries and self.finetune is not False:
+            raise ValueError("fast_queries=True and finetune exclude each other: a tuned model has no reader.")
         seed = self.random_state
         if not (seed is None or isinstance(seed, np.random.RandomState) or (isinstance(seed, Integral) and seed >= 0)):
             raise ValueError(

@@ -19,7 +19,10 @@ import numpy as np
 import torch
 
 from icl import kernels
-from icl.model import MIN_SLICE_ROWS, SLICE_TOKENS, ContextCache, TabularConfig, TabularTransformer
+from icl.model import MIN_SLICE_ROWS, SLICE_TOKENS, ContextCache, TabularTransformer
+from icl.reader import Reader, ReaderCache
+
+Model = TabularTransformer | Reader
 
 FIT_MODES = ("auto", "cache", "low_memory")
 # Float32 copies of a slice's tokens alive at the peak of a block: residual, normed, query, key, value, hidden layer ...
@@ -48,7 +51,7 @@ class Context:
 
 
 def answer(
-    model: TabularTransformer,
+    model: Model,
     contexts: Sequence[Context],
     rows: Sequence[np.ndarray],
     memory_gb: float = 2.0,
@@ -97,7 +100,7 @@ def check_fit_mode(fit_mode: str) -> None:
         raise ValueError(f"fit_mode must be one of {', '.join(map(repr, FIT_MODES))}, got {fit_mode!r}.")
 
 
-def prepare(model: TabularTransformer, contexts: Sequence[Context], memory_gb: float = 2.0) -> None:
+def prepare(model: Model, contexts: Sequence[Context], memory_gb: float = 2.0) -> None:
     """Read the contexts now (fit_mode "cache"), so that the first `answer` is as fast as the later ones.
 
     Warns, and reads nothing, if the caches would take more than `memory_gb`.
@@ -125,9 +128,9 @@ class Footprint:
     cache_is_all: bool
 
     @classmethod
-    def of(cls, model: TabularTransformer, n_context: int, n_features: int, n_contexts: int) -> Footprint:
+    def of(cls, model: Model, n_context: int, n_features: int, n_contexts: int) -> Footprint:
         config = model.config
-        n_tokens = n_contexts * _tokens_per_row(config, n_features)
+        n_tokens = n_contexts * model.n_tokens(n_features)
         n_rows = n_context + config.n_thinking_rows
         row = 4 * config.d_embed * n_tokens
         cache = n_contexts * model.cache_bytes(n_rows, n_features)
@@ -146,20 +149,16 @@ class Footprint:
         return max(int((free - self.one_pass(0, keep)) // self.row), self.n_slice)
 
 
-def _tokens_per_row(config: TabularConfig, n_features: int) -> int:
-    return -(-n_features // config.group_size) + 1
-
-
 def _slice_tokens(device: torch.device) -> int:
     return SLICE_TOKENS["cpu" if device.type == "cpu" else "cuda"]
 
 
-def _batches(model: TabularTransformer, n_context: int, n_features: int, indices: list[int]) -> list[list[int]]:
+def _batches(model: Model, n_context: int, n_features: int, indices: list[int]) -> list[list[int]]:
     """Contexts of one shape in batches that fill a slice of tokens each, or so many that every thread has one.
 
     Whatever is asked of them, so that a cache meets the same batch again.
     """
-    n_tokens = (n_context + model.config.n_thinking_rows) * _tokens_per_row(model.config, n_features)
+    n_tokens = (n_context + model.config.n_thinking_rows) * model.n_tokens(n_features)
     n_together = max(1, _slice_tokens(model.device) // n_tokens)
     n_batches = max(-(-len(indices) // n_together), min(_n_threads(model.device), len(indices)))
     return [part.tolist() for part in np.array_split(indices, n_batches)]
@@ -170,7 +169,7 @@ def _n_threads(device: torch.device) -> int:
 
 
 def _answer_batch(
-    model: TabularTransformer, contexts: list[Context], X_BMF: np.ndarray, keep: bool, free: float
+    model: Model, contexts: list[Context], X_BMF: np.ndarray, keep: bool, free: float
 ) -> Iterator[torch.Tensor]:
     """(M, C) or (M, K) scores for each context; all of one shape."""
     place = {"device": model.device, "dtype": model.dtype}
@@ -195,7 +194,7 @@ def _answer_batch(
         return iter(torch.cat(parts, 1) if parts else torch.empty(len(contexts), 0, n_scores, dtype=torch.double))
 
 
-def _tensors(model: TabularTransformer, contexts: list[Context]) -> tuple:
+def _tensors(model: Model, contexts: list[Context]) -> tuple:
     """What the model takes of the contexts: X, y, is_categorical, n_classes."""
     X_BNF, y_BN, flags_BF = (
         torch.from_numpy(np.stack([getattr(c, name) for c in contexts])).to(model.device)
@@ -216,13 +215,13 @@ class _Caches:
     def __len__(self) -> int:
         return len(self._kept)
 
-    def find(self, model: TabularTransformer, contexts: list[Context]) -> ContextCache | None:
+    def find(self, model: Model, contexts: list[Context]) -> ContextCache | ReaderCache | None:
         with self._lock:
             others, state, cache = self._kept.get(contexts[0], (None, None, None))
         same = others is not None and [other() for other in others] == contexts[1:] and state == _state(model)
         return cache if same else None
 
-    def keep(self, model: TabularTransformer, contexts: list[Context], cache: ContextCache) -> None:
+    def keep(self, model: Model, contexts: list[Context], cache: ContextCache | ReaderCache) -> None:
         with self._lock:
             self._kept[contexts[0]] = ([weakref.ref(c) for c in contexts[1:]], _state(model), cache)
 
@@ -236,7 +235,7 @@ class _Caches:
 _CACHES = _Caches()
 
 
-def _state(model: TabularTransformer) -> tuple:
+def _state(model: Model) -> tuple:
     """Differs if the model is another one, has moved, or its weights were written to (fine-tuned, loaded)."""
     versions = tuple((p.data_ptr(), 0 if p.is_inference() else p._version) for p in model.parameters())
     return id(model), model.device, model.dtype, versions

@@ -81,7 +81,7 @@ class Reader(nn.Module):
     # Reading a context takes the trunk's keys and values too, of one block at a time.
     cache_is_all = False
 
-    def __init__(self, trunk: TabularTransformer, shape: ReaderConfig = ReaderConfig()):  # noqa: B008 - frozen
+    def __init__(self, trunk: TabularTransformer, shape: ReaderConfig = ReaderConfig()):
         super().__init__()
         config = trunk.config
         if shape.depths[-1] >= config.n_layers:
@@ -119,12 +119,16 @@ class Reader(nn.Module):
         return (p for name, p in self.named_parameters() if not name.startswith("trunk."))
 
     def n_tokens(self, n_features: int) -> int:
+        """Tokens of a context row, for tables of so many features; a query row has fewer."""
+        return self.trunk.n_tokens(n_features)
+
+    def n_query_tokens(self, n_features: int) -> int:
         """T, for tables of so many features."""
-        return -(-(self.trunk.n_tokens(n_features) - 1) // self.shape.stride) + 1
+        return -(-(self.n_tokens(n_features) - 1) // self.shape.stride) + 1
 
     def cache_bytes(self, n_rows: int, n_features: int) -> int:
         """Of a `ReaderCache` of one task with so many context and thinking rows."""
-        n_keys = n_rows + (self.n_tokens(n_features) - 1) * min(n_rows, self.shape.rows)
+        n_keys = n_rows + (self.n_query_tokens(n_features) - 1) * min(n_rows, self.shape.rows)
         return 8 * self.config.d_embed * len(self.shape.depths) * n_keys
 
     def forward(
@@ -204,7 +208,7 @@ class Reader(nn.Module):
         if torch.is_grad_enabled() or not X_BMF.shape[1]:
             return self._answer(X_BMF, context)
         # All blocks on a slice of the rows: nothing of one query row is needed by another.
-        limits = slices(X_BMF.shape[0], X_BMF.shape[1], self.n_tokens(X_BMF.shape[-1]), X_BMF.device)
+        limits = slices(X_BMF.shape[0], X_BMF.shape[1], self.n_query_tokens(X_BMF.shape[-1]), X_BMF.device)
         return torch.cat([self._answer(X_BMF[:, rows], context) for rows in limits], 1)
 
     def _answer(self, X_BMF: Tensor, context: ReaderCache) -> Tensor:
@@ -236,5 +240,3 @@ def _mix(block: Block, x_BMTE: Tensor, first: int = 0) -> Tensor:
     """What the tokens from `first` on take from all tokens of their row."""
     rows = rearrange(x_BMTE, "b m t e -> (b m) t e")
     return rearrange(block.over_features(rows, first_query=first), "(b m) t e -> b m t e", b=len(x_BMTE))
-
-

@@ -1,4 +1,4 @@
-"""The reader of a release: one more file in its folder, `reader.safetensors`, tied to the weights it was distilled from."""
+"""The reader of a release: one more file in its folder, tied to the weights that it was distilled from."""
 
 from __future__ import annotations
 
