@@ -31,6 +31,8 @@ sys.path.insert(0, str(ROOT))
 # context rows, columns, query rows
 SHAPES = [(500, 10, 250), (1000, 20, 1000), (1000, 50, 500), (5000, 20, 1000), (1000, 20, 100)]
 MEMBERS = 4
+# After the name of a checkpoint: its reader answers (`icl.reader`).
+FAST = "/fast"
 HEADER = "| contender | fit + predict, s | tabicl / it | second predict, s | first / second | peak memory, MB |"
 
 
@@ -56,6 +58,10 @@ def build(name: str, tabicl: str | None):
     checkpoint, _, max_rows = name.partition("@")
     from icl import ICLClassifier
 
+    if checkpoint.endswith(FAST):
+        release = checkpoint.removesuffix(FAST)
+        said = f"icl-{release}, fast_queries"
+        return (lambda: ICLClassifier(release, n_estimators=MEMBERS, device="cpu", fast_queries=True)), said
     model, said = _checkpoint(checkpoint)
     options = {"max_rows": int(max_rows)} if max_rows else {}
     said += f", each member sees {int(max_rows):,} context rows" if max_rows else ""
@@ -132,6 +138,10 @@ def serve(name: str, tabicl: str | None, threads: int) -> None:
 def _models(estimator) -> list:
     if hasattr(estimator, "_load_model"):
         estimator._load_model()
+    if getattr(estimator, "fast_queries", False):
+        from icl.reader_io import load_reader
+
+        return [load_reader(estimator.checkpoint)]
     found = [getattr(estimator, name, None) for name in ("checkpoint", "model_")]
     return [model for model in found if hasattr(model, "parameters")]
 
@@ -194,7 +204,8 @@ def predict_file(checkpoint: str, n_query: int, threads: int) -> dict:
         pd.DataFrame(X, columns=names).assign(y=y).to_csv(known, index=False)
         pd.DataFrame(X_query, columns=names).to_csv(unknown, index=False)
         command = [sys.executable, "-m", "icl.cli", "predict", str(known), str(unknown), "--target", "y"]
-        command += ["--checkpoint", checkpoint, "--output", str(out)]
+        command += ["--checkpoint", checkpoint.removesuffix(FAST), "--output", str(out)]
+        command += ["--fast"] if checkpoint.endswith(FAST) else []
         env = {**os.environ, "OMP_NUM_THREADS": str(threads)}
         start = time.perf_counter()
         process = subprocess.Popen(command, cwd=ROOT, env=env, stdout=subprocess.DEVNULL)
@@ -270,8 +281,9 @@ def report(workers: list[Worker], found: dict, files: dict, options: argparse.Na
     sizes = [f"{w.about['said']} {w.about['n_parameters'] / 1e6:.2f}M" for w in workers if w.about["n_parameters"]]
     lines += [
         f"Parameters: {'; '.join(sizes)}. The second predict answers the same rows again, ours from the cached "
-        "context. Every query row attends to every context row, so a cache can save the share of the context rows and "
-        "no more: (context + queries) / queries, which is 3 for 500 + 250 and 11 for 1,000 + 100.",
+        "context. In the network itself a query row costs what a context row costs, so a cache can save the share of "
+        "the context rows and no more: (context + queries) / queries, which is 3 for 500 + 250 and 11 for 1,000 + 100. "
+        "With fast_queries a distilled reader answers the queries by a shorter way (`icl/reader.py`).",
         "",
     ]
     return "\n".join(lines)
@@ -279,7 +291,9 @@ def report(workers: list[Worker], found: dict, files: dict, options: argparse.Na
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--checkpoints", nargs="+", default=["nano", "base", "base@2500"], help="NAME or NAME@MAX_ROWS")
+    parser.add_argument(
+        "--checkpoints", nargs="+", default=["nano", "base", "base/fast"], help="NAME, NAME/fast or NAME@MAX_ROWS"
+    )
     parser.add_argument("--tabicl", help="folder that holds the package")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--repeats", type=int, default=3)
@@ -301,7 +315,7 @@ def main() -> None:
     for worker in workers:
         worker.process.stdin.close()
         worker.process.wait()
-    released = [name for name in options.checkpoints if (ROOT / "checkpoints" / name).is_dir()]
+    released = [name for name in options.checkpoints if (ROOT / "checkpoints" / name.removesuffix(FAST)).is_dir()]
     files = {name: [predict_file(name, n, options.threads) for n in options.files] for name in released}
     options.out.write_text(report(workers, found, files, options))
     print(options.out.read_text())

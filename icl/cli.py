@@ -56,6 +56,7 @@ def predict(
     members: PositiveInt = 4,
     seed: NonNegativeInt = 0,
     check: bool = True,
+    fast: bool = False,
 ) -> None:
     """Predict a column for the rows of one file from the labelled rows of another, without training.
 
@@ -78,12 +79,13 @@ def predict(
         members: guises of the table that are averaged; cost grows with it.
         seed: of members and folds.
         check: compare with a linear baseline on the labelled rows first, if there are at most 2,000.
+        fast: answer by the checkpoint's distilled reader: several times faster a row, a little less accurate.
     """
     from icl.predict import Request, run_predict
 
     ids = tuple(name.strip() for name in id.split(",") if name.strip())
     fractions = _fractions("--quantiles", quantiles)
-    options = (output, ids, task, fractions, interval, proba, only_predictions, checkpoint, members, seed, check)
+    options = (output, ids, task, fractions, interval, proba, only_predictions, checkpoint, members, seed, check, fast)
     run_predict(train, test, Request(target, *options), _console())
 
 

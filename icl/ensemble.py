@@ -87,10 +87,12 @@ class Member:
             X, y = (X_Nf, answers_N) if len(asked) == len(y_N) else (X_Nf[asked], answers_N[asked])
             self.contexts.append(Context(X, y, flags_f, int(answers_C.max()) + 1))
 
-    def view(self, rows_MF: np.ndarray) -> np.ndarray:
-        """(M, f + S) float32 query rows as this member sees them."""
+    def view(self, rows_MF: np.ndarray, made_MS: np.ndarray | None = None) -> np.ndarray:
+        """(M, f + S) float32 query rows as this member sees them; `made_MS`: their `ridge_columns`, if at hand."""
         shown_Mf = self._shown(rows_MF)
-        return shown_Mf if self._ridges is None else self._with_made(shown_Mf, self._ridges(rows_MF))
+        if self._ridges is None:
+            return shown_Mf
+        return self._with_made(shown_Mf, self._ridges(rows_MF) if made_MS is None else made_MS)
 
     def _with_made(self, shown_Mf: np.ndarray, made_MS: np.ndarray) -> np.ndarray:
         scaled = [made if scale is None else scale(made) for made, scale in zip(made_MS.T, self._made_scales)]
@@ -125,6 +127,12 @@ class Member:
         moved = torch.from_numpy(self._target(edges.numpy()))
         cdf = HistogramPredictive(scores_MK, edges).cdf_at(moved)
         return nnf.pad(nnf.pad(cdf, (1, 0)), (0, 1), value=1.0).diff(dim=-1).clamp_min(_LEAST_MASS).log()
+
+
+def ridge_columns(members: Sequence[Member], rows_MF: np.ndarray) -> np.ndarray | None:
+    """The columns of `icl.stacking` for query rows, the same for all members of one table; None if none shows them."""
+    ridges = next((member._ridges for member in members if member._ridges is not None), None)
+    return None if ridges is None else ridges(rows_MF)
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from icl.calibration import best_temperature
 from icl.checkpoint import load_release, resolve_checkpoint
-from icl.ensemble import Limits, Member, draw_guises
+from icl.ensemble import Limits, Member, draw_guises, ridge_columns
 from icl.forward import answer, check_fit_mode, prepare
 from icl.reader_io import load_reader
 from icl.stacking import RidgeColumns
@@ -355,11 +355,11 @@ def _log_probs(fitted: list[InContextEstimator], rows: list[np.ndarray]) -> Iter
     """
     models, contexts, views = [], [], []
     for estimator, block in zip(fitted, rows):
-        model = estimator._model()
+        model, made = estimator._model(), ridge_columns(estimator._members, block)
         for member in estimator._members:
             models += [model] * len(member.contexts)
             contexts += member.contexts
-            views += [_pad(member.view(block))] * len(member.contexts)
+            views += [_pad(member.view(block, made))] * len(member.contexts)
     answers = iter(_answer_each(models, contexts, views, fitted[0]))
     for estimator, block in zip(fitted, rows):
         yield [m.log_probs([next(answers)[: len(block)] for _ in m.contexts]) for m in estimator._members]

@@ -80,6 +80,7 @@ def answer(
     free = memory_gb * 1e9 - (kept if keep else 0)
 
     answers: list = [None] * len(contexts)
+    state = _state(model)
     for (n_context, n_features, _, n_query), indices in alike.items():
         batches = _batches(model, n_context, n_features, indices)
         need = Footprint.of(model, n_context, n_features, len(batches[0])).one_pass(n_query, keep)
@@ -87,7 +88,7 @@ def answer(
         def work(batch: list[int], share: float, n_query: int = n_query) -> None:
             asked = [contexts[i] for i in batch]
             X_BMF = np.stack([rows[i] for i in batch])
-            for i, scores_MK in zip(batch, _answer_batch(model, asked, X_BMF, keep, share)):
+            for i, scores_MK in zip(batch, _answer_batch(model, state, asked, X_BMF, keep, share)):
                 answers[i] = scores_MK
 
         _spread(work, batches, need, free, model.device)
@@ -169,17 +170,17 @@ def _n_threads(device: torch.device) -> int:
 
 
 def _answer_batch(
-    model: Model, contexts: list[Context], X_BMF: np.ndarray, keep: bool, free: float
+    model: Model, state: tuple, contexts: list[Context], X_BMF: np.ndarray, keep: bool, free: float
 ) -> Iterator[torch.Tensor]:
     """(M, C) or (M, K) scores for each context; all of one shape."""
     place = {"device": model.device, "dtype": model.dtype}
     size = Footprint.of(model, *contexts[0].X_NF.shape, len(contexts))
     with torch.inference_mode():
-        cache = _CACHES.find(model, contexts)
+        cache = _CACHES.find(state, contexts)
         inputs = None if cache is not None else _tensors(model, contexts)
         if cache is None and keep:
             cache = model.read_context(*inputs)
-            _CACHES.keep(model, contexts, cache)
+            _CACHES.keep(state, contexts, cache)
         parts = []
         step = size.n_query(free, keep=cache is not None)
         for start in range(0, X_BMF.shape[1], step):
@@ -215,15 +216,16 @@ class _Caches:
     def __len__(self) -> int:
         return len(self._kept)
 
-    def find(self, model: Model, contexts: list[Context]) -> ContextCache | ReaderCache | None:
+    def find(self, state: tuple, contexts: list[Context]) -> ContextCache | ReaderCache | None:
+        """What a model in this `_state` read of these contexts."""
         with self._lock:
-            others, state, cache = self._kept.get(contexts[0], (None, None, None))
-        same = others is not None and [other() for other in others] == contexts[1:] and state == _state(model)
+            others, found, cache = self._kept.get(contexts[0], (None, None, None))
+        same = others is not None and [other() for other in others] == contexts[1:] and found == state
         return cache if same else None
 
-    def keep(self, model: Model, contexts: list[Context], cache: ContextCache | ReaderCache) -> None:
+    def keep(self, state: tuple, contexts: list[Context], cache: ContextCache | ReaderCache) -> None:
         with self._lock:
-            self._kept[contexts[0]] = ([weakref.ref(c) for c in contexts[1:]], _state(model), cache)
+            self._kept[contexts[0]] = ([weakref.ref(c) for c in contexts[1:]], state, cache)
 
     def forget(self, contexts: Sequence[Context]) -> None:
         """Drop what was read of these contexts."""

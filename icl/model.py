@@ -292,8 +292,8 @@ class Block(nn.Module):
             attention = self.over_features
             qkv_E3 = torch.cat([attention.query.weight, attention.key_value.weight])
             qkv = kernels.product(attention.norm(part), qkv_E3)
-            q, k, v = rearrange(qkv, "b r t (three h d) -> three (b r) h t d", three=3, h=attention.n_heads)
-            out = rearrange(nnf.scaled_dot_product_attention(q, k, v), "(b r) h t d -> b r t (h d)", r=part.shape[1])
+            q, k, v = rearrange(qkv, "b r t (three h d) -> three (b r) t h d", three=3, h=attention.n_heads)
+            out = rearrange(kernels.attend_within(q, k, v), "(b r) t h d -> b r t (h d)", r=part.shape[1])
             part += kernels.linear(out, attention.out)
 
     def keys_values(self, x_BRTE: Tensor) -> Tensor:

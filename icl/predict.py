@@ -44,6 +44,7 @@ class Request:
     members: int = 4
     seed: int = 0
     check: bool = True
+    fast: bool = False
 
 
 @dataclass
@@ -259,6 +260,7 @@ def _fit(labelled: Labelled, request: Request) -> tuple[Any, list[str]]:
     from icl import ICLClassifier, ICLRegressor
 
     settings = {"checkpoint": request.checkpoint, "n_estimators": request.members, "random_state": request.seed}
+    settings["fast_queries"] = request.fast
     model = (ICLRegressor if labelled.task == "regression" else ICLClassifier)(**settings)
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")

@@ -19,9 +19,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
-from einops import rearrange
 from torch import Tensor, nn
 
+from icl import kernels
 from icl.model import Block, CellEncoder, ColumnStatistics, TabularTransformer, score_head, slices
 
 
@@ -238,5 +238,9 @@ class Reader(nn.Module):
 
 def _mix(block: Block, x_BMTE: Tensor, first: int = 0) -> Tensor:
     """What the tokens from `first` on take from all tokens of their row."""
-    rows = rearrange(x_BMTE, "b m t e -> (b m) t e")
-    return rearrange(block.over_features(rows, first_query=first), "(b m) t e -> b m t e", b=len(x_BMTE))
+    attention = block.over_features
+    x_ZTE = attention.norm(x_BMTE.flatten(0, 1))
+    q = kernels.linear(x_ZTE[:, first:], attention.query).unflatten(-1, (attention.n_heads, -1))
+    k, v = kernels.linear(x_ZTE, attention.key_value).unflatten(-1, (2, attention.n_heads, -1)).unbind(2)
+    out = kernels.linear(kernels.attend_within(q, k, v).flatten(-2), attention.out)
+    return out.unflatten(0, x_BMTE.shape[:2])

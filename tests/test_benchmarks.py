@@ -1,5 +1,6 @@
 """The scripts behind the numbers: pairing, intervals, calibration counts, files that resume, oracles that agree."""
 
+import shutil
 import textwrap
 
 import numpy as np
@@ -219,6 +220,27 @@ def test_small_tables_compare_on_the_same_cells(folder, tiny_release, tmp_path, 
     assert rows[rows.n_context == 10].dataset.nunique() == 6
     assert rows[rows.n_context == 40].dataset.tolist() == ["t5"]  # the only one with more than 40 context rows
     assert (rows.n_train == rows.n_context).all()
+
+
+def test_fast_queries_are_compared_with_the_whole_network(folder, tiny_model, tiny_release, tmp_path, seeded):
+    from weights import perturbed
+
+    from benchmarks import fast_queries
+    from icl.reader import Reader, ReaderConfig
+    from icl.reader_io import save_reader
+
+    release = tmp_path / "nano"  # the one release that is not compared with nano
+    shutil.copytree(tiny_release, release)
+    save_reader(perturbed(Reader(tiny_model, ReaderConfig((0, 1), rows=8)), seeded(1)), release, {})
+    arguments = ["--tables", str(folder), "--checkpoint", str(release), "--jobs", "1", "--out", str(tmp_path / "out")]
+    with pytest.raises(FileNotFoundError):
+        fast_queries.main(arguments)
+    quality.main(arguments)
+    fast_queries.main(arguments)
+    whole, fast = (pd.read_csv(tmp_path / "out" / f"results{end}.csv") for end in ("", "-fast"))
+    assert fast.dataset.tolist() == whole.dataset.tolist() and (fast.logloss - whole.logloss).abs().max() > 0
+    text = (tmp_path / "out" / "results-fast.md").read_text()
+    assert "icl-nano, fast" in text and "| linear |" in text and "Most is lost on" in text
 
 
 def test_learning_curve_leaves_out_cells_that_one_snapshot_lacks():

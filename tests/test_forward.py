@@ -214,5 +214,5 @@ def test_memory_is_what_was_estimated():
 def test_footprint_counts_the_cache_exactly(tiny_model):
     context = make_context(30, 0, None)
     prepare(tiny_model, [context])
-    cache = forward._CACHES.find(tiny_model, [context])
+    cache = forward._CACHES.find(forward._state(tiny_model), [context])
     assert Footprint.of(tiny_model, 30, 5, 1).cache == sum(kv.nbytes for kv in cache.keys_values)
