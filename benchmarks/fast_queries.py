@@ -72,8 +72,8 @@ def report(fast: pd.DataFrame, options) -> str:
         f"# {own}: the reader against the whole network",
         "",
         "`python benchmarks/fast_queries.py`. Splits and metrics of `results.md`: at most 1,000 context and 1,000 "
-        f"query rows, seed 0, {MEMBERS} members. Gains are positive where the reader is better, with the 95 % interval of "
-        "a paired bootstrap over families of tables; * excludes 0. How much faster it is: benchmarks/speed.md.",
+        f"query rows, seed 0, {MEMBERS} members. Gains are positive where the reader is better, with the 95 % interval "
+        "of a paired bootstrap over families of tables; * excludes 0. How much faster it is: benchmarks/speed.md.",
         "",
         describe("torch", "scikit-learn"),
         "",

@@ -29,6 +29,8 @@ FIT_MODES = ("auto", "cache", "low_memory")
 _SLICE_COPIES = 10
 # Scratch space of oneDNN and what the allocator holds back: 10-25 MB were resident beyond the tensors.
 _OVERHEAD = 20_000_000
+# Two threads on one batch are about as fast as 2 ** this of one.
+_THREADS_HELP = 0.5
 # Share of `memory_gb` that fit_mode="auto" lets caches keep between predictions.
 _CACHE_SHARE = 0.5
 
@@ -81,17 +83,21 @@ def answer(
 
     answers: list = [None] * len(contexts)
     state = _state(model)
+    jobs = []
     for (n_context, n_features, _, n_query), indices in alike.items():
-        batches = _batches(model, n_context, n_features, indices)
-        need = Footprint.of(model, n_context, n_features, len(batches[0])).one_pass(n_query, keep)
-
-        def work(batch: list[int], share: float, n_query: int = n_query) -> None:
+        for batch in _batches(model, n_context, n_features, indices):
             asked = [contexts[i] for i in batch]
-            X_BMF = np.stack([rows[i] for i in batch])
-            for i, scores_MK in zip(batch, _answer_batch(model, state, asked, X_BMF, keep, share)):
-                answers[i] = scores_MK
+            read = 0 if keep and _CACHES.find(state, asked) is not None else n_context
+            cost = len(batch) * model.n_tokens(n_features) * (read + n_query)
+            need = Footprint.of(model, n_context, n_features, len(batch)).one_pass(n_query, keep)
 
-        _spread(work, batches, need, free, model.device)
+            def work(share: float, batch: list[int] = batch, asked: list[Context] = asked) -> None:
+                X_BMF = np.stack([rows[i] for i in batch])
+                for i, scores_MK in zip(batch, _answer_batch(model, state, asked, X_BMF, keep, share)):
+                    answers[i] = scores_MK
+
+            jobs.append(_Job(cost, need, work))
+    _spread(jobs, free, model.device)
     return answers
 
 
@@ -243,32 +249,51 @@ def _state(model: Model) -> tuple:
     return id(model), model.device, model.dtype, versions
 
 
-def _spread(
-    work: Callable[[list[int], float], None], batches: list[list[int]], need: int, free: float, device: torch.device
-) -> None:
-    """work(batch, bytes it may take) for every batch: on a CPU side by side, one thread each, as memory allows.
+@dataclass(frozen=True)
+class _Job:
+    """Work that one thread can do beside others: its relative cost, and bytes that it needs."""
 
-    Two batches on a thread each are faster than one after the other on two threads: nothing waits at the end of every
-    operation. What does not fill all threads gets several threads each.
+    cost: float
+    need: int
+    run: Callable[[float], None]  # takes the bytes it may use
+
+
+def _spread(jobs: list[_Job], free: float, device: torch.device) -> None:
+    """Do all jobs: on a CPU side by side, as memory allows, the largest first.
+
+    Two jobs on a thread each are faster than one after the other on two threads: nothing waits at the end of every
+    operation. Jobs that would leave threads idle at the end are done alone, on all of them.
     """
     n_threads = _n_threads(device)
-    todo = list(batches)
-    while todo:
-        n_workers = int(max(1, min(n_threads, len(todo), free // need)))
-        n_now = len(todo) // n_workers * n_workers
-        now, todo = todo[:n_now], todo[n_now:]
-        if n_workers == 1:
-            for batch in now:
-                work(batch, free)
-            continue
+    jobs = sorted(jobs, key=lambda job: -job.cost)
+    most = max((job.need for job in jobs), default=1)
+    n_workers = int(max(1, min(n_threads, len(jobs), free // most)))
+    n_beside = _n_beside([job.cost for job in jobs], n_workers, n_threads) if n_workers > 1 else 0
+    if n_beside:
         each = n_threads // n_workers
         try:
             with ThreadPoolExecutor(n_workers, initializer=functools.partial(torch.set_num_threads, each)) as pool:
-                for done in [pool.submit(work, batch, free / n_workers) for batch in now]:
+                for done in [pool.submit(job.run, free / n_workers) for job in jobs[:n_beside]]:
                     done.result()
         finally:
             # The number is one of the thread, but threads to come take it from the last call.
             torch.set_num_threads(n_threads)
+    for job in jobs[n_beside:]:
+        job.run(free)
+
+
+def _n_beside(costs: list[float], n_workers: int, n_threads: int) -> int:
+    """How many of the jobs, the largest first, to do side by side so that all are done soonest."""
+
+    def speed(n: int) -> float:
+        return n**_THREADS_HELP
+
+    loads, after, best = [0.0] * n_workers, sum(costs), (sum(costs) / speed(n_threads), 0)
+    for k, cost in enumerate(costs, 1):
+        loads[loads.index(min(loads))] += cost
+        after -= cost
+        best = min(best, (max(loads) / speed(n_threads // n_workers) + after / speed(n_threads), k))
+    return best[1]
 
 
 @functools.cache

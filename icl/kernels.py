@@ -24,9 +24,9 @@ _SAFE_SCORE = 40.0
 _LOG2_E = 1 / math.log(2)
 # Below this many rows the calls into oneDNN cost more than they save.
 _MIN_ROWS = 128
-# Up to so many tokens, sums of products take half the time of a fused kernel (0.3 against 0.6 ms for 500 rows of 3, 1.5
-# against 2.5 for 1,000 of 5); with 8 they take as long.
-_FEW_TOKENS = 5
+# Up to so many tokens, sums of products are faster than a fused kernel (0.8 against 1.3 ms for 1,000 rows of 3 tokens);
+# with 5 they take as long, with more longer.
+_FEW_TOKENS = 3
 _HAS_ONEDNN = torch.backends.mkldnn.is_available() and hasattr(torch.ops.mkldnn, "_linear_pointwise")
 
 

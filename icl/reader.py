@@ -31,11 +31,14 @@ class ReaderConfig:
 
     Args:
         depths: blocks of the network whose context rows it reads, ascending; it has one block for each.
+        updates: of its blocks, how many update feature tokens, None for all but the last; in the others the target
+            token alone reads and changes.
         stride: it shows every `stride`-th feature token; 2 still shows every feature (`icl.model.GROUP_OFFSETS`).
         rows: thinking and context rows that its feature tokens attend to, at most.
     """
 
     depths: tuple[int, ...] = (0, 1, 3, 5)
+    updates: int | None = None
     stride: int = 2
     rows: int = 256
 
@@ -43,6 +46,13 @@ class ReaderConfig:
         object.__setattr__(self, "depths", tuple(self.depths))
         if not self.depths or list(self.depths) != sorted(set(self.depths)) or self.depths[0] < 0:
             raise ValueError(f"depths must be ascending block numbers from 0 on, got {self.depths}.")
+        if self.updates is None:
+            object.__setattr__(self, "updates", len(self.depths) - 1)
+        if not 0 <= self.updates < len(self.depths):
+            raise ValueError(
+                f"updates must be 0 to {len(self.depths) - 1} (in the last block they would be of no use), "
+                f"got {self.updates}."
+            )
         if self.stride not in (1, 2):
             raise ValueError(f"stride must be 1 or 2 (beyond, some features would be in no token), got {self.stride}.")
         if self.rows < 1:
@@ -54,7 +64,7 @@ class ReaderCache:
     """All that a reader takes from the context of B tasks.
 
     Attributes:
-        features: (2, B, G, H, P, D) keys and values of each block.
+        features: (2, B, G, H, P, D) keys and values of each block that updates feature tokens.
         target: (2, B, 1, H, S, D) keys and values of each block.
     """
 
@@ -128,8 +138,8 @@ class Reader(nn.Module):
 
     def cache_bytes(self, n_rows: int, n_features: int) -> int:
         """Of a `ReaderCache` of one task with so many context and thinking rows."""
-        n_keys = n_rows + (self.n_query_tokens(n_features) - 1) * min(n_rows, self.shape.rows)
-        return 8 * self.config.d_embed * len(self.shape.depths) * n_keys
+        n_feature_keys = (self.n_query_tokens(n_features) - 1) * min(n_rows, self.shape.rows)
+        return 8 * self.config.d_embed * (len(self.shape.depths) * n_rows + self.shape.updates * n_feature_keys)
 
     def forward(
         self,
@@ -164,8 +174,10 @@ class Reader(nn.Module):
         blocks = iter(self.blocks)
         for features_BPGE, target_BS1E in self._context_states(X_BNF, y_BN, columns, n_classes is None, trunk_keys):
             over_rows = next(blocks).over_rows
-            features.append(over_rows.keys_values(features_BPGE))
-            target.append(over_rows.keys_values(target_BS1E))
+            # Contiguous once, not at every answer.
+            if len(features) < self.shape.updates:
+                features.append(over_rows.keys_values(features_BPGE).contiguous())
+            target.append(over_rows.keys_values(target_BS1E).contiguous())
         return ReaderCache(columns, features, target, n_classes)
 
     def _context_states(
@@ -213,19 +225,16 @@ class Reader(nn.Module):
 
     def _answer(self, X_BMF: Tensor, context: ReaderCache) -> Tensor:
         x_BMTE = self._tokens(X_BMF, context)
-        for block, features, target in zip(self.blocks[:-1], context.features, context.target):
-            x_BMTE = x_BMTE + _mix(block, x_BMTE)
-            read = [
-                block.over_rows.read(x_BMTE[:, :, :-1], features),
-                block.over_rows.read(x_BMTE[:, :, -1:], target),
-            ]
-            x_BMTE = block.feed_forward(x_BMTE + torch.cat(read, 2))
-        # Of the last block only the target token is needed.
-        last = self.blocks[-1]
-        target_BM1E = x_BMTE[:, :, -1:] + _mix(last, x_BMTE, first=x_BMTE.shape[2] - 1)
-        target_BM1E = target_BM1E + last.over_rows.read(target_BM1E, context.target[-1])
-        target_BM1E = last.feed_forward(target_BM1E)
-        pooled_BME2 = self.norm(torch.cat([x_BMTE[:, :, :-1].mean(2), target_BM1E[:, :, 0]], -1))
+        updates = self.shape.updates
+        for block, *keys_values in zip(self.blocks[:updates], context.features, context.target):
+            x_BMTE = _read(block, x_BMTE + _mix(block, x_BMTE), *keys_values)
+            x_BMTE = block.feed_forward(x_BMTE)
+        features_BMGE, target_BM1E = x_BMTE[:, :, :-1], x_BMTE[:, :, -1:]
+        for block, keys_values in zip(self.blocks[updates:], context.target[updates:]):
+            mixed = _mix(block, torch.cat([features_BMGE, target_BM1E], 2), first=features_BMGE.shape[2])
+            target_BM1E = target_BM1E + mixed
+            target_BM1E = block.feed_forward(target_BM1E + block.over_rows.read(target_BM1E, keys_values))
+        pooled_BME2 = self.norm(torch.cat([features_BMGE.mean(2), target_BM1E[:, :, 0]], -1))
         if context.n_classes is None:
             return self.bin_head(pooled_BME2)
         return self.trunk.only_classes(self.class_head(pooled_BME2), context.n_classes)
@@ -234,6 +243,16 @@ class Reader(nn.Module):
         unknown_E = self.unknown.weight[int(context.n_classes is None)]
         cells_BMGE = self.cells(X_BMF, context.columns, self.shape.stride)
         return torch.cat([cells_BMGE, unknown_E.expand(*X_BMF.shape[:2], 1, -1)], 2)
+
+
+def _read(block: Block, x_BMTE: Tensor, features: Tensor, target: Tensor) -> Tensor:
+    """The tokens after attention to the context rows; writes to `x_BMTE` where no gradient is kept."""
+    if torch.is_grad_enabled():
+        read = block.over_rows.read(x_BMTE[:, :, :-1], features), block.over_rows.read(x_BMTE[:, :, -1:], target)
+        return x_BMTE + torch.cat(read, 2)
+    for tokens, keys_values in ((x_BMTE[:, :, :-1], features), (x_BMTE[:, :, -1:], target)):
+        tokens += block.over_rows.read(tokens, keys_values)
+    return x_BMTE
 
 
 def _mix(block: Block, x_BMTE: Tensor, first: int = 0) -> Tensor:

@@ -216,3 +216,30 @@ def test_footprint_counts_the_cache_exactly(tiny_model):
     prepare(tiny_model, [context])
     cache = forward._CACHES.find(forward._state(tiny_model), [context])
     assert Footprint.of(tiny_model, 30, 5, 1).cache == sum(kv.nbytes for kv in cache.keys_values)
+
+
+@pytest.mark.parametrize(
+    ("costs", "n_workers", "n_threads", "n_beside"),
+    [
+        ([1, 1, 1, 1], 2, 2, 4),  # two rounds of two
+        ([2, 1, 1], 2, 2, 3),  # the two small ones beside the large one
+        ([1, 1, 1], 2, 2, 2),  # the third on both threads: 1 + .7, not 2
+        ([5, 1], 2, 2, 0),  # each on both threads: 4.2, where the first alone takes 5
+        ([1, 1, 1], 3, 8, 3),
+    ],
+)
+def test_work_is_dealt_so_that_it_is_done_soonest(costs, n_workers, n_threads, n_beside):
+    assert forward._n_beside(costs, n_workers, n_threads) == n_beside
+
+
+@pytest.mark.parametrize("free", [100, 1], ids=["room for all", "room for one"])
+def test_every_job_is_done_once_whatever_the_room(free):
+    done = []
+    jobs = [forward._Job(cost, 10, lambda share, cost=cost: done.append((cost, share))) for cost in (1, 3, 2, 2.5)]
+    before = torch.get_num_threads()
+    forward._spread(jobs, free, torch.device("cpu"))
+    assert sorted(cost for cost, _ in done) == [1, 2, 2.5, 3] and torch.get_num_threads() == before
+    assert all(share <= free for _, share in done)
+    if free == 1:
+        assert [cost for cost, _ in done] == [3, 2.5, 2, 1] and {share for _, share in done} == {1}
+    forward._spread([], 1, torch.device("cpu"))

@@ -82,6 +82,19 @@ def test_with_and_without_gradients_the_answers_are_the_same(reader, n_classes):
     assert_close(with_gradient.detach().softmax(-1), without.softmax(-1), rtol=0, atol=2e-6)
 
 
+def test_without_updates_feature_tokens_stay_as_they_are(tiny_model, seeded):
+    """Then they need no keys, and the network's key weights for them do not matter."""
+    shape = ReaderConfig(depths=(0, 1), updates=0)
+    reader = perturbed(Reader(tiny_model, shape), seeded(4))
+    X, y, flags, n_classes = tasks(8)
+    with torch.no_grad():
+        context = reader.read_context(X[:, :40], y, flags, n_classes)
+        assert context.features == [] and len(context.target) == 2
+        scores = reader.answer(X[:, 40:], context)
+    assert scores.isfinite()[..., :3].all() and scores.std() > 0
+    assert_close(reader(X, y, flags, n_classes).detach(), scores, rtol=0, atol=2e-6)
+
+
 def test_every_feature_is_shown(reader):
     """With every second token too: a change in any column of a query changes its answer, and of no other query."""
     X, y, flags, n_classes = tasks(2, n_features=8)
@@ -151,6 +164,7 @@ def test_the_cache_has_the_size_it_says(reader, n_rows):
     [
         ({"depths": ()}, "ascending"),
         ({"depths": (1, 0)}, "ascending"),
+        ({"updates": 4}, "updates must be 0 to 3"),
         ({"stride": 3}, "stride must be 1 or 2"),
         ({"rows": 0}, "rows must be at least 1"),
     ],
