@@ -12,7 +12,7 @@ from lightning.pytorch.utilities import rank_zero_info
 from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
 from torch import Tensor
 
-from icl.checkpoint import load_release, resolve_checkpoint
+from icl.checkpoint import git_commit, load_release, resolve_checkpoint
 from icl.model import ContextCache
 from icl.module import task_loss
 from icl.optim import MuonAdamW, OptimConfig
@@ -154,12 +154,13 @@ class DistillationModule(L.LightningModule):
         path = save_reader(self.reader, self.release, self.provenance())
         rank_zero_info(f"Reader written to {path}")
 
+    def on_fit_start(self) -> None:
+        self._commit = git_commit()  # of the code that runs, not of what the tree holds hours later
+
     def provenance(self) -> dict[str, Any]:
         """The facts of the run, as the file records them."""
-        from icl.checkpoint import git_commit
-
         return {
-            "git_commit": git_commit(),
+            "git_commit": self._commit,
             "release": {"name": resolve_checkpoint(self.release).name, **(origin_of(self.release) or {})},
             "seed": self.trainer.datamodule.seed,
             "steps": self.trainer.global_step,

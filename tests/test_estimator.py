@@ -249,11 +249,16 @@ def test_folds_leave_the_estimator_as_it_was(classifier, table, labels, query):
 
 @pytest.mark.parametrize("n_threads", [1, 2])
 def test_same_row_same_answer_in_ten_thousand_and_on_any_threads(table, labels, target, n_threads):
-    """With real weights: alone, among 10,000 rows, on one or two threads, to 1e-6."""
+    """With real weights: alone, among 10,000 rows, on one or two threads, to 1e-6; from the fast reader too."""
     crowd = make_table(10_000, seed=8)
     chosen = [0, 4_999, 8_191, 8_192, 9_999]
     before = torch.get_num_threads()
-    for fitted, predict in ((ICLClassifier("nano", 1), "predict_proba"), (ICLRegressor("nano", 1), "predict")):
+    for fitted, predict in (
+        (ICLClassifier("nano", 1), "predict_proba"),
+        (ICLRegressor("nano", 1), "predict"),
+        (ICLClassifier("base", 1, fast_queries=True), "predict_proba"),
+        (ICLRegressor("base", 1, fast_queries=True), "predict"),
+    ):
         fitted.fit(table, labels if predict == "predict_proba" else (target - 100) / 10)
         torch.set_num_threads(1)
         try:
