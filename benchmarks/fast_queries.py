@@ -31,8 +31,8 @@ WORST = 8
 
 def score(options) -> pd.DataFrame:
     """Score what OUT lacks; returns every row of results-fast.csv."""
-    from icl.checkpoint import resolve_checkpoint
-    from icl.reader_io import READER, load_reader
+    from icl.checkpoint import READER, resolve_checkpoint
+    from icl.reader_io import load_reader
 
     load_reader(options.checkpoint)  # says at once what is wrong with it
     digest = hashlib.sha256((resolve_checkpoint(options.checkpoint) / READER).read_bytes()).hexdigest()[:8]

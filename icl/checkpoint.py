@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from icl.model import TabularTransformer
 
 CONFIG, WEIGHTS, PROVENANCE, CARD = "config.json", "model.safetensors", "provenance.json", "README.md"
+READER = "reader.safetensors"  # see `icl.reader_io`
 # What transformers writes beside a model's own fields.
 _BOOKKEEPING = {"model_type", "architectures", "transformers_version", "dtype", "torch_dtype"}
 _PREFERRED = ("base", "nano")

@@ -93,7 +93,7 @@ def checkpoints() -> None:
     """List the checkpoints that this installation ships, best first, with where they come from."""
     import json
 
-    from icl.checkpoint import PROVENANCE, WEIGHTS, available_checkpoints, shipped_folder
+    from icl.checkpoint import PROVENANCE, READER, WEIGHTS, available_checkpoints, shipped_folder
     from icl.report import Row, Table
 
     names = available_checkpoints()
@@ -108,8 +108,8 @@ def checkpoints() -> None:
         file = folder / PROVENANCE
         facts = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
         size = f"{(folder / WEIGHTS).stat().st_size / 1e6:.1f} MB"
-        rows.append(Row([name, size, *_origin(facts)]))
-    columns = ["name", "size", "parameters", "tasks seen", "device", "hours", "seed", "made", "commit"]
+        rows.append(Row([name, size, "yes" if (folder / READER).is_file() else "no", *_origin(facts)]))
+    columns = ["name", "size", "fast", "parameters", "tasks seen", "device", "hours", "seed", "made", "commit"]
     _console().print(Table("Shipped checkpoints", columns, rows).to_rich())
 
 

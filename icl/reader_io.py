@@ -12,10 +12,8 @@ from typing import Any
 
 import torch
 
-from icl.checkpoint import WEIGHTS, CheckpointError, available_checkpoints, load_release, resolve_checkpoint
+from icl.checkpoint import READER, WEIGHTS, CheckpointError, available_checkpoints, load_release, resolve_checkpoint
 from icl.reader import Reader, ReaderConfig
-
-READER = "reader.safetensors"
 
 
 def has_reader(name_or_path: str | os.PathLike | None = None) -> bool:

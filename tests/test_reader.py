@@ -13,12 +13,12 @@ from torch.testing import assert_close
 from weights import perturbed
 
 from icl import ICLClassifier, ICLRegressor
-from icl.checkpoint import CheckpointError, save_release
+from icl.checkpoint import READER, CheckpointError, save_release
 from icl.distillation import divergence
 from icl.forward import Context, Footprint, answer
 from icl.model import ContextCache, TabularConfig, TabularTransformer
 from icl.reader import Reader, ReaderConfig
-from icl.reader_io import READER, has_reader, load_reader, read_provenance, save_reader
+from icl.reader_io import has_reader, load_reader, read_provenance, save_reader
 
 SHORT = ReaderConfig(depths=(0, 1), stride=2, rows=12)
 WHOLE = ReaderConfig(depths=(0, 1), stride=1, rows=10_000)
