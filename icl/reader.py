@@ -40,7 +40,7 @@ class ReaderConfig:
     depths: tuple[int, ...] = (0, 1, 3, 5)
     updates: int | None = None
     stride: int = 2
-    rows: int = 256
+    rows: int = 640
 
     def __post_init__(self):
         object.__setattr__(self, "depths", tuple(self.depths))
@@ -187,13 +187,14 @@ class Reader(nn.Module):
         trunk, depths = self.trunk, self.shape.depths
         with torch.no_grad():
             x_BSTE = trunk.context_tokens(X_BNF, y_BN, columns, regression)
-            rows = self._sample(x_BSTE.shape[1], x_BSTE.device)
+            rows_BP = self._sample(X_BNF, y_BN)
+            tasks_B1 = torch.arange(len(X_BNF), device=X_BNF.device)[:, None]
         for depth, block in enumerate(trunk.blocks):
             with torch.no_grad():
                 block.mix_(x_BSTE)
             if depth in depths:
                 # Copies: the blocks below write to the tokens.
-                yield x_BSTE[:, rows][:, :, : -1 : self.shape.stride], x_BSTE[:, :, -1:].clone()
+                yield x_BSTE[tasks_B1, rows_BP, : -1 : self.shape.stride], x_BSTE[:, :, -1:].clone()
             if depth == depths[-1] and trunk_keys is None:
                 return
             with torch.no_grad():
@@ -203,17 +204,25 @@ class Reader(nn.Module):
                 if depth < len(trunk.blocks) - 1:
                     block.update_(x_BSTE, keys_values)
 
-    def _sample(self, n_rows: int, device: torch.device) -> Tensor:
-        """(P,) rows that feature tokens attend to: the thinking rows, and context rows at random, always the same.
+    def _sample(self, X_BNF: Tensor, y_BN: Tensor) -> Tensor:
+        """(B, P) rows that feature tokens attend to: the thinking rows, and context rows that a hash of them picks.
 
-        A user's rows may be sorted, and evenly spaced ones may fall in step with their design.
+        The same rows are picked in whatever order they come, and others for each member of an ensemble, which shows
+        the columns in another order.
         """
-        n_first = len(self.trunk.thinking)
-        n_more = max(self.shape.rows - n_first, 1)
-        order = torch.arange(n_rows - n_first)
-        if n_rows - n_first > n_more:
-            order = torch.randperm(len(order), generator=torch.Generator().manual_seed(0))[:n_more].sort().values
-        return torch.cat([torch.arange(n_first), n_first + order]).to(device)
+        (B, N, F), n_first = X_BNF.shape, len(self.trunk.thinking)
+        first_BK = torch.arange(n_first, device=X_BNF.device).expand(B, -1)
+        n_picked = min(N, max(self.shape.rows - n_first, 1))
+        if n_picked == N:
+            picked_BP = torch.arange(N, device=X_BNF.device).expand(B, -1)
+        else:
+            g = torch.Generator().manual_seed(0)
+            odd_F = (2 * torch.randint(2**61, (F + 1,), generator=g) + 1).to(X_BNF.device)
+            shown_BNF = torch.cat([X_BNF.float().nan_to_num(nan=0.5), y_BN.float()[..., None]], -1)
+            hash_BN = (shown_BNF.contiguous().view(torch.int32).long() * odd_F).sum(-1)  # wraps around
+            hash_BN = _mixed(hash_BN + odd_F[0] * _occurrence(hash_BN))
+            picked_BP = hash_BN.argsort(1)[:, :n_picked].sort(1).values
+        return torch.cat([first_BK, n_first + picked_BP], 1)
 
     def answer(self, X_BMF: Tensor, context: ReaderCache) -> Tensor:
         """Scores (B, M, K) or (B, M, max_classes) of query rows."""
@@ -243,6 +252,22 @@ class Reader(nn.Module):
         unknown_E = self.unknown.weight[int(context.n_classes is None)]
         cells_BMGE = self.cells(X_BMF, context.columns, self.shape.stride)
         return torch.cat([cells_BMGE, unknown_E.expand(*X_BMF.shape[:2], 1, -1)], 2)
+
+
+def _occurrence(hash_BN: Tensor) -> Tensor:
+    """(B, N): 0 for the first row of a hash, 1 for the next of the same, ..., so that copies of a row differ too."""
+    sorted_BN, order_BN = hash_BN.sort(dim=1, stable=True)
+    place_BN = torch.arange(hash_BN.shape[1], device=hash_BN.device).expand_as(hash_BN)
+    is_first_BN = torch.cat([torch.ones_like(sorted_BN[:, :1]), sorted_BN.diff(dim=1)], 1) != 0
+    run_BN = place_BN - (place_BN * is_first_BN).cummax(1).values
+    return torch.empty_like(run_BN).scatter_(1, order_BN, run_BN)
+
+
+def _mixed(hash_BN: Tensor) -> Tensor:
+    """Every bit of the result depends on every bit of the argument."""
+    for shift in (30, 27, 31):
+        hash_BN = (hash_BN ^ (hash_BN >> shift)) * 0x1B873593_CC9E2D51
+    return hash_BN ^ (hash_BN >> 32)
 
 
 def _read(block: Block, x_BMTE: Tensor, features: Tensor, target: Tensor) -> Tensor:

@@ -91,7 +91,7 @@ def test_without_updates_feature_tokens_stay_as_they_are(tiny_model, seeded):
         context = reader.read_context(X[:, :40], y, flags, n_classes)
         assert context.features == [] and len(context.target) == 2
         scores = reader.answer(X[:, 40:], context)
-    assert scores.isfinite()[..., :3].all() and scores.std() > 0
+    assert scores[..., :3].isfinite().all() and scores[..., :3].std() > 0
     assert_close(reader(X, y, flags, n_classes).detach().softmax(-1), scores.softmax(-1), rtol=0, atol=1e-5)
 
 
@@ -118,12 +118,30 @@ def test_every_context_row_counts(reader):
             assert ((reader(X, other, flags, n_classes) - before).abs()[..., :3].amax((1, 2)) > 1e-6).all()
 
 
-def test_the_sample_keeps_thinking_rows_and_is_always_the_same(reader):
-    few, many = reader._sample(9, torch.device("cpu")), reader._sample(300, torch.device("cpu"))
-    assert few.tolist() == list(range(9))
-    assert many[:2].tolist() == [0, 1] and len(many) == 12 == len(many.unique()) and many.max() < 300
-    assert many.equal(reader._sample(300, torch.device("cpu")))
-    assert np.diff(many[2:].numpy()).std() > 3  # not evenly spaced
+def test_the_sample_is_one_of_rows_not_of_places(reader):
+    """All thinking rows, no row twice, the same rows in whatever order they come; others in another guise."""
+    X, y, _, _ = tasks(9, n_context=300, n_query=0)
+    picked = reader._sample(X, y)
+    assert picked.shape == (2, 12) and picked[:, :2].tolist() == [[0, 1]] * 2 and picked.max() < 302
+    assert all(len(row.unique()) == 12 for row in picked) and not picked[0].equal(picked[1])
+    order = torch.randperm(300, generator=torch.Generator().manual_seed(1))
+    moved = reader._sample(X[:, order], y[:, order])
+    assert [set((order[row - 2]).tolist()) for row in moved[:, 2:]] == [
+        set((row - 2).tolist()) for row in picked[:, 2:]
+    ]
+    assert not reader._sample(X.flip(-1), y).equal(picked)
+    assert reader._sample(X[:, :9], y[:, :9]).tolist() == [list(range(11))] * 2  # room for all
+    alone = torch.cat([reader._sample(X[:1], y[:1]), reader._sample(X[1:], y[1:])])
+    assert alone.equal(picked)
+
+
+def test_sampled_rows_are_like_the_others(reader):
+    """A column of two values, sorted, and a target that goes with it: the sample has about as many of each."""
+    X = torch.stack([torch.arange(2_000) % 7, torch.arange(2_000) >= 1_000], -1)[None].float()
+    wide = Reader(reader.trunk, ReaderConfig(depths=(0, 1), rows=402))
+    rows = wide._sample(X, X[..., 1].long())[0, 2:] - 2
+    assert abs(X[0, rows, 1].mean() - 0.5) < 4 * 0.5 / 20
+    assert abs(X[0, rows, 0].mean() - 3) < 4 * 2 / 20
 
 
 def test_no_gradient_reaches_the_network(tiny_model):
@@ -343,7 +361,7 @@ def test_distillation_brings_the_reader_nearer_to_the_network(seeded, tmp_path):
     text = (ROOT / "configs" / "reader.yaml").read_text().replace("runs/reader", str(tmp_path / "run"))
     (tmp_path / "reader.yaml").write_text(text.replace('train_time_interval: "0:3:0"', "every_n_train_steps: 20"))
     options = [
-        "--model.reader={depths: [0, 1], stride: 2, rows: 12}",
+        "--model.reader={depths: [0, 1], updates: 1, stride: 2, rows: 12}",
         f"--model.release={folder}",
         "--data.shapes={n_cells: 600, rows: [16, 48], features: [2, 6]}",
         "--data.n_validation_steps=2",
