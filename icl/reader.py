@@ -284,7 +284,11 @@ def _mix(block: Block, x_BMTE: Tensor, first: int = 0) -> Tensor:
     """What the tokens from `first` on take from all tokens of their row."""
     attention = block.over_features
     x_ZTE = attention.norm(x_BMTE.flatten(0, 1))
-    q = kernels.linear(x_ZTE[:, first:], attention.query).unflatten(-1, (attention.n_heads, -1))
-    k, v = kernels.linear(x_ZTE, attention.key_value).unflatten(-1, (2, attention.n_heads, -1)).unbind(2)
+    if first:
+        q = kernels.linear(x_ZTE[:, first:], attention.query).unflatten(-1, (attention.n_heads, -1))
+        k, v = kernels.linear(x_ZTE, attention.key_value).unflatten(-1, (2, attention.n_heads, -1)).unbind(2)
+    else:
+        qkv = kernels.product(x_ZTE, torch.cat([attention.query.weight, attention.key_value.weight]))
+        q, k, v = qkv.unflatten(-1, (3, attention.n_heads, -1)).unbind(2)
     out = kernels.linear(kernels.attend_within(q, k, v).flatten(-2), attention.out)
     return out.unflatten(0, x_BMTE.shape[:2])

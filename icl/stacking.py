@@ -184,7 +184,8 @@ class _Ridge:
         if self._frequencies is None:
             return A_MP - self._mean
         scaled_MP = A_MP / math.sqrt(max(A_MP.shape[1], 1))
-        return np.concatenate([np.cos(_dot(A_MP, self._frequencies) + self._phases), scaled_MP], 1) - self._mean
+        waves_MW = torch.from_numpy(_dot(A_MP, self._frequencies) + self._phases).cos_().numpy()
+        return np.concatenate([waves_MW, scaled_MP], 1) - self._mean
 
     def predict(self, A_MP: np.ndarray) -> np.ndarray:
         """(M, T) predictions, kept within the range of the labelled targets."""
