@@ -45,8 +45,8 @@ class ICLClassifier(ClassifierMixin, ConformalClassifierMixin, BaselineMixin, Pr
         stacking: whether three of four members also see, as further columns, what ridge regressions, linear and on
             random waves, predict for each row out of fold, where that explains anything (see `icl.stacking`).
         fast_queries: whether query rows take the short way of the checkpoint's reader (see `icl.reader`): some four
-            times faster a row once the context is read, from a cache of a quarter, for answers that are a little worse
-            (`checkpoints/README.md` says how much). For many rows to predict; of the shipped checkpoints base has one.
+            times faster a row once the context is read, from a fifth to a third of the cache, for answers a little
+            worse (`checkpoints/README.md` says how much). Of the shipped checkpoints base has one.
 
     Attributes:
         classes_: (C,) sorted labels; `predict_proba` has a column for each.
