@@ -29,8 +29,8 @@ class PlainCells(CellEncoder):
 class OwnGroupCells(CellEncoder):
     """Tokens of a feature group by itself: the channels are ordered by offset, and the first offset is 0."""
 
-    def group(self, X_BRF: Tensor, columns: ColumnStatistics) -> Tensor:
-        return super().group(X_BRF, columns)[..., : self.project.in_features]
+    def group(self, X_BRF: Tensor, columns: ColumnStatistics, stride: int = 1) -> Tensor:
+        return super().group(X_BRF, columns, stride)[..., : self.project.in_features]
 
 
 def without_rank_channels(model: TabularTransformer) -> None:

@@ -28,7 +28,7 @@ from icl.model import (
     TabularConfig,
     TabularTransformer,
     TargetEncoder,
-    _head,
+    score_head,
 )
 
 
@@ -122,6 +122,9 @@ class ColumnRowTransformer(PreTrainedModel):
     """Column stage, row stage, in-context stage; inputs, outputs and heads are those of `TabularTransformer`."""
 
     config_class = ColumnRowConfig
+    # What the driver of forward passes asks for; as if every layer had all tokens.
+    n_tokens, cache_bytes = TabularTransformer.n_tokens, TabularTransformer.cache_bytes
+    cache_is_all = True
     base_model_prefix = "icl_column_row"
 
     def __init__(self, config: ColumnRowConfig):
@@ -137,8 +140,8 @@ class ColumnRowTransformer(PreTrainedModel):
         self.collect = nn.Linear(config.d_cell, rows.d_embed, bias=False)
         self.row_blocks = nn.ModuleList([Layer(rows, True) for _ in range(config.n_row_layers)])
         self.norm = nn.RMSNorm(rows.d_embed, eps=1e-6)
-        self.class_head = _head(rows.d_embed, config.max_classes)
-        self.bin_head = _head(rows.d_embed, config.n_bins)
+        self.class_head = score_head(rows.d_embed, config.max_classes)
+        self.bin_head = score_head(rows.d_embed, config.n_bins)
         self.post_init()
 
     def _init_weights(self, module: nn.Module) -> None:
