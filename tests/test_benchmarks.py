@@ -223,15 +223,15 @@ def test_small_tables_compare_on_the_same_cells(folder, tiny_release, tmp_path, 
 
 
 def test_fast_queries_are_compared_with_the_whole_network(folder, tiny_model, tiny_release, tmp_path, seeded):
-    from weights import perturbed
+    from weights import perturbed_reader
 
     from benchmarks import fast_queries
-    from icl.reader import Reader, ReaderConfig
+    from icl.reader import ReaderConfig
     from icl.reader_io import save_reader
 
     release = tmp_path / "nano"  # the one release that is not compared with nano
     shutil.copytree(tiny_release, release)
-    save_reader(perturbed(Reader(tiny_model, ReaderConfig((0, 1), rows=8)), seeded(1)), release, {})
+    save_reader(perturbed_reader(tiny_model, ReaderConfig((0, 1), rows=8), seeded(1)), release, {})
     arguments = ["--tables", str(folder), "--checkpoint", str(release), "--jobs", "1", "--out", str(tmp_path / "out")]
     with pytest.raises(FileNotFoundError):
         fast_queries.main(arguments)

@@ -10,7 +10,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 from torch.testing import assert_close
-from weights import perturbed
+from weights import perturbed, perturbed_reader
 
 from icl import ICLClassifier, ICLRegressor
 from icl.checkpoint import READER, CheckpointError, save_release
@@ -27,7 +27,7 @@ WHOLE = ReaderConfig(depths=(0, 1), stride=1, rows=10_000)
 @pytest.fixture(scope="module")
 def reader(tiny_model, seeded):
     """Weights of its own, unlike the network's."""
-    return perturbed(Reader(tiny_model, SHORT), seeded(2))
+    return perturbed_reader(tiny_model, SHORT, seeded(2))
 
 
 @pytest.fixture(scope="module")
@@ -79,13 +79,13 @@ def test_with_and_without_gradients_the_answers_are_the_same(reader, n_classes):
     assert with_gradient.requires_grad
     with torch.no_grad():
         without = reader(*given)
-    assert_close(with_gradient.detach().softmax(-1), without.softmax(-1), rtol=0, atol=1e-5)
+    assert_close(with_gradient.detach().softmax(-1), without.softmax(-1), rtol=0, atol=5e-5)
 
 
 def test_without_updates_feature_tokens_stay_as_they_are(tiny_model, seeded):
     """Then they need no keys, and the network's key weights for them do not matter."""
     shape = ReaderConfig(depths=(0, 1), updates=0)
-    reader = perturbed(Reader(tiny_model, shape), seeded(4))
+    reader = perturbed_reader(tiny_model, shape, seeded(4))
     X, y, flags, n_classes = tasks(8)
     with torch.no_grad():
         context = reader.read_context(X[:, :40], y, flags, n_classes)
