@@ -83,7 +83,7 @@ def predict(
     """
     from icl.predict import Request, run_predict
 
-    ids = tuple(name.strip() for name in id.split(",") if name.strip())
+    ids = tuple(_words(id))
     fractions = _fractions("--quantiles", quantiles)
     options = (output, ids, task, fractions, interval, proba, only_predictions, checkpoint, members, seed, check, fast)
     run_predict(train, test, Request(target, *options), _console())

@@ -19,7 +19,7 @@ from icl.optim import MuonAdamW, OptimConfig
 from icl.reader import Reader, ReaderConfig
 from icl.reader_io import save_reader
 from icl.snapshot import origin_of
-from icl.validation import Totals, ValidationItem, add, averages, fits, kind_of, real_metrics
+from icl.validation import Totals, ValidationItem, add, averages, fits, gathered, kind_of, real_metrics
 from priors import TaskBatch
 
 
@@ -120,16 +120,8 @@ class DistillationModule(L.LightningModule):
                 add(self._totals, f"{item.name}/{kind}_{name}", float(value), weight)
 
     def on_validation_epoch_end(self) -> None:
-        totals, self._totals = [self._totals], {}
-        if self.trainer.world_size > 1:
-            gathered: list[Totals] = [{} for _ in range(self.trainer.world_size)]
-            torch.distributed.all_gather_object(gathered, totals[0])
-            totals = gathered
-        joined: Totals = {}
-        for part in totals:
-            for name, (weight, total) in part.items():
-                add(joined, name, total / weight, weight)
-        for name, mean in averages(joined).items():
+        totals, self._totals = gathered(self._totals, self.trainer.world_size), {}
+        for name, mean in averages(totals).items():
             self.log(name, mean, sync_dist=True)  # equal on all processes by now
         self._tick = None
 

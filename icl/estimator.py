@@ -90,7 +90,7 @@ class InContextEstimator(BaseEstimator):
                 f"X has {n_rows} rows, but y has {len(y)} values: Found input variables with inconsistent numbers of "
                 f"samples: {[n_rows, len(y)]}. Pass one label per row."
             )
-        config = (load_reader(self.checkpoint, self._device()) if self.fast_queries else self._base_model()).config
+        config = self._released().config
         self._warn_of_size(n_rows, n_features, config)
         seed = self.random_state.randint(2**31) if hasattr(self.random_state, "randint") else self.random_state
         limits = Limits(config.max_features, config.max_classes, self.max_rows)
@@ -156,8 +156,9 @@ class InContextEstimator(BaseEstimator):
     def _model(self):
         """What answers: the model tuned in `fit` if there is one, else that of the checkpoint, or its reader."""
         tuned = vars(self).get("_tuned")
-        if tuned is not None:
-            return tuned.to(self._device())
+        return self._released() if tuned is None else tuned.to(self._device())
+
+    def _released(self):
         return load_reader(self.checkpoint, self._device()) if self.fast_queries else self._base_model()
 
     def _device(self):

@@ -21,7 +21,7 @@ from icl.model import TabularConfig, TabularTransformer, target_scale
 from icl.optim import MuonAdamW, OptimConfig
 from icl.snapshot import origin_of
 from icl.throughput import Meter, peak_flops
-from icl.validation import Totals, ValidationItem, add, averages, fits, kind_of, real_metrics
+from icl.validation import ValidationItem, add, averages, fits, gathered, kind_of, real_metrics
 from priors import TaskBatch
 
 _STEPS_BEFORE_ESTIMATE = 20
@@ -217,22 +217,10 @@ class PretrainingModule(L.LightningModule):
         for metric, value in metrics.items():
             add(self._totals, f"{item.name}/{metric}", value, weight)
 
-    def _gathered(self) -> Totals:
-        """Totals of all processes, each item counted once; empties our own."""
-        totals: list[Totals] = [self._totals]
-        if self.trainer.world_size > 1:
-            totals = [{} for _ in range(self.trainer.world_size)]
-            torch.distributed.all_gather_object(totals, self._totals)
-        joined: Totals = {}
-        for part in totals:
-            for name, (weight, total) in part.items():
-                add(joined, name, total / weight, weight)
-        self._totals = {}
-        return joined
-
     def on_validation_epoch_end(self) -> None:
         bar = {"val/classification_loss", "val/regression_loss"}
-        for name, mean in averages(self._gathered()).items():
+        totals, self._totals = gathered(self._totals, self.trainer.world_size), {}
+        for name, mean in averages(totals).items():
             # Equal on all processes by now; `sync_dist` only tells Lightning so.
             self.log(name, mean, prog_bar=name in bar, sync_dist=True)
 

@@ -124,10 +124,6 @@ class Reader(nn.Module):
         """Weights without the trunk's."""
         return {name: w for name, w in self.state_dict().items() if not name.startswith("trunk.")}
 
-    def own_parameters(self) -> Iterator[nn.Parameter]:
-        """Those that distillation trains."""
-        return (p for name, p in self.named_parameters() if not name.startswith("trunk."))
-
     def n_tokens(self, n_features: int) -> int:
         """Tokens of a context row, for tables of so many features; a query row has fewer."""
         return self.trunk.n_tokens(n_features)

@@ -173,6 +173,19 @@ def averages(totals: Totals) -> dict[str, float]:
     return means | {f"val/real/{metric}": sum(values) / len(values) for metric, values in by_metric.items()}
 
 
+def gathered(totals: Totals, world_size: int) -> Totals:
+    """Totals of all processes, each item counted once; a collective call."""
+    parts: list[Totals] = [totals]
+    if world_size > 1:
+        parts = [{} for _ in range(world_size)]
+        torch.distributed.all_gather_object(parts, totals)
+    joined: Totals = {}
+    for part in parts:
+        for name, (weight, total) in part.items():
+            add(joined, name, total / weight, weight)
+    return joined
+
+
 def add(totals: Totals, name: str, value: float, weight: float) -> None:
     before = totals.get(name, (0.0, 0.0))
     totals[name] = (before[0] + weight, before[1] + weight * value)

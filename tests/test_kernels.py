@@ -30,6 +30,18 @@ def test_linear_is_the_layer(onednn, gelu, bias, seeded):
     assert kernels.linear(x[:0], layer, gelu).shape == (0, 5, 4, 7)
 
 
+@pytest.mark.parametrize("n_queries", [1, None], ids=["one token asks", "all ask"])
+@pytest.mark.parametrize("n_tokens", [1, 2, kernels._FEW_TOKENS, kernels._FEW_TOKENS + 1, 9])
+def test_attention_within_a_row_is_softmax_of_scores_times_values(n_tokens, n_queries, seeded):
+    q, k, v = torch.randn(3, 40, n_tokens, 2, 8, generator=seeded(3))
+    q = q[:, -n_queries:] if n_queries else q
+    scores = torch.einsum("zqhd,zthd->zqth", q.double(), k.double()) / 8**0.5
+    exact = torch.einsum("zqth,zthd->zqhd", scores.softmax(2), v.double())
+    with torch.no_grad():
+        assert_close(kernels.attend_within(q, k, v).double(), exact, **CLOSE)
+    assert_close(kernels.attend_within(q, k, v).double(), exact, **CLOSE)  # where gradients are kept
+
+
 @pytest.mark.parametrize("scale", [1.0, 4.0], ids=["bounded scores", "large scores"])
 @pytest.mark.parametrize(("n_queries", "n_keys"), [(1, 300), (300, 40), (200, 260), (131, 9000)])
 def test_attention_is_softmax_of_scores_times_values(onednn, n_queries, n_keys, scale, seeded):
