@@ -29,7 +29,7 @@ FIT_MODES = ("auto", "cache", "low_memory")
 _SLICE_COPIES = 10
 # Scratch space of oneDNN and what the allocator holds back: 10-25 MB were resident beyond the tensors.
 _OVERHEAD = 20_000_000
-# Two threads on one batch are about as fast as 2 ** this of one.
+# n threads on one batch are taken to be n ** this times as fast as one: a guess, which only orders ways to deal.
 _THREADS_HELP = 0.5
 # Share of `memory_gb` that fit_mode="auto" lets caches keep between predictions.
 _CACHE_SHARE = 0.5
