@@ -18,7 +18,7 @@ from icl.finetuning.rate import step_loss
 from icl.model import TabularConfig, TabularTransformer
 from icl.module import PretrainingModule, task_loss
 from icl.optim import OptimConfig
-from icl.validation import ValidationItem, add, averages
+from icl.validation import ValidationItem, add, averages, gathered
 from priors import TaskBatch
 
 
@@ -104,7 +104,8 @@ class FinetuneModule(PretrainingModule):
             add(self._totals, item.name, float(task_loss(self.model, item.batch)), 1.0)
 
     def on_validation_epoch_end(self) -> None:
-        by_name = averages(self._gathered())
+        totals, self._totals = gathered(self._totals, self.trainer.world_size), {}
+        by_name = averages(totals)
         step = self.trainer.global_step
         seen = {line["step"] for line in self.best.history}
         if step % self.check_every or step in seen:
