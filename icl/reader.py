@@ -31,28 +31,18 @@ class ReaderConfig:
 
     Args:
         depths: blocks of the network whose context rows it reads, ascending; it has one block for each.
-        updates: of its blocks, how many update feature tokens, None for all but the last; in the others the target
-            token alone reads and changes.
         stride: it shows every `stride`-th feature token; 2 still shows every feature (`icl.model.GROUP_OFFSETS`).
         rows: thinking and context rows that its feature tokens attend to, at most.
     """
 
     depths: tuple[int, ...] = (0, 1, 3, 5)
-    updates: int | None = None
     stride: int = 2
-    rows: int = 640
+    rows: int = 384
 
     def __post_init__(self):
         object.__setattr__(self, "depths", tuple(self.depths))
         if not self.depths or list(self.depths) != sorted(set(self.depths)) or self.depths[0] < 0:
             raise ValueError(f"depths must be ascending block numbers from 0 on, got {self.depths}.")
-        if self.updates is None:
-            object.__setattr__(self, "updates", len(self.depths) - 1)
-        if not 0 <= self.updates < len(self.depths):
-            raise ValueError(
-                f"updates must be 0 to {len(self.depths) - 1} (in the last block they would be of no use), "
-                f"got {self.updates}."
-            )
         if self.stride not in (1, 2):
             raise ValueError(f"stride must be 1 or 2 (beyond, some features would be in no token), got {self.stride}.")
         if self.rows < 1:
@@ -64,7 +54,7 @@ class ReaderCache:
     """All that a reader takes from the context of B tasks.
 
     Attributes:
-        features: (2, B, G, H, P, D) keys and values of each block that updates feature tokens.
+        features: (2, B, G, H, P, D) keys and values of each block but the last, which changes the target token alone.
         target: (2, B, 1, H, S, D) keys and values of each block.
     """
 
@@ -135,7 +125,7 @@ class Reader(nn.Module):
     def cache_bytes(self, n_rows: int, n_features: int) -> int:
         """Of a `ReaderCache` of one task with so many context and thinking rows."""
         n_feature_keys = (self.n_query_tokens(n_features) - 1) * min(n_rows, self.shape.rows)
-        return 8 * self.config.d_embed * (len(self.shape.depths) * n_rows + self.shape.updates * n_feature_keys)
+        return 8 * self.config.d_embed * (len(self.blocks) * (n_rows + n_feature_keys) - n_feature_keys)
 
     def forward(
         self,
@@ -171,7 +161,7 @@ class Reader(nn.Module):
         for features_BPGE, target_BS1E in self._context_states(X_BNF, y_BN, columns, n_classes is None, trunk_keys):
             over_rows = next(blocks).over_rows
             # Contiguous once, not at every answer.
-            if len(features) < self.shape.updates:
+            if len(features) < len(self.blocks) - 1:
                 features.append(over_rows.keys_values(features_BPGE).contiguous())
             target.append(over_rows.keys_values(target_BS1E).contiguous())
         return ReaderCache(columns, features, target, n_classes)
@@ -183,7 +173,7 @@ class Reader(nn.Module):
         trunk, depths = self.trunk, self.shape.depths
         with torch.no_grad():
             x_BSTE = trunk.context_tokens(X_BNF, y_BN, columns, regression)
-            rows_BP = self._sample(X_BNF, y_BN)
+            rows_BP = self._sample(X_BNF, y_BN, regression)
             tasks_B1 = torch.arange(len(X_BNF), device=X_BNF.device)[:, None]
         for depth, block in enumerate(trunk.blocks):
             with torch.no_grad():
@@ -200,11 +190,12 @@ class Reader(nn.Module):
                 if depth < len(trunk.blocks) - 1:
                     block.update_(x_BSTE, keys_values)
 
-    def _sample(self, X_BNF: Tensor, y_BN: Tensor) -> Tensor:
+    def _sample(self, X_BNF: Tensor, y_BN: Tensor, regression: bool) -> Tensor:
         """(B, P) rows that feature tokens attend to: the thinking rows, and context rows that a hash of them picks.
 
         The same rows are picked in whatever order they come, and others for each member of an ensemble, which shows
-        the columns in another order.
+        the columns in another order. Of a rare class more are picked than its share, as in a case-control study:
+        what tells it apart is seen, and the target token, which attends to all rows, knows how rare it is.
         """
         (B, N, F), n_first = X_BNF.shape, len(self.trunk.thinking)
         first_BK = torch.arange(n_first, device=X_BNF.device).expand(B, -1)
@@ -216,8 +207,10 @@ class Reader(nn.Module):
             odd_F = (2 * torch.randint(2**61, (F + 1,), generator=g) + 1).to(X_BNF.device)
             shown_BNF = torch.cat([X_BNF.float().nan_to_num(nan=0.5), y_BN.float()[..., None]], -1)
             hash_BN = (shown_BNF.contiguous().view(torch.int32).long() * odd_F).sum(-1)  # wraps around
-            hash_BN = _mixed(hash_BN + odd_F[0] * _occurrence(hash_BN))
-            picked_BP = hash_BN.argsort(1)[:, :n_picked].sort(1).values
+            order_BN = _mixed(hash_BN + odd_F[0] * _occurrence(hash_BN)).argsort(1)
+            if not regression:
+                order_BN = order_BN.gather(1, _turns(y_BN.gather(1, order_BN)).argsort(dim=1, stable=True))
+            picked_BP = order_BN[:, :n_picked].sort(1).values
         return torch.cat([first_BK, n_first + picked_BP], 1)
 
     def answer(self, X_BMF: Tensor, context: ReaderCache) -> Tensor:
@@ -230,15 +223,13 @@ class Reader(nn.Module):
 
     def _answer(self, X_BMF: Tensor, context: ReaderCache) -> Tensor:
         x_BMTE = self._tokens(X_BMF, context)
-        updates = self.shape.updates
-        for block, *keys_values in zip(self.blocks[:updates], context.features, context.target):
+        for block, *keys_values in zip(self.blocks, context.features, context.target):  # all but the last
             x_BMTE = _read(block, x_BMTE + _mix(block, x_BMTE), *keys_values)
             x_BMTE = block.feed_forward(x_BMTE)
         features_BMGE, target_BM1E = x_BMTE[:, :, :-1], x_BMTE[:, :, -1:]
-        for block, keys_values in zip(self.blocks[updates:], context.target[updates:]):
-            mixed = _mix(block, torch.cat([features_BMGE, target_BM1E], 2), first=features_BMGE.shape[2])
-            target_BM1E = target_BM1E + mixed
-            target_BM1E = block.feed_forward(target_BM1E + block.over_rows.read(target_BM1E, keys_values))
+        last = self.blocks[-1]
+        target_BM1E = target_BM1E + _mix(last, x_BMTE, first=features_BMGE.shape[2])
+        target_BM1E = last.feed_forward(target_BM1E + last.over_rows.read(target_BM1E, context.target[-1]))
         pooled_BME2 = self.norm(torch.cat([features_BMGE.mean(2), target_BM1E[:, :, 0]], -1))
         if context.n_classes is None:
             return self.bin_head(pooled_BME2)
@@ -248,6 +239,17 @@ class Reader(nn.Module):
         unknown_E = self.unknown.weight[int(context.n_classes is None)]
         cells_BMGE = self.cells(X_BMF, context.columns, self.shape.stride)
         return torch.cat([cells_BMGE, unknown_E.expand(*X_BMF.shape[:2], 1, -1)], 2)
+
+
+def _turns(y_BN: Tensor) -> Tensor:
+    """(B, N): the rank in which rows with these classes, in random order, are picked; the lower the earlier.
+
+    A row's turn is its place, or where it would be if all classes alternated, if that is earlier.
+    """
+    classes_BNC = nn.functional.one_hot(y_BN.long())
+    before_BN = (classes_BNC.cumsum(1) * classes_BNC).sum(-1) - 1
+    n_present_B1 = classes_BNC.any(1).sum(-1, keepdim=True)
+    return torch.minimum(before_BN * n_present_B1, torch.arange(y_BN.shape[1], device=y_BN.device))
 
 
 def _occurrence(hash_BN: Tensor) -> Tensor:

@@ -52,8 +52,15 @@ def _load(folder: Path, stamps: tuple[int, ...], device: torch.device) -> Reader
             f"distill`), copy both files from one release, or use fast_queries=False."
         )
     trunk = load_release(folder, device)
+    try:
+        shape = ReaderConfig(**facts["shape"])
+    except (TypeError, ValueError) as error:
+        raise CheckpointError(
+            f"{path} describes a reader of another version of icl ({error}). Copy the release folder of this version, "
+            f"or use fast_queries=False."
+        ) from error
     with torch.random.fork_rng(devices=[]):  # the constructor draws initial weights
-        reader = Reader(trunk, ReaderConfig(**facts["shape"]))
+        reader = Reader(trunk, shape)
     missing, unexpected = reader.load_state_dict(weights, strict=False)
     missing = [name for name in missing if not name.startswith("trunk.")]
     if missing or unexpected:

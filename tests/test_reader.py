@@ -82,14 +82,12 @@ def test_with_and_without_gradients_the_answers_are_the_same(reader, n_classes):
     assert_close(with_gradient.detach().softmax(-1), without.softmax(-1), rtol=0, atol=5e-5)
 
 
-def test_without_updates_feature_tokens_stay_as_they_are(tiny_model, seeded):
-    """Then they need no keys, and the network's key weights for them do not matter."""
-    shape = ReaderConfig(depths=(0, 1), updates=0)
-    reader = perturbed_reader(tiny_model, shape, seeded(4))
+def test_a_reader_of_one_block_reads_with_its_target_token_alone(tiny_model, seeded):
+    reader = perturbed_reader(tiny_model, ReaderConfig(depths=(1,)), seeded(4))
     X, y, flags, n_classes = tasks(8)
     with torch.no_grad():
         context = reader.read_context(X[:, :40], y, flags, n_classes)
-        assert context.features == [] and len(context.target) == 2
+        assert context.features == [] and len(context.target) == 1
         scores = reader.answer(X[:, 40:], context)
     assert scores[..., :3].isfinite().all() and scores[..., :3].std() > 0
     assert_close(reader(X, y, flags, n_classes).detach().softmax(-1), scores.softmax(-1), rtol=0, atol=1e-5)
@@ -118,30 +116,46 @@ def test_every_context_row_counts(reader):
             assert ((reader(X, other, flags, n_classes) - before).abs()[..., :3].amax((1, 2)) > 1e-6).all()
 
 
-def test_the_sample_is_one_of_rows_not_of_places(reader):
+@pytest.mark.parametrize("regression", [False, True])
+def test_the_sample_is_one_of_rows_not_of_places(reader, regression):
     """All thinking rows, no row twice, the same rows in whatever order they come; others in another guise."""
     X, y, _, _ = tasks(9, n_context=300, n_query=0)
-    picked = reader._sample(X, y)
+    picked = reader._sample(X, y, regression)
     assert picked.shape == (2, 12) and picked[:, :2].tolist() == [[0, 1]] * 2 and picked.max() < 302
     assert all(len(row.unique()) == 12 for row in picked) and not picked[0].equal(picked[1])
     order = torch.randperm(300, generator=torch.Generator().manual_seed(1))
-    moved = reader._sample(X[:, order], y[:, order])
+    moved = reader._sample(X[:, order], y[:, order], regression)
     assert [set((order[row - 2]).tolist()) for row in moved[:, 2:]] == [
         set((row - 2).tolist()) for row in picked[:, 2:]
     ]
-    assert not reader._sample(X.flip(-1), y).equal(picked)
-    assert reader._sample(X[:, :9], y[:, :9]).tolist() == [list(range(11))] * 2  # room for all
-    alone = torch.cat([reader._sample(X[:1], y[:1]), reader._sample(X[1:], y[1:])])
+    assert not reader._sample(X.flip(-1), y, regression).equal(picked)
+    assert reader._sample(X[:, :9], y[:, :9], regression).tolist() == [list(range(11))] * 2  # room for all
+    alone = torch.cat([reader._sample(X[:1], y[:1], regression), reader._sample(X[1:], y[1:], regression)])
     assert alone.equal(picked)
 
 
-def test_sampled_rows_are_like_the_others(reader):
+@pytest.mark.parametrize("regression", [False, True])
+def test_sampled_rows_are_like_the_others(reader, regression):
     """A column of two values, sorted, and a target that goes with it: the sample has about as many of each."""
     X = torch.stack([torch.arange(2_000) % 7, torch.arange(2_000) >= 1_000], -1)[None].float()
     wide = Reader(reader.trunk, ReaderConfig(depths=(0, 1), rows=402))
-    rows = wide._sample(X, X[..., 1].long())[0, 2:] - 2
+    rows = wide._sample(X, X[..., 1].long(), regression)[0, 2:] - 2
     assert abs(X[0, rows, 1].mean() - 0.5) < 4 * 0.5 / 20
     assert abs(X[0, rows, 0].mean() - 3) < 4 * 2 / 20
+
+
+def test_a_rare_class_has_more_than_its_share_in_the_sample(reader):
+    """Three classes of 1,880, 100 and 20 rows and 400 places: all of the rarest, and those of a class are any of it."""
+    g = torch.Generator().manual_seed(2)
+    y = torch.cat([torch.zeros(1_880), torch.ones(100), torch.full((20,), 2.0)])[torch.randperm(2_000, generator=g)]
+    X = torch.randn(1, 2_000, 3, generator=g)
+    wide = Reader(reader.trunk, ReaderConfig(depths=(0, 1), rows=402))
+    rows = wide._sample(X, y.long()[None], regression=False)[0, 2:] - 2
+    n_0, n_1, n_2 = y[rows].long().bincount().tolist()
+    assert n_2 == 20 and 90 <= n_1 <= 100 and n_0 + n_1 + n_2 == 400
+    assert abs(X[0, rows[y[rows] == 0]].mean(0)).max() < 4 / n_0**0.5
+    as_numbers = wide._sample(X, y[None], regression=True)[0, 2:] - 2
+    assert 5 <= (y[as_numbers] == 1).sum() <= 40  # their share of 20, give or take four standard errors
 
 
 def test_no_gradient_reaches_the_network(tiny_model):
@@ -182,7 +196,6 @@ def test_the_cache_has_the_size_it_says(reader, n_rows):
     [
         ({"depths": ()}, "ascending"),
         ({"depths": (1, 0)}, "ascending"),
-        ({"updates": 4}, "updates must be 0 to 3"),
         ({"stride": 3}, "stride must be 1 or 2"),
         ({"rows": 0}, "rows must be at least 1"),
     ],
@@ -263,22 +276,25 @@ def test_a_reader_of_other_weights_is_refused(release, tmp_path, seeded):
         load_reader(folder)
 
 
-@pytest.mark.parametrize("harm", ["truncated", "foreign", "lacking"])
+@pytest.mark.parametrize("harm", ["truncated", "foreign", "lacking", "other version"])
 def test_a_damaged_file_is_named(release, tmp_path, harm):
+    from safetensors import safe_open
+
     folder = tmp_path / "harmed"
     shutil.copytree(release, folder)
     file = folder / READER
+    with safe_open(release / READER, "pt") as f:
+        meta, weights = f.metadata(), {name: f.get_tensor(name) for name in f.keys()}  # noqa: SIM118 - not a dict
     if harm == "truncated":
         file.write_bytes(file.read_bytes()[:100])
     elif harm == "foreign":
         save_file({"a": torch.zeros(2)}, file)
+    elif harm == "lacking":
+        save_file(dict(sorted(weights.items())[1:]), file, metadata=meta)
     else:
-        from safetensors import safe_open
-
-        with safe_open(release / READER, "pt") as f:
-            meta, names = f.metadata(), sorted(f.keys())
-            save_file({n: f.get_tensor(n) for n in names[1:]}, file, metadata=meta)
-    with pytest.raises(CheckpointError, match=READER):
+        shape = json.loads(meta["shape"]) | {"updates": 3}
+        save_file(weights, file, metadata=meta | {"shape": json.dumps(shape)})
+    with pytest.raises(CheckpointError, match="another version" if harm == "other version" else READER):
         load_reader(folder)
 
 
@@ -361,7 +377,7 @@ def test_distillation_brings_the_reader_nearer_to_the_network(seeded, tmp_path):
     text = (ROOT / "configs" / "reader.yaml").read_text().replace("runs/reader", str(tmp_path / "run"))
     (tmp_path / "reader.yaml").write_text(text.replace('train_time_interval: "0:3:0"', "every_n_train_steps: 20"))
     options = [
-        "--model.reader={depths: [0, 1], updates: 1, stride: 2, rows: 12}",
+        "--model.reader={depths: [0, 1], stride: 2, rows: 12}",
         f"--model.release={folder}",
         "--data.shapes={n_cells: 600, rows: [16, 48], features: [2, 6]}",
         "--data.n_validation_steps=2",
