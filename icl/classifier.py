@@ -45,7 +45,7 @@ class ICLClassifier(ClassifierMixin, ConformalClassifierMixin, BaselineMixin, Pr
         stacking: whether three of four members also see, as further columns, what ridge regressions, linear and on
             random waves, predict for each row out of fold, where that explains anything (see `icl.stacking`).
         fast_queries: whether query rows take the short way of the checkpoint's reader (see `icl.reader`): two to
-            six times faster a row once the context is read, from a third of the cache or less, for answers a little
+            five times faster a row once the context is read, from a third of the cache or less, for answers a little
             worse (`checkpoints/README.md` says how much). Of the shipped checkpoints base has one.
 
     Attributes:
