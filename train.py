@@ -3,7 +3,8 @@
 Every option of the YAML is also a flag: `--trainer.devices 2 --trainer.strategy ddp`, `--data.seed 1`, ...
 A second `--config` overrides the first. `--ckpt_path last` continues an interrupted run exactly.
 `python train.py export --ckpt_path CHECKPOINT --out FOLDER` writes the weights of a run, finished or not, as a release.
-`python train.py distill --config configs/reader.yaml` trains the reader of a release (`icl.reader`), for fast queries.
+`python train.py distill --config configs/reader.yaml` trains the reader of a release (`icl.network.reader`), for fast
+queries.
 """
 
 import os
@@ -18,10 +19,10 @@ from lightning.pytorch.callbacks import Callback, ProgressBar
 from lightning.pytorch.cli import LightningCLI
 from lightning.pytorch.plugins.io import CheckpointIO
 
-from icl.callbacks import StepProgressBar
-from icl.checkpoint_io import WholeCheckpointIO
-from icl.data import TaskDataModule
-from icl.module import PretrainingModule
+from icl.training.callbacks import StepProgressBar
+from icl.training.checkpoint_io import WholeCheckpointIO
+from icl.training.pretraining import PretrainingModule
+from icl.training.stream import TaskDataModule
 
 
 class TrainCLI(LightningCLI):
@@ -44,13 +45,13 @@ def main(args: list[str] | None = None, callbacks: list[Callback] | None = None)
     if words[:1] == ["export"]:
         from jsonargparse import auto_cli
 
-        from icl.snapshot import export_checkpoint
+        from icl.training.export import export_checkpoint
 
         print(auto_cli(export_checkpoint, args=words[1:], as_positional=False, prog="train.py export"))
         return None
     module: type[L.LightningModule] = PretrainingModule
     if words[:1] == ["distill"]:
-        from icl.distillation import DistillationModule
+        from icl.training.distillation import DistillationModule
 
         module, args = DistillationModule, ["fit", *words[1:]]
     return TrainCLI(

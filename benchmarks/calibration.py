@@ -160,7 +160,7 @@ def pooled_reliability(rows: pd.DataFrame, kind: str, families: pd.Series) -> tu
 def draw(rows: pd.DataFrame, index: pd.DataFrame, name: str, path: Path) -> None:
     from matplotlib.figure import Figure
 
-    from icl.plots import plot_calibration, plot_pit, plot_reliability
+    from icl.pages.figures import plot_calibration, plot_pit, plot_reliability
 
     is_number, families = rows.task == "reg", index.family
     n_panels = 2 * is_number.any() + 2 * (~is_number).any()

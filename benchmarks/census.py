@@ -27,7 +27,7 @@ from sklearn.base import BaseEstimator, RegressorMixin
 from sklearn.ensemble import RandomForestRegressor
 
 from icl.inference import OLS, Logistic, Mean, Quantile, Surrogate, cross_fit, infer
-from icl.inference.surrogate import quantile_thresholds
+from icl.inference.inputs.cross_fit import quantile_thresholds
 
 LEVEL, HIGH_INCOME = 0.90, 50_000.0
 OUTCOME = "PINCP"

@@ -26,8 +26,8 @@ import torch
 
 from benchmarks.machine import describe
 from icl import ICLClassifier, ICLRegressor
-from icl.conformal import SPLIT_SHARE
-from icl.conformity import n_outside
+from icl.estimators.conformal import SPLIT_SHARE
+from icl.estimators.conformity import n_outside
 
 LEVELS = (0.80, 0.90, 0.95)
 N_FEATURES = 6
@@ -42,7 +42,8 @@ Written by `python benchmarks/conformal.py`; every number is measured. {n} label
 Coverage, its standard error over repetitions in brackets; **bold**: more than four standard errors below nominal.
 Theory says for `split`: the attainable level, which is k / (number of scores + 1) at or next above the nominal one,
 {split}, neither more nor less where scores have no ties. For `cv+` (attainable: {plus}): at least
-the bound at the head of `icl/conformal.py`, and more than attainable where the folds' models differ much, since an
+the bound at the head of `icl/estimators/conformal.py`, and more than attainable where the folds' models differ much,
+since an
 average of p-values strays less than each of them. A real table is finite, and each repetition is a new shuffle of it,
 which is what the theory speaks of.
 """

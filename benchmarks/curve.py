@@ -14,7 +14,7 @@ from pathlib import Path
 import matplotlib.pyplot as plt
 import pandas as pd
 
-from icl.plots import plot_training_curve
+from icl.pages.figures import plot_training_curve
 
 
 def main() -> None:

@@ -2,7 +2,8 @@
 
     python benchmarks/fast_queries.py --tables FOLDER [--checkpoint base] [--jobs 2] [--limit 20] [--fresh]
 
-Scores the reader (`icl.reader`) on the tables and splits of benchmarks/quality.py, whose scores of CHECKPOINT and of
+Scores the reader (`icl.network.reader`) on the tables and splits of benchmarks/quality.py, whose scores of CHECKPOINT
+and of
 nano it compares with. One row a table goes to OUT/results-fast.csv as it is done, so an interrupted run continues.
 Writes OUT/results-fast.md.
 """
@@ -31,8 +32,8 @@ WORST = 8
 
 def score(options) -> pd.DataFrame:
     """Score what OUT lacks; returns every row of results-fast.csv."""
-    from icl.checkpoint import READER, resolve_checkpoint
-    from icl.reader_io import load_reader
+    from icl.releases.names import READER, resolve_checkpoint
+    from icl.releases.reader_file import load_reader
 
     load_reader(options.checkpoint)  # says at once what is wrong with it
     digest = hashlib.sha256((resolve_checkpoint(options.checkpoint) / READER).read_bytes()).hexdigest()[:8]

@@ -31,7 +31,7 @@ the noise of splits does not hide a small gain). A domain shows a gain at a size
 over tables) of the main metric's gain lies above zero both over the base and over the prior-only steps. An earlier run
 of defects (100 steps, 2 splits) is reported as it was, from the folders of `--earlier`. Hyperparameters are tuned on
 none of the test tables. One default was changed after that, before any score of thyroid or of defects with 200 steps,
-and on census training groups alone: few held-out tables are asked twenty tasks (icl/finetuning/holdout.py); census and
+and on census training groups alone: few held-out tables are asked twenty tasks (icl/finetuning/held_out.py); census and
 marriage hold out five tables and stay as they were.
 """
 
@@ -56,15 +56,16 @@ import torch
 from benchmarks.compare import bootstrap_mean, markdown
 from benchmarks.machine import describe
 from benchmarks.tables import ResultFile, load_protocol, ours, read_index, score_cell, weights_of
-from icl.checkpoint import PROVENANCE, load_release, save_release
-from icl.compare import score_table
-from icl.data import TaskStream
+from icl.estimators.compare import score_table
 from icl.finetuning import FinetuneConfig, finetune
-from icl.finetuning.data import Alternating, replay_priors
-from icl.finetuning.holdout import REPLAY_SHAPES
+from icl.finetuning.held_out import REPLAY_SHAPES
 from icl.finetuning.method import merged_state
 from icl.finetuning.rate import short_run
+from icl.finetuning.stream import Alternating, replay_priors
 from icl.finetuning.tables import encode_tables
+from icl.releases.folder import load_release, save_release
+from icl.releases.names import PROVENANCE
+from icl.training.stream import TaskStream
 
 DEFECTS = ("pc1", "pc3", "pc4", "kc1", "kc2", "jm1")
 FOLDS = (("pc1", "kc2"), ("pc3", "kc1"), ("pc4", "jm1"))

@@ -47,7 +47,7 @@ def curve(snapshots: dict[int, pd.DataFrame], baselines: pd.DataFrame, task: str
 def main(arguments: list[str] | None = None) -> None:
     from matplotlib.figure import Figure
 
-    from icl.plots import plot_learning_curve
+    from icl.pages.figures import plot_learning_curve
 
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("releases", nargs="+", type=Path)

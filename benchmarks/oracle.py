@@ -26,8 +26,8 @@ from torch import Tensor
 
 from benchmarks.compare import markdown
 from benchmarks.machine import describe
-from icl.checkpoint import load_release
-from icl.model import TabularTransformer
+from icl.network.model import TabularTransformer
+from icl.releases.folder import load_release
 from priors import ChangepointPrior, GaussianProcessPrior, LinearPrior, Prior, TaskShape
 from priors.stream import seeded_generator
 from train import main as train

@@ -31,7 +31,7 @@ sys.path.insert(0, str(ROOT))
 # context rows, columns, query rows
 SHAPES = [(500, 10, 250), (1000, 20, 1000), (1000, 50, 500), (5000, 20, 1000), (1000, 20, 100)]
 MEMBERS = 4
-# After the name of a checkpoint: its reader answers (`icl.reader`).
+# After the name of a checkpoint: its reader answers (`icl.network.reader`).
 FAST = "/fast"
 HEADER = "| contender | fit + predict, s | tabicl / it | second predict, s | first / second | peak memory, MB |"
 
@@ -72,8 +72,9 @@ def _checkpoint(name: str):
     import torch
     import yaml
 
-    from icl.checkpoint import load_release
-    from icl.model import TabularConfig, TabularTransformer
+    from icl.network.config import TabularConfig
+    from icl.network.model import TabularTransformer
+    from icl.releases.folder import load_release
 
     if (ROOT / "checkpoints" / name / "model.safetensors").is_file():
         return load_release(name, "cpu"), f"icl-{name}"
@@ -139,7 +140,7 @@ def _models(estimator) -> list:
     if hasattr(estimator, "_load_model"):
         estimator._load_model()
     if getattr(estimator, "fast_queries", False):
-        from icl.reader_io import load_reader
+        from icl.releases.reader_file import load_reader
 
         return [load_reader(estimator.checkpoint)]
     found = [getattr(estimator, name, None) for name in ("checkpoint", "model_")]
@@ -203,7 +204,7 @@ def predict_file(checkpoint: str, n_query: int, threads: int) -> dict:
         known, unknown, out = (Path(folder) / f"{name}.csv" for name in ("known", "unknown", "out"))
         pd.DataFrame(X, columns=names).assign(y=y).to_csv(known, index=False)
         pd.DataFrame(X_query, columns=names).to_csv(unknown, index=False)
-        command = [sys.executable, "-m", "icl.cli", "predict", str(known), str(unknown), "--target", "y"]
+        command = [sys.executable, "-m", "icl.commands.main", "predict", str(known), str(unknown), "--target", "y"]
         command += ["--checkpoint", checkpoint.removesuffix(FAST), "--output", str(out)]
         command += ["--fast"] if checkpoint.endswith(FAST) else []
         env = {**os.environ, "OMP_NUM_THREADS": str(threads)}
@@ -283,7 +284,7 @@ def report(workers: list[Worker], found: dict, files: dict, options: argparse.Na
         f"Parameters: {'; '.join(sizes)}. The second predict answers the same rows again, ours from the cached "
         "context. In the network itself a query row costs what a context row costs, so a cache can save the share of "
         "the context rows and no more: (context + queries) / queries, which is 3 for 500 + 250 and 11 for 1,000 + 100. "
-        "With fast_queries a distilled reader answers the queries by a shorter way (`icl/reader.py`).",
+        "With fast_queries a distilled reader answers the queries by a shorter way (`icl/network/reader.py`).",
         "",
     ]
     return "\n".join(lines)

@@ -21,7 +21,7 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 import numpy as np
 import pandas as pd
 
-from icl.report import write_atomically
+from icl.atomic import write_atomically
 
 MAX_CLASSES, MAX_FEATURES = 10, 100
 METRICS = {"clf": ["auc", "acc", "logloss", "brier", "ece"], "reg": ["r2", "nrmse", "nll", "crps"]}
@@ -69,7 +69,7 @@ def read_index(folder: Path, tiers: str = "12", datasets: str = "", limit: int =
 
 def weights_of(checkpoint: str) -> str:
     """The first 8 hexadecimal digits of the SHA-256 of a release's weights, which tell scores of old weights apart."""
-    from icl.checkpoint import WEIGHTS, resolve_checkpoint
+    from icl.releases.names import WEIGHTS, resolve_checkpoint
 
     return hashlib.sha256((resolve_checkpoint(checkpoint) / WEIGHTS).read_bytes()).hexdigest()[:8]
 
@@ -119,7 +119,7 @@ class Regressor:
 
 def ours(checkpoint: str, n_estimators: int, **more) -> Callable[[str], Classifier | Regressor]:
     """Factory of the protocol: task ("clf" or "reg") -> unfitted estimator, with `more` options if given."""
-    from icl.prior_limits import OutOfPriorWarning
+    from icl.estimators.prior_limits import OutOfPriorWarning
 
     warnings.simplefilter("ignore", OutOfPriorWarning)  # where a model is bad is what the reports are about
     options = {"checkpoint": checkpoint, "n_estimators": n_estimators} | more

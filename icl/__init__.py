@@ -8,16 +8,17 @@ from importlib import import_module
 __version__ = "0.1.0"
 
 _HOME = {
-    "ICLClassifier": "icl.classifier",
-    "ICLRegressor": "icl.regressor",
-    "BetterBaselineWarning": "icl.baseline",
+    "ICLClassifier": "icl.estimators.classifier",
+    "ICLRegressor": "icl.estimators.regressor",
+    "BetterBaselineWarning": "icl.estimators.baseline",
     "FinetuneConfig": "icl.finetuning.config",
-    "FinetuneRefusedWarning": "icl.finetuning.single",
-    "OutOfPriorWarning": "icl.prior_limits",
-    "available_checkpoints": "icl.checkpoint",
-    "compare_checkpoints": "icl.compare",
+    "FinetuneRefusedWarning": "icl.finetuning.one_table",
+    "OutOfPriorWarning": "icl.estimators.prior_limits",
+    "available_checkpoints": "icl.releases.names",
+    "compare_checkpoints": "icl.estimators.compare",
     "finetune": "icl.finetuning.run",
-    "load_release": "icl.checkpoint",
+    "load_release": "icl.releases.folder",
+    "save_release": "icl.releases.folder",
 }
 __all__ = [
     "BetterBaselineWarning",
@@ -31,6 +32,7 @@ __all__ = [
     "compare_checkpoints",
     "finetune",
     "load_release",
+    "save_release",
 ]
 
 

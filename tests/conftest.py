@@ -16,7 +16,8 @@ def seeded():
 @pytest.fixture(scope="session")
 def tiny_model(seeded):
     """A random TabularTransformer of some 12k parameters; at most 20 features and 5 classes. Do not change it."""
-    from icl.model import TabularConfig, TabularTransformer
+    from icl.network.config import TabularConfig
+    from icl.network.model import TabularTransformer
 
     config = TabularConfig(
         d_embed=16, n_layers=2, n_heads=2, n_thinking_rows=2, n_bins=32, max_features=20, max_classes=5, max_context=200
@@ -29,6 +30,6 @@ def tiny_model(seeded):
 @pytest.fixture(scope="session")
 def tiny_release(tiny_model, tmp_path_factory):
     """Path of `tiny_model` as a release folder, stored in float32. Do not change it."""
-    from icl.checkpoint import save_release
+    from icl.releases.folder import save_release
 
     return save_release(tiny_model, tmp_path_factory.mktemp("release") / "tiny", {"seed": 0}, dtype=torch.float32)

@@ -10,8 +10,10 @@ import numpy as np
 import torch
 
 from icl import ICLClassifier
-from icl.forward import Context, Footprint, answer
-from icl.model import TabularConfig, TabularTransformer
+from icl.network.config import TabularConfig
+from icl.network.model import TabularTransformer
+from icl.prediction.forward import Context, answer
+from icl.prediction.memory import Footprint
 
 
 def memory(field: str) -> int:

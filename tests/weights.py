@@ -15,7 +15,7 @@ def perturbed(model, generator: torch.Generator, std: float = 0.2):
 
 def perturbed_reader(model, shape, generator):
     """A reader of weights unlike its network's, which stay as they are."""
-    from icl.reader import Reader
+    from icl.network.reader import Reader
 
     reader = perturbed(Reader(copy.deepcopy(model), shape), generator)
     reader.trunk.load_state_dict(model.state_dict())

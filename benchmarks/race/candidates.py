@@ -9,8 +9,10 @@ import torch
 from torch import Tensor, nn
 
 from benchmarks.race.column_row import ColumnRowConfig, ColumnRowTransformer
-from icl.model import CHANNELS, CellEncoder, ColumnStatistics, TabularConfig, TabularTransformer
-from icl.optim import MuonAdamW, OptimConfig
+from icl.network.cells import CHANNELS, CellEncoder, ColumnStatistics
+from icl.network.config import TabularConfig
+from icl.network.model import TabularTransformer
+from icl.training.optim import MuonAdamW, OptimConfig
 
 PLAIN_CHANNELS = [0, 2, 3]  # value, missing, categorical
 

@@ -1,6 +1,6 @@
 """The other serious design: columns are summarised first, then rows, then a transformer over whole rows.
 
-Dimension key as in `icl/model.py`; further: I inducing points, A row tokens, W = A * E the width of a row.
+Dimension key as in `icl/network/model.py`; further: I inducing points, A row tokens, W = A * E the width of a row.
 
 A cell meets the other cells of its column only through I learned inducing points, which read the context rows. A row
 meets its features once and is then a single vector. Attention costs O(R I F) + O(R F^2) + O(R N), where alternating
@@ -8,7 +8,8 @@ attention costs O(R N F).
 
 Sources:
     Qu et al. (2025), TabICL, arXiv:2502.05564 (column, row and in-context stages); Lee et al. (2019), Set Transformer,
-    arXiv:1810.00825 (inducing points). Deviations: cells carry value, rank and flags as in `icl/model.py` instead of
+    arXiv:1810.00825 (inducing points). Deviations: cells carry value, rank and flags as in `icl/network/model.py`
+    instead of
     rotary positions, rows start from the mean of their cells, thinking rows, RMSNorm, zero-initialised outputs.
 """
 
@@ -19,17 +20,11 @@ from einops import rearrange, repeat
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from icl import kernels
-from icl.model import (
-    Attention,
-    CellEncoder,
-    ColumnStatistics,
-    ContextCache,
-    TabularConfig,
-    TabularTransformer,
-    TargetEncoder,
-    score_head,
-)
+from icl.network import kernels
+from icl.network.blocks import Attention, score_head
+from icl.network.cells import CellEncoder, ColumnStatistics, TargetEncoder
+from icl.network.config import TabularConfig
+from icl.network.model import ContextCache, TabularTransformer
 
 
 class ColumnRowConfig(TabularConfig):

@@ -7,8 +7,8 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
 from icl.finetuning.config import FinetuneConfig
-from icl.model import TabularTransformer
-from icl.optim import MuonAdamW, OptimConfig
+from icl.network.model import TabularTransformer
+from icl.training.optim import MuonAdamW, OptimConfig
 
 # As in pretraining: matrices of the blocks (Muon) move half as fast again as the rest (AdamW).
 _MUON_FACTOR = 1.5
@@ -23,7 +23,7 @@ class LowRank(nn.Module):
     """W -> W + B A, as a parametrization of a Linear's weight; B starts at zero.
 
     Why not peft: its layers replace `Linear.forward`, while the model hands the weights to its own kernels
-    (`icl.kernels`), which would ignore the addition in silence.
+    (`icl.network.kernels`), which would ignore the addition in silence.
 
     Source:
         Hu et al. (2022), arXiv:2106.09685; the scale alpha / rank is 1.

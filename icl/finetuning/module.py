@@ -12,13 +12,15 @@ from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
 from torch import Tensor
 
 from icl.finetuning.config import FinetuneConfig
-from icl.finetuning.holdout import HELD_OUT, PRIOR, score
+from icl.finetuning.held_out import HELD_OUT, PRIOR, score
 from icl.finetuning.method import Anchor, make_optimizer, make_trainable, merged_state
 from icl.finetuning.rate import step_loss
-from icl.model import TabularConfig, TabularTransformer
-from icl.module import PretrainingModule, task_loss
-from icl.optim import OptimConfig
-from icl.validation import ValidationItem, add, averages, gathered
+from icl.network.config import TabularConfig
+from icl.network.model import TabularTransformer
+from icl.training.optim import OptimConfig
+from icl.training.pretraining import PretrainingModule, task_loss
+from icl.training.totals import add, averages, gathered
+from icl.training.validation import ValidationItem
 from priors import TaskBatch
 
 

@@ -11,16 +11,18 @@ from typing import Any
 
 import torch
 
-from icl.checkpoint import load_release, resolve_checkpoint
-from icl.cost import training_cost
 from icl.finetuning.config import FinetuneConfig
-from icl.finetuning.data import replay_priors, task_stream
-from icl.finetuning.holdout import REPLAY_SHAPES, Split, losses, prior_items, split_tables, validation_items
+from icl.finetuning.held_out import REPLAY_SHAPES, Split, losses, prior_items, split_tables, validation_items
 from icl.finetuning.method import RATES, make_trainable
 from icl.finetuning.rate import SHARE, short_run
-from icl.finetuning.tables import EncodedTable, encode_tables, read_tables
-from icl.model import TabularTransformer
-from icl.validation import ValidationItem
+from icl.finetuning.sources import read_tables
+from icl.finetuning.stream import replay_priors, task_stream
+from icl.finetuning.tables import EncodedTable, encode_tables
+from icl.network.model import TabularTransformer
+from icl.releases.folder import load_release
+from icl.releases.names import resolve_checkpoint
+from icl.training.cost import training_cost
+from icl.training.validation import ValidationItem
 from priors import TaskShape
 
 _TIMED_STEPS = 3

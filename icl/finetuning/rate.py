@@ -11,13 +11,13 @@ from dataclasses import dataclass
 
 import torch
 
-from icl.data import TaskStream
 from icl.finetuning.config import FinetuneConfig
-from icl.finetuning.holdout import losses, score
+from icl.finetuning.held_out import losses, score
 from icl.finetuning.method import RATES, Anchor, make_optimizer, make_trainable, merged_state, rates
-from icl.model import TabularTransformer
-from icl.module import task_loss
-from icl.validation import ValidationItem
+from icl.network.model import TabularTransformer
+from icl.training.pretraining import task_loss
+from icl.training.stream import TaskStream
+from icl.training.validation import ValidationItem
 from priors import TaskBatch
 
 SHARE = 6

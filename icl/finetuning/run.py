@@ -20,19 +20,20 @@ import lightning as L
 from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.utilities import rank_zero_only
 
-from icl import fingerprint
-from icl.callbacks import FinishStepOnInterrupt, StepProgressBar
-from icl.checkpoint import CONFIG, WEIGHTS, save_release
-from icl.checkpoint_io import WholeCheckpointIO
+from icl.atomic import write_atomically
 from icl.finetuning.config import FinetuneConfig
-from icl.finetuning.data import FinetuneData, task_stream
 from icl.finetuning.method import rates
 from icl.finetuning.module import Best, FinetuneModule
 from icl.finetuning.prepare import Prepared, prepare
 from icl.finetuning.rate import find_rate
-from icl.prior_limits import TRAINING
-from icl.report import write_atomically
-from icl.snapshot import origin_of
+from icl.finetuning.stream import FinetuneData, task_stream
+from icl.releases import fingerprint
+from icl.releases.folder import save_release
+from icl.releases.names import CONFIG, WEIGHTS
+from icl.releases.prior_limits import TRAINING
+from icl.releases.provenance import origin_of
+from icl.training.callbacks import FinishStepOnInterrupt, StepProgressBar
+from icl.training.checkpoint_io import WholeCheckpointIO
 
 HISTORY = "finetuning.csv"
 _LAST, _SETTINGS = "last.ckpt", "settings.json"

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from icl.column import Column
-from icl.files import dates_in, did_you_mean, open_table
-from icl.predict import choose_task
-from icl.target import as_numbers, class_codes
+from icl.tables.column import Column
+from icl.tables.files import did_you_mean
+from icl.tables.target import as_numbers, choose_task, class_codes
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -57,124 +55,6 @@ class EncodedTable:
         """The same table with some of its rows."""
         targets = [replace(t, y=t.y[rows]) for t in self.targets]
         return replace(self, cells=self.cells[rows], targets=targets, frame=self.frame.iloc[rows])
-
-
-def read_tables(source: Any) -> dict[str, pd.DataFrame]:
-    """Name -> table.
-
-    Args:
-        source: a folder of CSV, TSV, Parquet or Excel files, or one such file; a folder of a Hugging Face dataset
-            (`save_to_disk`), `hf://owner/name`, a Dataset or DatasetDict; a DataFrame; a mapping of names to any of
-            these, or a sequence.
-    Raises:
-        ValueError, OSError: for what cannot be read, naming the file.
-    """
-    if _is_path(source):
-        return _from_path(str(source))
-    if isinstance(source, Mapping):
-        return _several(source.items())
-    if _is_table(source):
-        return {"table": _as_frame(source, "table")}
-    if isinstance(source, Iterable):
-        found = _several((None if _is_path(item) else f"table {k}", item) for k, item in enumerate(source))
-        if found:
-            return found
-    raise ValueError(
-        f"tables= got {type(source).__name__}{' without a table' if isinstance(source, Iterable) else ''}; pass a "
-        f"folder, a file, a DataFrame, a dict of DataFrames, or a Hugging Face dataset."
-    )
-
-
-def _is_path(source: Any) -> bool:
-    return isinstance(source, str | os.PathLike)
-
-
-def _is_table(source: Any) -> bool:
-    return hasattr(source, "to_pandas") or type(source).__name__ == "DataFrame"
-
-
-def _several(items: Iterable[tuple[Any, Any]]) -> dict[str, pd.DataFrame]:
-    """Tables, and whatever holds several (a path, a DatasetDict), under one roof; without a name files keep theirs."""
-    found: dict[str, pd.DataFrame] = {}
-    for name, item in items:
-        if _is_path(item):
-            part = _from_path(str(item))
-            if name is not None:
-                part = {str(name) if len(part) == 1 else f"{name}/{inner}": table for inner, table in part.items()}
-        elif isinstance(item, Mapping):  # the splits of a DatasetDict
-            part = {f"{name}/{split}": _as_frame(table, f"{name}/{split}") for split, table in item.items()}
-        else:
-            part = {str(name): _as_frame(item, str(name))}
-        for inner, table in part.items():
-            if inner in found:
-                raise ValueError(f"two tables are called {inner}; pass a dict with a name for each.")
-            found[inner] = table
-    return found
-
-
-def _as_frame(table: Any, name: str) -> pd.DataFrame:
-    import pandas as pd
-
-    features = getattr(table, "features", None) or {}
-    if not isinstance(table, pd.DataFrame) and hasattr(table, "to_pandas"):
-        table = table.to_pandas()
-    if not isinstance(table, pd.DataFrame):
-        raise ValueError(f"{name} is a {type(table).__name__}; pass a DataFrame or a Hugging Face dataset.")
-    labels = [c for c, feature in features.items() if type(feature).__name__ == "ClassLabel"]
-    if labels:
-        # Classes however many they are; the codes stay, so that the rows keep their fingerprints. -1 is no label.
-        table = table.assign(**{c: pd.Categorical(table[c].where(table[c] >= 0)) for c in labels})
-    return table
-
-
-def _from_path(text: str) -> dict[str, pd.DataFrame]:
-    if text.startswith("hf://"):
-        import datasets
-
-        try:
-            data = datasets.load_dataset(text.removeprefix("hf://").removeprefix("datasets/"))
-        except OSError as error:
-            raise OSError(
-                f"cannot load {text}: {error}. Check the name (hf://owner/name); without a network pass the folder of "
-                f"save_to_disk, or files."
-            ) from error
-        return _of_datasets(data, text)
-    path = Path(text).expanduser()
-    if not path.is_dir():
-        return {path.name: _read(path)}
-    if (path / "dataset_info.json").is_file() or (path / "dataset_dict.json").is_file():
-        import datasets
-
-        return _of_datasets(datasets.load_from_disk(str(path)), path.name)
-    files = [p for p in sorted(path.iterdir()) if p.is_file() and _is_readable(p)]
-    if not files:
-        raise FileNotFoundError(f"folder {path} holds no .csv, .tsv, .parquet or .xlsx file; name a folder of tables.")
-    return {p.name: _read(p) for p in files}
-
-
-def _is_readable(path: Path) -> bool:
-    try:
-        open_table(path)
-    except ValueError as error:
-        return "is empty" in str(error) and not path.name.startswith(".")  # an empty table is reported, others skipped
-    return not path.name.startswith(".")
-
-
-def _read(path: Path) -> pd.DataFrame:
-    import pandas as pd
-
-    file = open_table(path)
-    frame = file.read(file.leading_zeros())
-    for name in dates_in(frame):
-        frame[name] = pd.to_datetime(frame[name])
-    return frame
-
-
-def _of_datasets(data: Any, name: str) -> dict[str, pd.DataFrame]:
-    """Each split of a DatasetDict is a table."""
-    if isinstance(data, Mapping):
-        return _several([(name, data)])
-    return {name: _as_frame(data, name)}
 
 
 def encode_tables(

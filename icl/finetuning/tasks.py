@@ -8,11 +8,12 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from icl.ensemble import Limits, Member, draw_guises
 from icl.finetuning.tables import MIN_ROWS_PER_CLASS, EncodedTable, Target
-from icl.model import TabularConfig
-from icl.scaling import units
-from icl.stacking import RidgeColumns
+from icl.network.config import TabularConfig
+from icl.prediction.guise import Limits, draw_guises
+from icl.prediction.member import Member
+from icl.prediction.stacking import RidgeColumns
+from icl.tables.scaling import units
 from priors import TaskBatch, TaskShape
 
 N_GUISES = 4

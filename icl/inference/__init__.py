@@ -7,15 +7,15 @@
 NumPy, SciPy, pandas, formulaic and scikit-learn only; importing this package loads NumPy alone.
 """
 
-from icl.inference.combine import combine_estimates
-from icl.inference.design import Design
-from icl.inference.diagnostics import Diagnostic
-from icl.inference.entry import infer
+from icl.inference.analysis import infer
+from icl.inference.checks import Diagnostic
+from icl.inference.engine.combine import combine_estimates
+from icl.inference.engine.hypothesis import WaldTest
 from icl.inference.estimands import OLS, Estimand, Logistic, Mean, MEstimand, Multinomial, Poisson, Quantile, Statistic
-from icl.inference.hypothesis import WaldTest
-from icl.inference.plan import Choice, Plan, choose, plan
-from icl.inference.result import InferenceResult
-from icl.inference.surrogate import Surrogate, cross_fit
+from icl.inference.inputs.cross_fit import Surrogate, cross_fit
+from icl.inference.inputs.design import Design
+from icl.inference.results.plan import Choice, Plan, choose, plan
+from icl.inference.results.result import InferenceResult
 from icl.inference.synsurr import SynSurrFit, fit_synsurr
 
 __all__ = [

@@ -17,14 +17,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from icl.inference.checks import as_frame, require_columns
+from icl.inference.engine.fit import solve_linear
+from icl.inference.engine.rows import Rows
 from icl.inference.estimands import OLS
-from icl.inference.fit import Rows, solve_linear
-from icl.inference.rows import as_frame, require_columns
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from icl.inference.hypothesis import WaldTest
+    from icl.inference.engine.hypothesis import WaldTest
 
 STD_ERRORS = ("HC3", "HC0", "model")
 TOLERANCE, MAX_STEPS = 1e-11, 20_000
@@ -69,7 +70,7 @@ class SynSurrFit:
         """Columns lower and upper, as `InferenceResult.interval`."""
         import pandas as pd
 
-        from icl.inference.hypothesis import t_interval
+        from icl.inference.engine.hypothesis import t_interval
 
         level = self.level if level is None else level
         lower, upper = t_interval(self.estimate.to_numpy(), self.std_error.to_numpy(), self.df, level, alternative)
@@ -79,14 +80,14 @@ class SynSurrFit:
         """(P,) p-values of coefficient = null."""
         import pandas as pd
 
-        from icl.inference.hypothesis import t_p_value
+        from icl.inference.engine.hypothesis import t_p_value
 
         p = t_p_value(self.estimate.to_numpy(), self.std_error.to_numpy(), self.df, np.asarray(null), alternative)
         return pd.Series(p, self.estimate.index, name="p_value")
 
     def wald(self, R: Any, r: Any = 0.0) -> WaldTest:
         """Joint test of R theta = r; R is a matrix or a list of terms."""
-        from icl.inference.hypothesis import wald_test
+        from icl.inference.engine.hypothesis import wald_test
 
         return wald_test(self.estimate.to_numpy(), self.covariance.to_numpy(), self.df, self.estimate.index, R, r)
 
@@ -97,7 +98,7 @@ class SynSurrFit:
         """
         from scipy.special import chdtrc
 
-        from icl.inference.hypothesis import WaldTest
+        from icl.inference.engine.hypothesis import WaldTest
 
         names = list(self.estimate.index)
         terms = [terms] if isinstance(terms, str) else list(terms)

@@ -11,8 +11,8 @@ from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.linear_model import LogisticRegression
 
 from icl.inference import OLS, Design, Mean, infer
-from icl.inference import design as design_module
-from icl.inference.balance import balance, correct_predictions, tilt
+from icl.inference.inputs import design as design_module
+from icl.inference.inputs.balance import balance, correct_predictions, tilt
 
 LEVEL = 0.90
 

@@ -9,7 +9,7 @@ from numpy.testing import assert_allclose
 from scipy.special import expit, stdtrit
 
 from icl.inference import OLS, Design, Logistic, Mean, Multinomial, Quantile, infer
-from icl.inference.clusters import WORKING_CORRELATION, adjustments, satterthwaite
+from icl.inference.engine.clusters import WORKING_CORRELATION, adjustments, satterthwaite
 
 LEVEL = 0.90
 

@@ -7,8 +7,8 @@ import pandas as pd
 import pytest
 from numpy.testing import assert_allclose
 
-from icl.cli import main
-from icl.estimate import make_predictor, read_estimand
+from icl.commands.estimate.run import make_predictor, read_estimand
+from icl.commands.main import main
 from icl.inference import OLS, Logistic, Mean, Multinomial, Poisson, Quantile, infer
 
 

@@ -11,8 +11,8 @@ from sklearn.dummy import DummyClassifier
 from sklearn.linear_model import LinearRegression, LogisticRegression
 
 from icl.inference import OLS, Design, Mean, choose, infer
-from icl.inference.design import estimate_propensity
-from icl.inference.sandwich import effective_units
+from icl.inference.engine.sandwich import effective_units
+from icl.inference.inputs.propensity import estimate_propensity
 
 LEVEL = 0.90
 

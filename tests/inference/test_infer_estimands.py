@@ -221,7 +221,7 @@ def test_predictive_distributions_that_are_indicators_are_point_predictions():
     """P(Y <= t | x) = 1{f <= t} at the thresholds: the two routes give one answer where their grids agree."""
     from dataclasses import replace
 
-    from icl.inference.inversion import solve_quantile
+    from icl.inference.engine.quantile import solve_quantile
 
     table = draw()
     problem = infer(Quantile("y"), table, predictions="f")._problem
@@ -232,7 +232,7 @@ def test_predictive_distributions_that_are_indicators_are_point_predictions():
         cdf_thresholds=knots,
         cdf_labeled=step(problem.f_labeled),
         cdf_unlabeled=step(problem.f_unlabeled),
-        _answers={},
+        memo={},
     )
     ours, other = solve_quantile(problem, 1.0), solve_quantile(smooth, 1.0)
     gap = np.diff(knots).max()

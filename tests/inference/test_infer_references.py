@@ -284,7 +284,7 @@ def test_clustered_errors_are_the_textbook_ones(table, inputs):
 
 
 def test_recalibrated_equals_reppi(table):
-    from icl.inference.recalibrate import solve_recalibrated
+    from icl.inference.engine.recalibrate import solve_recalibrated
 
     problem = infer(OLS(FORMULA), table, predictions="f_lin", reference="normal")._problem
     order = np.random.RandomState(0).permutation(400)  # the folds of the reference run

@@ -12,7 +12,7 @@ from sklearn.dummy import DummyClassifier
 from statsmodels.stats.proportion import proportion_confint
 
 from icl.inference import Design, Mean, Quantile, infer
-from icl.inference.small_sample import Share, share_of
+from icl.inference.engine.shares import Share, share_of
 
 LEVEL = 0.90
 

@@ -10,7 +10,7 @@ import pytest
 from numpy.testing import assert_allclose
 
 from icl.inference import OLS, Design, Logistic, Mean, Multinomial, Poisson, Quantile, Statistic, infer
-from icl.inference.stream import StreamRows
+from icl.inference.inputs.stream import StreamRows
 
 N_LABELED, N_UNLABELED = 200, 40_000
 
@@ -90,7 +90,7 @@ def test_every_source_of_batches_is_one(rows, path):
 
 
 def test_the_sample_for_diagnostics_is_bounded_and_spans_the_file(monkeypatch):
-    monkeypatch.setattr("icl.inference.stream.SAMPLE", 500)
+    monkeypatch.setattr("icl.inference.inputs.stream.SAMPLE", 500)
     frames = lambda: (pd.DataFrame({"f": np.arange(i, i + 1_000.0)}) for i in range(0, 50_000, 1_000))
     source = StreamRows(Mean("y"), frames, lambda frame: np.ones((len(frame), 1)), ["f"])
     f = source.sample(500).Y[:, 0]

@@ -11,7 +11,8 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from icl.inference import OLS, Mean, infer
-from icl.inference.surrogate import assign_folds, cross_fit, quantile_thresholds
+from icl.inference.inputs.cross_fit import cross_fit, quantile_thresholds
+from icl.inference.inputs.folds import assign_folds
 
 N_LABELED, N_UNLABELED, FOLDS = 31, 80, 5
 

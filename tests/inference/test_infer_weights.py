@@ -9,8 +9,9 @@ from numpy.testing import assert_allclose
 from scipy.linalg import sqrtm
 
 from icl.inference import OLS, Design, Logistic, Mean, Quantile, infer
-from icl.inference.covariance import _restore
-from icl.inference.weights import Weight
+from icl.inference.engine.covariance import _restore
+from icl.inference.engine.solve import solve
+from icl.inference.engine.weights import Weight
 
 
 def draw(seed: int = 0, n: int = 150, N: int = 900) -> pd.DataFrame:
@@ -60,7 +61,7 @@ def test_more_freedom_is_never_worse_without_small_sample_corrections(estimand):
 def test_weights_are_decided_once():
     """Interval, p-value, comparison and effective size speak of one weight."""
     result = infer(OLS("y ~ x"), draw(), predictions="f", weight="ppi++")
-    assert result._problem.solve("ppi++") is result._answer
+    assert solve(result._problem, "ppi++") is result._answer
     alone = infer(OLS("y ~ x"), draw(), predictions="f", weight=float(result.weight))
     assert_allclose(alone.estimate, result.estimate, rtol=1e-12)
     assert_allclose(result.compare().loc["ppi++", "weight"], result.weight)
@@ -77,7 +78,7 @@ def test_a_scalar_weight_does_not_swing_with_single_rows(estimand, n):
         table = pd.DataFrame({"x": x, "y": np.where(np.arange(n + 500) < n, y, np.nan), "f": y + 0.3 * other})
         problem = infer(estimand, table, predictions="f", weight=0)._problem
         for weight in width:
-            answer = problem.solve(weight)
+            answer = solve(problem, weight)
             width[weight].append(np.ptp(answer.interval(0.9), axis=0)[-1])
             error[weight].append(answer.estimate[-1] - (1.0 if n == 20 else 0.8))
     assert np.mean(width["ppi++"]) < 1.1 * np.mean(width["synsurr"]) < 0.5 * np.mean(width[0])

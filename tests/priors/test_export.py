@@ -6,8 +6,8 @@ from hashlib import sha256
 import pytest
 import torch
 
-from icl.data import TaskStream
-from icl.folder import FolderSource
+from icl.training.exported_tasks import FolderSource
+from icl.training.stream import TaskStream
 from priors import LinearPrior, MixturePrior, ShapeSampler
 from priors import export as export_module
 from priors.export import export_tasks

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from icl.folder import FolderSource
+from icl.training.exported_tasks import FolderSource
 from priors import available_priors, make_prior
 from priors.cli import build_prior, main
 from priors.show import association, correlation

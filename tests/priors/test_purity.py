@@ -9,7 +9,7 @@ import pickle
 import pytest
 import torch
 
-from icl.data import TaskLoader, TaskStream, sample_step
+from icl.training.stream import TaskLoader, TaskStream, sample_step
 from priors import LinearPrior, MixturePrior, ShapeSampler, TaskBatch, TaskShape, available_priors
 from priors.cli import build_prior
 from priors.stream import one_thread

@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from icl.inference.rows import sum_is_finite
+from icl.inference.checks import sum_is_finite
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from icl.inference.models import Model
-    from icl.inference.rows import Rows
+    from icl.inference.estimands.equations import Model
+    from icl.inference.inputs.sample import Rows
 
 
 class Estimand(ABC):

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from icl.inference.estimands.base import Estimand, as_numbers, as_tuple
-from icl.inference.models import CustomModel
+from icl.inference.estimands.equations import CustomModel
 
 if TYPE_CHECKING:
     import pandas as pd

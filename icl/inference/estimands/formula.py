@@ -16,7 +16,7 @@ from icl.inference.estimands.base import Estimand, as_numbers
 if TYPE_CHECKING:
     import pandas as pd
 
-    from icl.inference.rows import Rows
+    from icl.inference.inputs.sample import Rows
 
 
 @dataclass(frozen=True)

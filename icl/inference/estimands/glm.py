@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from icl.inference.estimands.equations import CanonicalGLM
+from icl.inference.estimands.families import Log, Logit, Softmax
 from icl.inference.estimands.formula import Regression
-from icl.inference.families import Log, Logit, Softmax
-from icl.inference.models import CanonicalGLM
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from icl.inference.estimands.base import Estimand, as_numbers, as_tuple
+from icl.inference.estimands.equations import CanonicalGLM
+from icl.inference.estimands.families import Identity
 from icl.inference.estimands.formula import Regression
-from icl.inference.families import Identity
-from icl.inference.models import CanonicalGLM
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from icl.inference.rows import Rows
+    from icl.inference.inputs.sample import Rows
 
 
 def intercept(n_rows: int) -> np.ndarray:

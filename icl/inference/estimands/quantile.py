@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from icl.inference.estimands.base import Estimand, as_numbers
-from icl.inference.families import Identity
-from icl.inference.models import CanonicalGLM
+from icl.inference.estimands.equations import CanonicalGLM
+from icl.inference.estimands.families import Identity
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -20,7 +20,8 @@ class Quantile(Estimand):
     """The value that a share `q` of the outcomes does not exceed; `Quantile("income")` is the median.
 
     What stands in for "the outcome is at most t" is "the prediction is at most t", or, where the predictor offers
-    `predict_distribution`, the predicted probability of it. Intervals invert tests; see `icl.inference.inversion`.
+    `predict_distribution`, the predicted probability of it. Intervals invert tests; see
+    `icl.inference.engine.quantile`.
 
     Args:
         column: the outcome, numbers.

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from icl.inference.estimands.base import Estimand, as_numbers, as_tuple
-from icl.inference.families import Identity
-from icl.inference.models import CanonicalGLM
+from icl.inference.estimands.equations import CanonicalGLM
+from icl.inference.estimands.families import Identity
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -1,0 +1,42 @@
+"""`icl checkpoints`: what this installation ships."""
+
+from __future__ import annotations
+
+from icl.commands.console import make_console
+
+
+def checkpoints() -> None:
+    """List the checkpoints that this installation ships, best first, with where they come from."""
+    import json
+
+    from icl.pages.table import Row, Table
+    from icl.releases.names import PROVENANCE, READER, WEIGHTS, available_checkpoints, shipped_folder
+
+    names = available_checkpoints()
+    if not names:
+        raise FileNotFoundError(
+            f"this installation ships no checkpoint ({shipped_folder()} holds none); train one with "
+            "`python train.py fit --config configs/nano.yaml`."
+        )
+    rows = []
+    for name in names:
+        folder = shipped_folder() / name
+        file = folder / PROVENANCE
+        facts = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
+        size = f"{(folder / WEIGHTS).stat().st_size / 1e6:.1f} MB"
+        rows.append(Row([name, size, "yes" if (folder / READER).is_file() else "no", *_origin(facts)]))
+    columns = ["name", "size", "fast", "parameters", "tasks seen", "device", "hours", "seed", "made", "commit"]
+    make_console().print(Table("Shipped checkpoints", columns, rows).to_rich())
+
+
+def _origin(facts: dict) -> list[str]:
+    """Cells of provenance; a dash where a fact is missing."""
+
+    def number(key: str) -> str:
+        return f"{facts[key]:,.0f}" if isinstance(facts.get(key), (int, float)) else "—"
+
+    hours = f"{facts['wall_seconds'] / 3600:.1f}" if isinstance(facts.get("wall_seconds"), (int, float)) else "—"
+    commit = str(facts.get("git_commit") or "—")
+    commit = commit[:8] + ("-dirty" if commit.endswith("-dirty") else "")
+    device, made = str(facts.get("device", "—")), str(facts.get("date", "—"))[:10]
+    return [number("n_parameters"), number("tasks_seen"), device, hours, str(facts.get("seed", "—")), made, commit]

@@ -1,0 +1,123 @@
+"""The labelled rows of `icl predict`, read and checked."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from icl.tables.files import TEXT, TableFile, dates_in, did_you_mean
+from icl.tables.target import choose_task, tidy
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+# Whole numbers that differ in every row are a feature, unless the column is called like this.
+_ROW_NAMES = {"id", "index", "row", "row_id", "rowid", "unnamed: 0"}
+
+
+@dataclass(frozen=True)
+class Request:
+    """What is asked for; the options of the command."""
+
+    target: str
+    output: str | None = None
+    id: Sequence[str] = ()
+    task: str = "auto"
+    quantiles: Sequence[float] = ()
+    interval: float | None = None
+    proba: bool = False
+    only_predictions: bool = False
+    checkpoint: str | None = None
+    members: int = 4
+    seed: int = 0
+    check: bool = True
+    fast: bool = False
+
+
+@dataclass
+class Labelled:
+    """The labelled rows, and how the rows to predict must look."""
+
+    X: pd.DataFrame
+    y: pd.Series
+    task: str
+    why: str
+    dates: list
+    texts: list  # columns of a text file whose cells have leading zeros: names, not numbers
+    unused: dict[str, str]  # column -> reason
+    n_unlabelled: int
+
+
+def read_labelled(train_file: TableFile, test_file: TableFile, request: Request, same: bool) -> Labelled:
+    """The rows of the train file that have a target, with the columns that the test file has too."""
+    texts = train_file.leading_zeros()
+    table = train_file.read(texts)
+    _check_columns(train_file, list(table.columns), request)
+    known = table[request.target].notna()
+    if not known.any():
+        raise ValueError(f"column {request.target!r} of {train_file.path} is missing in all {len(table)} rows.")
+    if same and known.all():
+        raise ValueError(
+            f"{train_file.path} is given twice, to predict its rows without {request.target!r}, but none lacks it."
+        )
+    y = tidy(table.loc[known, request.target])
+    task, why = choose_task(y, request.task)
+    if task == "regression" and y.dtype.kind not in "iufb":
+        raise ValueError(
+            f"--task regression needs numbers, and column {request.target!r} holds {y.iloc[0]!r}; "
+            f"use --task classification."
+        )
+    if task == "classification" and y.dtype.kind == "f":
+        y = y.astype(str)  # amounts that are wanted as labels
+    for option, given in (("--quantiles", request.quantiles), ("--proba", request.proba)):
+        wanted = "regression" if option == "--quantiles" else "classification"
+        if given and task != wanted:
+            raise ValueError(f"{option} is for {wanted}, but this is {task}: {why}.")
+    unused = {name: "names rows" for name in request.id if name in table}
+    test_columns = set(next(test_file.chunks(100)).columns)
+    for name in table.columns:
+        if name == request.target or name in unused:
+            continue
+        if name not in test_columns:
+            unused[name] = f"not in {test_file.path.name}"
+        elif _names_rows(table.loc[known, name]):
+            unused[name] = "names rows"
+    X = table.loc[known].drop(columns=[request.target, *unused])
+    for name in sorted(map(str, test_columns - set(table.columns))):
+        unused[name] = f"not in {train_file.path.name}"
+    if X.shape[1] == 0:
+        raise ValueError(
+            f"{train_file.path} and {test_file.path} share no column to predict from: "
+            + "; ".join(f"{name} ({why})" for name, why in list(unused.items())[:6])
+        )
+    dates = dates_in(X) if train_file.kind == TEXT else []
+    return Labelled(with_dates(X, dates), y, task, why, dates, texts, unused, int((~known).sum()))
+
+
+def _check_columns(file: TableFile, columns: list, request: Request) -> None:
+    shown = ", ".join(map(str, columns[:12])) + (f" and {len(columns) - 12} more" if len(columns) > 12 else "")
+    if not request.target:
+        raise ValueError(f"--target is missing: name the column to predict, one of {shown}.")
+    for option, name in [("--target", request.target), *(("--id", name) for name in request.id)]:
+        if name not in columns:
+            near = did_you_mean(name, columns)
+            raise ValueError(f"{option} {name}: {file.path} has no such column{near or '.'} It has {shown}.")
+    if request.target in request.id:
+        raise ValueError(f"--id {request.target} is the target; name another column.")
+
+
+def _names_rows(column: pd.Series) -> bool:
+    """Text that is different in every row, or a row number that is called so."""
+    if len(column) < 20 or not column.is_unique:
+        return False
+    if column.dtype.kind in "iu":
+        return str(column.name).strip().casefold() in _ROW_NAMES
+    return column.dtype.kind not in "fbmMc" and not dates_in(column.to_frame())
+
+
+def with_dates(X: pd.DataFrame, dates: list) -> pd.DataFrame:
+    import pandas as pd
+
+    return X.assign(**{name: pd.to_datetime(X[name], errors="coerce", utc=True) for name in dates}) if dates else X

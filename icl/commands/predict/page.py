@@ -1,0 +1,113 @@
+"""What `icl predict` shows on a terminal."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from icl.commands.predict.labelled import Labelled, Request
+    from icl.estimators.baseline import BaselineCheck
+
+
+def _fact(console, name: str, words: str, style: str = "bold") -> None:
+    """A name and what is to be said, set to the width of the terminal behind it."""
+    import textwrap
+
+    from rich.text import Text
+
+    for i, line in enumerate(textwrap.wrap(words, max(console.width - 12, 20), break_on_hyphens=False)):
+        console.print(Text(f"{'' if i else name:<10}  ", style=style).append(line, style="not bold default"))
+
+
+def show_notes(console, notes: list[str]) -> None:
+    """What the estimator warned of."""
+    for note in notes:
+        _fact(console, "note", note, "bold yellow")
+
+
+def show_facts(console, train_file, labelled: Labelled, request: Request, model, same: bool) -> None:
+    n = len(labelled.y)
+    rows = f"{train_file.path.name}: {n:,} labelled rows"
+    if labelled.n_unlabelled:
+        rows += f"; {labelled.n_unlabelled:,} without {request.target} " + ("to predict" if same else "are not used")
+    _fact(console, "context", rows)
+    kinds = [c.dtype.kind for _, c in labelled.X.items()]
+    numbers = sum(k in "iuf" for k in kinds)
+    parts = [(numbers, "number"), (len(labelled.dates), "date"), (len(kinds) - numbers - len(labelled.dates), "other")]
+    words = ", ".join(f"{k} {name}{'s' if k != 1 and name != 'other' else ''}" for k, name in parts if k)
+    _fact(console, "features", f"{len(kinds)}: {words}")
+    if labelled.unused:
+        listed = [f"{name} ({why})" for name, why in list(labelled.unused.items())[:6]]
+        more = f" and {len(labelled.unused) - 6} more" if len(labelled.unused) > 6 else ""
+        _fact(console, "not used", ", ".join(listed) + more)
+    _fact(console, "task", f"{labelled.task} of {request.target} ({labelled.why})")
+    members = "1 member" if request.members == 1 else f"{request.members} members"
+    name = model._checkpoint_name()[1:-1] + (", its fast reader" if request.fast else "")
+    _fact(console, "model", f"{name}, {members}, seed {request.seed}")
+
+
+def show_end(
+    console,
+    request: Request,
+    labelled: Labelled,
+    preview: pd.DataFrame | None,
+    scored: list[tuple[str, str]],
+    n_scored: int,
+    n_rows: int,
+    written: Path | None,
+    seconds: float,
+) -> None:
+    """The first predictions unless they were written, the scores if there are any, and where all of it is."""
+
+    from icl.pages.table import Row, Table
+
+    if not written and preview is not None:
+        given = {*labelled.X.columns, *labelled.unused, labelled.y.name}
+        names = [c for c in preview.columns if c not in given]
+        others = [c for c in preview.columns if c in given]
+        # What names the rows comes first; beside many answers, one such column is enough.
+        others.sort(key=lambda c: labelled.unused.get(c) != "names rows")
+        first = others[: max(1, 6 - len(names))]
+        cells = [_cells(preview[c]) for c in [*first, *names]]
+        rows = [Row(list(row)) for row in zip(*cells)]
+        more = f"First {len(rows)} of {n_rows:,} rows; --output FILE keeps them all." if n_rows > len(rows) else ""
+        table = Table(
+            "Predictions",
+            [*map(str, first), *names],
+            rows,
+            n_labels=len(first),
+            note=more or "--output FILE keeps them.",
+        )
+        console.print("", table.to_rich(), "")
+    if scored:
+        values = ", ".join(f"{name} {value}" for name, value in scored)
+        _fact(console, "scores", f"{values} (the {n_scored:,} rows whose {request.target} is known)")
+    _fact(
+        console,
+        "wrote" if written else "predicted",
+        f"{n_rows:,} rows{f' to {written}' if written else ''}, {seconds:.1f} s",
+    )
+
+
+def _cells(column: pd.Series) -> list[str]:
+    """Cells of one column with one number of decimals."""
+    if column.dtype.kind != "f":
+        return [str(value) for value in column]
+    largest = float(column.abs().max())
+    if not 1e-3 <= largest < 1e7:
+        return [f"{value:.4g}" for value in column]
+    decimals = max(0, 3 - math.floor(math.log10(largest))) if largest > 1 else 3
+    return [f"{value:.{decimals}f}" for value in column]
+
+
+def show_check(console, check: BaselineCheck, warned: list[str]) -> None:
+    """How a linear model fares on the labelled rows."""
+    if warned:
+        show_notes(console, warned)
+    else:
+        both = f"{check.metric} {check.loss:.3g}, of {check.baseline} {check.baseline_loss:.3g}"
+        _fact(console, "baseline", f"{both} (on labelled rows, out of context)")

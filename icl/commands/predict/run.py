@@ -1,0 +1,218 @@
+"""The work of `icl predict`: labelled rows from one file, predictions for the rows of another, streamed."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+import warnings
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from icl.commands.predict import page
+from icl.commands.predict.labelled import Labelled, Request, read_labelled, with_dates
+from icl.pages.progress import progress
+from icl.tables.files import TEXT, TableFile, TableWriter, open_table
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pandas as pd
+
+    from icl.estimators.baseline import BaselineCheck
+
+CHUNK_ROWS = 10_000
+PREVIEW_ROWS = 10
+# The linear baseline is tried on contexts of at most this many rows: it costs five of them.
+MOST_CHECKED_ROWS = 2_000
+
+
+@dataclass
+class Tally:
+    """Targets of the test file where it has them, and what was predicted."""
+
+    truth: list[np.ndarray] = field(default_factory=list)
+    predicted: list[np.ndarray] = field(default_factory=list)
+    inside: list[np.ndarray] = field(default_factory=list)
+
+
+def run_predict(train: str, test: str, request: Request, console: Any) -> int:
+    """Predict every row of `test`, write or show the answers; returns how many rows.
+
+    Raises:
+        ValueError, OSError: for what cannot be read, used or written, found before the work begins where possible.
+    """
+    started = time.perf_counter()
+    train_file, test_file = open_table(train), open_table(test)
+    same = train_file.path.resolve() == test_file.path.resolve()
+    writer = _writer(request, train_file, test_file)
+    with progress(console) as step:
+        step("reading", None)
+        labelled = read_labelled(train_file, test_file, request, same)
+        step("loading the model", None)
+        model, notes = _fit(labelled, request)
+        page.show_facts(console, train_file, labelled, request, model, same)
+        page.show_notes(console, notes)
+        if request.check and len(labelled.y) <= MOST_CHECKED_ROWS:
+            step("trying a linear baseline", None)
+            page.show_check(console, *_check(model))
+        advance = step("predicting", labelled.n_unlabelled if same else test_file.count_rows())
+        tally, preview, n_rows = Tally(), None, 0
+        notes = []
+        with writer or contextlib.nullcontext(), warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            for rows, shown in _query_chunks(test_file, labelled, request, same, writer):
+                answers = answer_rows(model, labelled, rows, request, tally)
+                out = _beside(shown, answers)
+                if preview is None:
+                    preview = out.head(PREVIEW_ROWS)
+                if writer:
+                    writer.write(out)
+                n_rows += len(out)
+                advance(len(out))
+            notes = list(dict.fromkeys(str(w.message) for w in caught if issubclass(w.category, UserWarning)))
+    page.show_notes(console, notes)
+    scored = scores(labelled.task, tally, request.interval)
+    n_scored, seconds = sum(map(len, tally.truth)), time.perf_counter() - started
+    page.show_end(console, request, labelled, preview, scored, n_scored, n_rows, writer and writer.path, seconds)
+    return n_rows
+
+
+def _writer(request: Request, *inputs: TableFile) -> TableWriter | None:
+    if request.output is None:
+        return None
+    writer = TableWriter(request.output)
+    for file in inputs:
+        if writer.path.resolve() == file.path.resolve():
+            raise ValueError(f"--output {request.output} is one of the input files; name another file.")
+    return writer
+
+
+def answer_rows(model, labelled: Labelled, rows: pd.DataFrame, request: Request, tally: Tally) -> pd.DataFrame:
+    """The columns asked for, a line for each row; counts what is needed for scores where the target is known."""
+    import numpy as np
+    import pandas as pd
+
+    X = with_dates(rows[list(labelled.X.columns)], labelled.dates)
+    out: dict[str, Any] = {}
+    truth = rows[request.target] if request.target in rows else pd.Series(np.nan, index=rows.index)
+    known = truth.notna().to_numpy()
+    ends = None
+    if labelled.task == "regression":
+        distribution = model.predict_distribution(X)
+        out["prediction"] = predicted = distribution.mean.numpy()
+        for q in request.quantiles:
+            out[f"q{q:g}"] = distribution.icdf(q).numpy()
+        truth = pd.to_numeric(truth, errors="coerce").to_numpy(dtype=float)
+        known = known & ~np.isnan(truth)
+        if request.interval is not None:
+            ends = model.predict_interval(X, request.interval)
+            out[f"lower_{100 * request.interval:g}"], out[f"upper_{100 * request.interval:g}"] = ends.T
+            tally.inside.append(((ends[:, 0] <= truth) & (truth <= ends[:, 1]))[known])
+        tally.predicted.append(predicted[known])
+        tally.truth.append(truth[known])
+    else:
+        probs = model.predict_proba(X)
+        out["prediction"] = model.classes_[probs.argmax(axis=1)]
+        if request.proba:
+            out |= {f"p_{label}": probs[:, c] for c, label in enumerate(model.classes_.tolist())}
+        codes = _codes(truth, model.classes_)
+        known = known & (codes >= 0)
+        if request.interval is not None:
+            sets = model.predict_set(X, request.interval)
+            labels = [str(label) for label in model.classes_.tolist()]
+            out[f"set_{100 * request.interval:g}"] = ["|".join(np.array(labels)[row]) for row in sets]
+            tally.inside.append(sets[known, codes[known]])
+        tally.predicted.append(probs[known])
+        tally.truth.append(codes[known])
+    return pd.DataFrame(out, index=rows.index)
+
+
+def _query_chunks(
+    file: TableFile, labelled: Labelled, request: Request, same: bool, writer: TableWriter | None
+) -> Iterator[tuple[pd.DataFrame, pd.DataFrame]]:
+    """Rows to answer, and the same rows as they shall stand beside the answers."""
+    # From text to text the cells pass through as they are: 007 stays 007, and 1.10 stays 1.10.
+    raw = writer is not None and writer.kind == TEXT and file.kind == TEXT and not request.only_predictions
+    untouched = file.chunks(CHUNK_ROWS, raw=True) if raw else None
+    done = 0
+    for rows in file.chunks(CHUNK_ROWS, labelled.texts):
+        shown = next(untouched) if untouched else rows
+        if same:
+            wanted = rows[request.target].isna().to_numpy()
+            rows, shown = rows[wanted], shown[wanted]
+        missing = [name for name in labelled.X.columns if name not in rows]
+        if missing:
+            raise ValueError(f"{file.path} has no column {missing[0]!r} after {done} rows.")
+        if request.only_predictions:
+            shown = rows[[name for name in request.id if name in rows]]
+        done += len(rows)
+        if len(rows) or done == 0:
+            yield rows, shown
+
+
+def _beside(shown: pd.DataFrame, answers: pd.DataFrame) -> pd.DataFrame:
+    import pandas as pd
+
+    clash = [name for name in answers if name in shown]
+    answers = answers.rename(columns={name: f"icl_{name}" for name in clash})
+    return pd.concat([shown, answers], axis=1)
+
+
+def _fit(labelled: Labelled, request: Request) -> tuple[Any, list[str]]:
+    """The fitted estimator, and what it warned of."""
+    from icl import ICLClassifier, ICLRegressor
+
+    settings = {"checkpoint": request.checkpoint, "n_estimators": request.members, "random_state": request.seed}
+    settings["fast_queries"] = request.fast
+    model = (ICLRegressor if labelled.task == "regression" else ICLClassifier)(**settings)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        model.fit(labelled.X, labelled.y)
+    said = [str(w.message) for w in caught if issubclass(w.category, UserWarning)]
+    return model, [s.replace("; check_baseline() does so with a linear one", "") for s in said]
+
+
+def _check(model) -> tuple[BaselineCheck, list[str]]:
+    from icl.estimators.baseline import BetterBaselineWarning
+
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        check = model.check_baseline()
+    return check, [str(w.message) for w in caught if issubclass(w.category, BetterBaselineWarning)]
+
+
+def _codes(truth: pd.Series, classes: np.ndarray) -> np.ndarray:
+    """Position of each label among the classes, -1 where it is none; 1, 1.0 and "1" are one label."""
+    import numpy as np
+
+    def text(value) -> str:
+        return str(int(value)) if isinstance(value, float | np.floating) and float(value).is_integer() else str(value)
+
+    known = {text(label): code for code, label in enumerate(classes.tolist())}
+    return np.array([known.get(text(value), -1) for value in truth.tolist()], dtype=np.int64)
+
+
+def scores(task: str, tally: Tally, interval: float | None) -> list[tuple[str, str]]:
+    """Names and values of the scores; none without known targets."""
+    import numpy as np
+
+    if not tally.truth or sum(map(len, tally.truth)) == 0:
+        return []
+    truth, predicted = np.concatenate(tally.truth), np.concatenate(tally.predicted)
+    if task == "regression":
+        error = predicted - truth
+        rows = [("RMSE", f"{np.sqrt(np.mean(error**2)):.4g}"), ("mean absolute error", f"{np.mean(np.abs(error)):.4g}")]
+        if len(truth) > 1 and np.ptp(truth) > 0:
+            rows.insert(0, ("R2", f"{1 - np.sum(error**2) / np.sum((truth - truth.mean()) ** 2):.3f}"))
+    else:
+        hit = predicted.argmax(axis=1) == truth
+        loss = -np.log(np.clip(predicted[np.arange(len(truth)), truth], 1e-15, None))
+        rows = [("accuracy", f"{hit.mean():.3f}"), ("log loss", f"{loss.mean():.3f}")]
+        if predicted.shape[1] == 2 and len(np.unique(truth)) == 2:
+            from sklearn.metrics import roc_auc_score
+
+            rows.insert(1, ("ROC AUC", f"{roc_auc_score(truth, predicted[:, 1]):.3f}"))
+    if tally.inside:
+        kind = "interval" if task == "regression" else "set"
+        rows.append((f"inside the {100 * interval:g}% {kind}", f"{np.concatenate(tally.inside).mean():.1%}"))
+    return rows

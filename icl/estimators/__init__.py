@@ -1,0 +1,1 @@
+"""scikit-learn estimators around the network: point predictions, distributions, intervals that hold."""

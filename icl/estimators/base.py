@@ -1,0 +1,344 @@
+"""What the classifier and the regressor share: fitting keeps the labelled rows as context, predicting asks the model.
+
+An answer is the average of `n_estimators` members, each of which sees the same table in another guise; see
+`icl.prediction.member`.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from dataclasses import replace
+from numbers import Integral, Real
+
+import numpy as np
+import pandas as pd
+import torch
+from sklearn.base import BaseEstimator, is_classifier
+from sklearn.model_selection import KFold, StratifiedKFold
+from sklearn.utils.validation import check_is_fitted
+
+from icl.estimators.calibration import best_temperature
+from icl.prediction.forward import check_fit_mode, prepare
+from icl.prediction.guise import Limits, draw_guises
+from icl.prediction.member import Member
+from icl.prediction.stacking import RidgeColumns
+from icl.prediction.together import Fitted, distributions, log_probs_of
+from icl.releases.folder import load_release
+from icl.releases.names import resolve_checkpoint
+from icl.releases.reader_file import load_reader
+from icl.tables.encoder import TableEncoder
+from icl.tables.target import as_column, class_codes
+
+_CALIBRATION_FOLDS = 5
+
+
+class InContextEstimator(BaseEstimator):
+    """Base of `ICLClassifier` and `ICLRegressor`, which document the parameters."""
+
+    def __init__(
+        self,
+        checkpoint=None,
+        n_estimators=4,
+        device="auto",
+        random_state=0,
+        softmax_temperature=1.0,
+        calibrate=False,
+        max_rows=10_000,
+        memory_gb=2.0,
+        fit_mode="auto",
+        finetune=False,
+        stacking=True,
+        fast_queries=False,
+    ):
+        self.checkpoint = checkpoint
+        self.n_estimators = n_estimators
+        self.device = device
+        self.random_state = random_state
+        self.softmax_temperature = softmax_temperature
+        self.calibrate = calibrate
+        self.max_rows = max_rows
+        self.memory_gb = memory_gb
+        self.fit_mode = fit_mode
+        self.finetune = finetune
+        self.stacking = stacking
+        self.fast_queries = fast_queries
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.input_tags.allow_nan = True
+        tags.input_tags.categorical = True
+        tags.input_tags.string = True
+        return tags
+
+    def __getstate__(self):
+        # By reference: the weights are not in a pickle, and what members make of the context is made again.
+        return {key: value for key, value in super().__getstate__().items() if key != "_members"}
+
+    def __setstate__(self, state):
+        super().__setstate__(state)
+        if "_guises" in state:
+            self._members = self._dress(self._guises)
+
+    def _fit(self, X, y: np.ndarray, n_classes: int | None) -> None:
+        """Encode and keep the context. `y`: (n,) codes 0..C-1, or standardised targets."""
+        encoder = TableEncoder(type(self).__name__).fit(X)
+        context_NF = encoder.transform(X)
+        n_rows, n_features = context_NF.shape
+        if len(y) != n_rows:
+            raise ValueError(
+                f"X has {n_rows} rows, but y has {len(y)} values: Found input variables with inconsistent numbers of "
+                f"samples: {[n_rows, len(y)]}. Pass one label per row."
+            )
+        config = self._released().config
+        self._warn_of_size(n_rows, n_features, config)
+        seed = self.random_state.randint(2**31) if hasattr(self.random_state, "randint") else self.random_state
+        limits = Limits(config.max_features, config.max_classes, self.max_rows)
+        guises = draw_guises(
+            self.n_estimators, seed, limits, encoder.n_levels_, context_NF, y, n_classes, self.stacking
+        )
+        # Nothing is kept before everything is checked: a failed fit leaves the earlier one whole.
+        self._tuned, report = self._finetune(context_NF, encoder.n_levels_, y, n_classes, seed)
+        if report is not None:
+            self.finetune_ = report
+        else:
+            vars(self).pop("finetune_", None)  # of an earlier fit
+        self._encoder, self._context_NF, self._y_N, self._guises = encoder, context_NF, y, guises
+        self._members = self._dress(guises)
+        if self.fit_mode == "cache":
+            prepare(self._model(), [c for member in self._members for c in member.contexts], self.memory_gb)
+        self.temperature_ = float(self.softmax_temperature)
+        self.n_features_in_ = len(encoder.columns_)
+        self.dropped_columns_ = encoder.dropped_columns_
+        vars(self).pop("feature_names_in_", None)  # of an earlier fit
+        if encoder.has_names_ and all(isinstance(name, str) for name in encoder.columns_):
+            self.feature_names_in_ = np.array(encoder.columns_, dtype=object)
+
+    def _dress(self, guises) -> list[Member]:
+        context_NF, encoder, y_N = self._context_NF, self._encoder, self._y_N
+        ridges = None
+        if any(guise.stacked for guise in guises):
+            n_classes = int(y_N.max()) + 1 if is_classifier(self) else None
+            ridges = RidgeColumns(context_NF, encoder.n_levels_, y_N, n_classes)
+        return [Member(guise, context_NF, y_N, encoder.is_categorical_, ridges) for guise in guises]
+
+    def _warn_of_size(self, n_rows: int, n_features: int, config) -> None:
+        name = self._checkpoint_name()
+        if n_features > config.max_features:
+            n_best = -(-config.max_features // 2)
+            _warn(
+                f"X has {n_features} usable columns, checkpoint {name} takes {config.max_features} at a time: each of "
+                f"the {self.n_estimators} members sees a part, always the {n_best} that tell most about y by "
+                f"themselves. Drop columns that cannot matter, or raise n_estimators so that more are seen."
+            )
+        if n_rows > self.max_rows:
+            _warn(
+                f"the context has {n_rows} rows, of which each of the {self.n_estimators} members sees {self.max_rows} "
+                f"drawn in proportion over y. Raise max_rows to show all of them, at a cost that grows with its square."
+            )
+        elif n_rows > config.max_context:
+            _warn(
+                f"the context has {n_rows} rows, checkpoint {name} was pretrained with at most "
+                f"{config.max_context}: rows beyond may not help, and cost time. Compare with a random subset."
+            )
+
+    def _finetune(self, context_NF: np.ndarray, n_levels_F: np.ndarray, y: np.ndarray, n_classes, seed):
+        """The model tuned on the context if `finetune` asks for it and it helps, else None; and what was found."""
+        if self.finetune is False:
+            return None, None
+        from icl.finetuning.one_table import default_config, tune_on_table
+
+        config = default_config() if self.finetune is True else self.finetune
+        if seed is not None:
+            config = replace(config, seed=int(seed))
+        return tune_on_table(self._base_model(), context_NF, n_levels_F, y, n_classes, config)
+
+    def _model(self):
+        """What answers: the model tuned in `fit` if there is one, else that of the checkpoint, or its reader."""
+        tuned = vars(self).get("_tuned")
+        return self._released() if tuned is None else tuned.to(self._device())
+
+    def _released(self):
+        return load_reader(self.checkpoint, self._device()) if self.fast_queries else self._base_model()
+
+    def _fitted(self) -> Fitted:
+        return Fitted(self._members, self._model(), self._average, self.temperature_, self.memory_gb, self.fit_mode)
+
+    def _device(self):
+        device = self.device
+        if device == "auto":
+            device = "cuda" if torch.cuda.is_available() else "cpu"
+        return device
+
+    def _base_model(self):
+        device = self._device()
+        if isinstance(self.checkpoint, torch.nn.Module):
+            return self.checkpoint.to(device).eval()
+        return load_release(self.checkpoint, device)
+
+    def _checkpoint_name(self) -> str:
+        given = self.checkpoint
+        return type(given).__name__ if isinstance(given, torch.nn.Module) else repr(given or resolve_checkpoint().name)
+
+    def _encode_rows(self, X) -> np.ndarray:
+        check_is_fitted(self, "_context_NF")
+        return self._encoder.transform(X)
+
+    def _average(self, log_probs: Sequence[torch.Tensor], temperature: float):
+        """The predictive distribution, from the (M, C) or (M, K) log-probabilities of each member."""
+        raise NotImplementedError
+
+    def _predict_blocks(self, X, reduce) -> np.ndarray:
+        """`reduce` of the predictive distribution of every row of X: (n, ...)."""
+        rows_MF = self._encode_rows(X)
+        return np.concatenate([reduce(d) for [d] in distributions([self._fitted()], [rows_MF])])
+
+    def _predict_whole(self, X):
+        rows_MF = self._encode_rows(X)
+        [whole] = next(distributions([self._fitted()], [rows_MF], block_rows=max(1, len(rows_MF))))
+        return whole
+
+    def _predict_together(self, models: list, tables: list) -> list:
+        """The distribution of each of several fitted estimators for the rows of its own table, in shared passes."""
+        rows = [model._encode_rows(table) for model, table in zip(models, tables)]
+        return next(distributions([model._fitted() for model in models], rows, block_rows=max(1, *map(len, rows))))
+
+    def _fit_part(self, X, y: pd.Series, rows: np.ndarray, **changes):
+        """A new estimator, fitted on some of the rows; not sklearn's clone, which would copy a model."""
+        part = type(self)(**{**self.get_params(deep=False), **changes})
+        return part.fit(_take(X, rows), y.iloc[rows])
+
+    def _choose_temperature(self, X, y) -> None:
+        """Set `temperature_` to what suits the labelled rows best when predicted from the others."""
+        y = pd.Series(as_column(y))
+        stratify = is_classifier(self) and np.bincount(self._y_N).min() >= 2
+        n_folds = min(_CALIBRATION_FOLDS, np.bincount(self._y_N).max() if stratify else len(y))
+        folds = (StratifiedKFold if stratify else KFold)(n_folds, shuffle=True, random_state=0)
+        parts, rows, truth = [], [], []
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)  # fit has said it of the whole context, KFold of rare classes
+            for context, held_out in folds.split(np.zeros(len(y)), self._y_N):
+                try:
+                    part = self._fit_part(X, y, context, calibrate=False, random_state=0)
+                except ValueError:
+                    continue  # nothing varies in this part of a context that varies as a whole
+                known, labels = part._own_labels(y.iloc[held_out])
+                if len(labels):
+                    parts.append(part)
+                    rows.append(part._encode_rows(_take(X, held_out[known])))
+                    truth.append(labels)
+        if not parts:
+            return
+        answered = list(log_probs_of([part._fitted() for part in parts], rows))
+
+        def log_score(temperature: float) -> np.ndarray:
+            scores = [
+                part._average(log_probs, temperature).log_prob(labels)
+                for part, log_probs, labels in zip(parts, answered, truth)
+            ]
+            return torch.cat(scores).numpy()
+
+        self.temperature_ = best_temperature(log_score)
+
+    def _own_labels(self, y: pd.Series) -> tuple[np.ndarray, torch.Tensor]:
+        """Which labels this fitted estimator can score, (n,) bool, and these as its distribution takes them."""
+        raise NotImplementedError
+
+    def predict_folds(self, X_labeled, y_labeled, folds, X_unlabeled) -> tuple[np.ndarray, np.ndarray]:
+        """Point predictions for cross-fitting: no labelled row is predicted from a context that contains it.
+
+        The folds of equal size are answered in one batch. Leaves this estimator as it was.
+
+        Args:
+            X_labeled, y_labeled: n labelled rows.
+            folds: (n,) integer fold of each labelled row.
+            X_unlabeled: m rows.
+        Returns:
+            (n,) prediction of each labelled row from the other folds, and (K, m) predictions of the unlabelled rows
+            from the context of each fold, in the order of sorted fold numbers. A prediction is the mean for a
+            regressor, the probability of `classes_[1]` for a classifier.
+        Raises:
+            ValueError: for fewer than two folds, a fold whose context cannot be fitted, or more than two classes.
+        """
+        folds = np.asarray(folds)
+        numbers = np.unique(folds)
+        if folds.shape != (len(y_labeled),) or len(numbers) < 2:
+            raise ValueError(
+                f"folds must give one integer for each of the {len(y_labeled)} labelled rows and name at least two "
+                f"folds, got shape {folds.shape} with {len(numbers)} fold(s)."
+            )
+        y_labeled = pd.Series(as_column(y_labeled))
+        if is_classifier(self) and (n_classes := len(class_codes(y_labeled)[0])) != 2:
+            raise ValueError(f"predict_folds needs two classes, y has {n_classes}; make it one class against the rest.")
+        parts, rows = [], []
+        for number in numbers:
+            context, held_out = np.flatnonzero(folds != number), np.flatnonzero(folds == number)
+            try:
+                part = self._fit_part(X_labeled, y_labeled, context)
+            except ValueError as error:
+                raise ValueError(f"fold {number} leaves a context of {len(context)} rows: {error}") from error
+            parts.append(part)
+            rows.append(np.concatenate([part._encode_rows(_take(X_labeled, held_out)), part._encode_rows(X_unlabeled)]))
+        blocks = [[self._point(d) for d in block] for block in distributions([part._fitted() for part in parts], rows)]
+        points = [np.concatenate(pieces) for pieces in zip(*blocks)]
+        labeled = np.empty(len(folds))
+        for number, point in zip(numbers, points):
+            labeled[folds == number] = point[: np.count_nonzero(folds == number)]
+        n_unlabeled = len(rows[0]) - np.count_nonzero(folds == numbers[0])
+        return labeled, np.stack([point[len(point) - n_unlabeled :] for point in points])
+
+    def refuse_seen_rows(self, labeled: pd.DataFrame, unlabeled: pd.DataFrame) -> None:
+        """Raise if the checkpoint was fine-tuned on rows of an analysis; `icl.inference.infer` asks before it starts.
+
+        What `finetune=` does inside `fit` needs no refusal: it is cross-fitted with the rest.
+
+        Raises:
+            ValueError: saying how many rows, and what to do (see `icl.releases.fingerprint`).
+        """
+        if isinstance(self.checkpoint, torch.nn.Module):
+            return
+        from icl.releases.fingerprint import read_seen, refuse_seen
+
+        if seen := read_seen(resolve_checkpoint(self.checkpoint)):
+            refuse_seen(seen, labeled, unlabeled, self._checkpoint_name())
+
+    def _check_params(self) -> None:
+        for name in ("n_estimators", "max_rows"):
+            value, least = getattr(self, name), 1 if name == "n_estimators" else 2
+            if not isinstance(value, Integral) or isinstance(value, bool) or value < least:
+                raise ValueError(f"{name} must be a whole number of at least {least}, got {value!r}.")
+        for name in ("softmax_temperature", "memory_gb"):
+            value = getattr(self, name)
+            if not isinstance(value, Real) or not 0 < value < np.inf:
+                raise ValueError(f"{name} must be a positive number, got {value!r}.")
+        check_fit_mode(self.fit_mode)
+        if self.finetune is not True and self.finetune is not False:
+            from icl.finetuning.config import FinetuneConfig
+
+            if not isinstance(self.finetune, FinetuneConfig):
+                raise ValueError(f"finetune must be True, False or an icl.FinetuneConfig, got {self.finetune!r}.")
+        for name in ("calibrate", "stacking", "fast_queries"):
+            if not isinstance(getattr(self, name), bool | np.bool_):
+                raise ValueError(f"{name} must be True or False, got {getattr(self, name)!r}.")
+        if self.fast_queries and isinstance(self.checkpoint, torch.nn.Module):
+            raise ValueError(
+                f"fast_queries=True needs a release, whose reader lies beside its weights; got a "
+                f"{type(self.checkpoint).__name__} in memory. Save it with icl.save_release and distill a reader "
+                f"(`python train.py distill`), or use fast_queries=False."
+            )
+        if self.fast_queries and self.finetune is not False:
+            raise ValueError("fast_queries=True and finetune exclude each other: a tuned model has no reader.")
+        seed = self.random_state
+        if not (seed is None or isinstance(seed, np.random.RandomState) or (isinstance(seed, Integral) and seed >= 0)):
+            raise ValueError(
+                f"random_state must be a whole number from 0 on, a numpy RandomState, or None for fresh members at "
+                f"every fit, got {seed!r}."
+            )
+
+
+def _warn(said: str) -> None:
+    warnings.warn(said, UserWarning, stacklevel=5)  # the caller of fit
+
+
+def _take(X, rows: np.ndarray):
+    return X.iloc[rows] if hasattr(X, "iloc") else np.asarray(X)[rows]

@@ -1,0 +1,106 @@
+"""ICLClassifier: class probabilities from labelled rows."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+import torch
+from sklearn.base import ClassifierMixin
+
+from icl.estimators.base import InContextEstimator
+from icl.estimators.baseline import BaselineMixin
+from icl.estimators.conformal import ConformalClassifierMixin
+from icl.estimators.options import refuse_fit_arguments
+from icl.estimators.prior_limits import PriorLimitsMixin
+from icl.network.distribution import CategoricalPredictive
+from icl.tables.target import as_column, class_codes
+
+
+class ICLClassifier(ClassifierMixin, ConformalClassifierMixin, BaselineMixin, PriorLimitsMixin, InContextEstimator):
+    """Class probabilities for a table, from its labelled rows as context; no training.
+
+    Any number of classes: beyond the limit of the checkpoint, a tree of questions is asked (see
+    `icl.prediction.hierarchy`).
+
+    Args:
+        checkpoint: None for the best one shipped, a name of `icl.available_checkpoints()`, a release folder, or a
+            TabularTransformer.
+        n_estimators: members averaged; cost grows with it.
+        device: "auto" (a CUDA device if there is one, else the CPU) or a torch device.
+        random_state: int, numpy RandomState or None for fresh members at every fit.
+        softmax_temperature: above 1 makes probabilities less extreme, below 1 more.
+        calibrate: whether fit chooses the temperature, in place of `softmax_temperature`: the one that scores best
+            when each fifth of the labelled rows is predicted from the others, held back towards 1. Costs five more
+            fits and a prediction of the labelled rows.
+        max_rows: context rows that a member sees; of a longer context each member sees another sample.
+        memory_gb: what a forward pass may take, estimated; query rows and members are split to respect it.
+        fit_mode: what the model read of the context is kept after the first prediction if it takes at most half of
+            `memory_gb` ("auto"), read by fit already and kept up to all of it ("cache"), or read again at every
+            prediction ("low_memory"). The answers are the same; a pickle never holds it.
+        finetune: whether fit trains a copy of the model on the labelled rows first: True, or a `FinetuneConfig`. Three
+            fifths of the rows train, a fifth chooses the rate, a fifth decides: the tuned weights are used only if
+            its loss falls beyond error, else those of the checkpoint. Below 300 rows nothing is tried, with a
+            warning, for an error would end cross-fitting, where folds are smaller. Folds (`predict_interval`,
+            `infer`, `calibrate`) train each by itself, minutes rather than seconds.
+        stacking: whether three of four members also see, as further columns, what ridge regressions, linear and on
+            random waves, predict for each row out of fold, where that explains anything (see
+            `icl.prediction.stacking`).
+        fast_queries: whether query rows take the short way of the checkpoint's reader (see `icl.network.reader`): two
+            to five times faster a row once the context is read, from a third of the cache or less, for answers a little
+            worse (`checkpoints/README.md` says how much). Of the shipped checkpoints base has one.
+
+    Attributes:
+        classes_: (C,) sorted labels; `predict_proba` has a column for each.
+        temperature_: the softmax temperature in use.
+        finetune_: what became of `finetune`, and the losses that decided; absent if it was not asked for.
+        dropped_columns_: columns that are constant or missing throughout in the context, hence ignored.
+    """
+
+    def fit(self, X, y, **unsupported) -> ICLClassifier:
+        """Keep the labelled rows as context.
+
+        Args:
+            X: n rows, a DataFrame or array (see `icl.tables.encoder`); missing cells are welcome.
+            y: (n,) labels: text, booleans, or whole numbers; none missing.
+            unsupported: nothing; `sample_weight` is refused.
+        Raises:
+            ValueError: for input that cannot be used, saying what to do.
+            TypeError: for other arguments, and for a sparse X.
+        """
+        refuse_fit_arguments(self, unsupported)
+        self._check_params()
+        classes, codes = class_codes(as_column(y))
+        self._fit(X, codes, len(classes))
+        self.classes_ = classes
+        if self.calibrate:
+            self._choose_temperature(X, y)
+        self._keep_labeled(X, codes)
+        self._warn_out_of_prior()
+        return self
+
+    def predict_distribution(self, X) -> CategoricalPredictive:
+        """Distribution over `classes_` for each row of X, batch shape (n,)."""
+        return self._predict_whole(X)
+
+    def predict_proba(self, X) -> np.ndarray:
+        """(n, C) probabilities, columns in the order of `classes_`."""
+        return self._predict_blocks(X, lambda d: d.probs.numpy())
+
+    def predict(self, X) -> np.ndarray:
+        """(n,) most probable labels."""
+        most_probable = self.predict_proba(X).argmax(axis=1)
+        return self.classes_[most_probable]
+
+    def _average(self, log_probs: Sequence[torch.Tensor], temperature: float) -> CategoricalPredictive:
+        return CategoricalPredictive.mixture([CategoricalPredictive(l / temperature) for l in log_probs])
+
+    def _own_labels(self, y: pd.Series) -> tuple[np.ndarray, torch.Tensor]:
+        code_of = {label: code for code, label in enumerate(self.classes_.tolist())}
+        codes = np.array([code_of.get(label, -1) for label in y.tolist()])
+        return codes >= 0, torch.from_numpy(codes[codes >= 0])
+
+    @staticmethod
+    def _point(distribution: CategoricalPredictive) -> np.ndarray:
+        return distribution.probs[:, 1].numpy()

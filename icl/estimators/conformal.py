@@ -1,0 +1,332 @@
+"""Prediction intervals and sets with a finite-sample guarantee, from out-of-context predictions of the labelled rows.
+
+The labelled rows are dealt into folds. Each is predicted from the context of the other folds, its score says how badly
+that went, and a new row is answered by every fold's context, widened by the scores of the rows which that context has
+not seen: CV+ of Barber et al. (2021), with the conformity score of Romano et al. (2019) for numbers and those of
+Sadinle et al. (2019) or Romano et al. (2020) for classes.
+
+What holds, for rows that are exchangeable (alike and in no order; not for a time series or a shifted population), on
+average over the draw of the n labelled rows and of the new one, whatever the quality of the model:
+
+| method  | coverage at nominal 1 - a, K folds                                            | contexts asked |
+|---------|-------------------------------------------------------------------------------|----------------|
+| "cv+"   | at least 1 - 2a - min(2 (1 - 1/K) / (n/K + 1), (1 - K/n) / (K + 1));          | K              |
+|         | 1 - a or little above it wherever it was measured (benchmarks/conformal.md)   |                |
+| "split" | at least 1 - a, and at most 1 - a + 1/(n_held + 1) if scores have no ties     | 1              |
+
+Neither promises coverage for each kind of row by itself; `by_class=True` does so for each class.
+
+Dimension key: n labelled rows, m query rows, C classes, K folds.
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+import warnings
+from collections.abc import Iterator
+from dataclasses import dataclass
+from numbers import Integral
+
+import numpy as np
+import pandas as pd
+import torch
+from sklearn.utils.validation import check_is_fitted
+
+from icl.estimators.conformity import (
+    SCORES,
+    check_coverage,
+    class_scores,
+    n_better,
+    n_labels_needed,
+    n_outside,
+    plus_interval,
+)
+from icl.network.distribution import CategoricalPredictive, HistogramPredictive
+from icl.tables.encoder import as_table
+
+METHODS = ("cv+", "split")
+# Held out by "split". Half is the textbook's; narrower intervals want a longer context (benchmarks/conformal.md).
+SPLIT_SHARE = 0.5
+# Query rows that all folds answer before their distributions are reduced to ends or scores.
+_BLOCK_ROWS = 8192
+
+
+@dataclass(frozen=True)
+class _Calibration:
+    """What every interval and set of one fitted estimator starts from; a list entry for each fold."""
+
+    models: list  # an estimator fitted on the other folds; None where these hold nothing to learn
+    y_context: list[np.ndarray]  # the labels of its context
+    y_held: list[np.ndarray]  # the labels of the fold's own rows
+    predicted: list  # the predictive distribution of the fold's own rows
+
+    def n_rows(self, n_classes: int | None = None) -> int | np.ndarray:
+        """How many rows there are to calibrate with; of each class, if given how many classes there are."""
+        y = np.concatenate(self.y_held)
+        return len(y) if n_classes is None else np.bincount(y, minlength=n_classes)
+
+
+class _Conformal:
+    """Folds, their models, and what these say about rows they have not seen; worked out once for each fit."""
+
+    _stratify = False
+
+    def _keep_labeled(self, X, y: np.ndarray) -> None:
+        """To be called at the end of `fit`; `y` are numbers, or codes of `classes_`."""
+        table, has_names = as_table(X)
+        self._labeled = (table.copy(), has_names, np.array(y))
+        self._calibrations: dict[tuple, _Calibration] = {}
+
+    def __getstate__(self):
+        # The contexts of ten folds would make a pickle ten times as large; one forward pass brings them back.
+        state = super().__getstate__()
+        return {**state, "_calibrations": {}} if "_calibrations" in state else state
+
+    def _calibration(self, method: str, folds: int) -> _Calibration:
+        check_is_fitted(self, "_labeled")
+        if method not in METHODS:
+            raise ValueError(f"method must be one of {', '.join(map(repr, METHODS))}, got {method!r}.")
+        if not isinstance(folds, Integral) or folds < 2:
+            raise ValueError(f"folds must be a whole number of at least 2, got {folds!r}.")
+        key = (method, min(folds, len(self._labeled[2])) if method == "cv+" else 1)
+        if key not in self._calibrations:
+            self._calibrations[key] = self._calibrate(self._deal(*key))
+        return self._calibrations[key]
+
+    def _deal(self, method: str, n_folds: int) -> list[np.ndarray]:
+        """Positions of the rows of each fold: at random, but every fold gets its share of every class."""
+        y = self._labeled[2]
+        n = len(y)
+        order = np.random.default_rng(self._seed()).permutation(n)
+        if self._stratify:
+            order = order[np.argsort(y[order], kind="stable")]
+        if method == "split":
+            n_held = min(max(round(n * SPLIT_SHARE), 1), n - 1)
+            return [order[np.linspace(0, n - 1, n_held).round().astype(int)]]
+        return [order[k::n_folds] for k in range(n_folds)]
+
+    def _seed(self) -> int:
+        state = self.random_state
+        if isinstance(state, np.random.RandomState):
+            return copy.deepcopy(state).randint(2**31)  # the caller's own does not move
+        return int(np.random.default_rng().integers(2**31)) if state is None else int(state)
+
+    def _calibrate(self, held_out: list[np.ndarray]) -> _Calibration:
+        table, _, y = self._labeled
+        seed, labels = self._seed(), pd.Series(y)
+        models, y_context = [], []
+        for rows in held_out:
+            context = np.delete(np.arange(len(y)), rows)
+            y_context.append(y[context])
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", UserWarning)  # fit has said it of the whole context
+                try:
+                    models.append(self._fit_part(table, labels, context, random_state=seed))
+                except ValueError:
+                    # The whole context could be fitted, so what is wrong with this part is that nothing varies: one
+                    # class, one value of y, or no column that differs between its rows.
+                    models.append(None)
+        calibration = _Calibration(models, y_context, [y[rows] for rows in held_out], [])
+        calibration.predicted.extend(self._ask(calibration, [table.iloc[rows] for rows in held_out]))
+        return calibration
+
+    def _ask(self, calibration: _Calibration, tables: list[pd.DataFrame]) -> list:
+        """Per fold, what its context says about the rows of its table."""
+        models = [m for m in calibration.models if m is not None]
+        asked = [t for t, m in zip(tables, calibration.models) if m is not None]
+        answers = iter(self._predict_together(models, asked) if models else [])
+        return [
+            self._marginal(y, len(t)) if model is None else self._in_full(model, next(answers))
+            for model, y, t in zip(calibration.models, calibration.y_context, tables)
+        ]
+
+    def _query_blocks(self, X, calibration: _Calibration) -> Iterator[list]:
+        table = self._query_table(X)
+        for start in range(0, max(len(table), 1), _BLOCK_ROWS):
+            block = table.iloc[start : start + _BLOCK_ROWS]
+            yield self._ask(calibration, [block] * len(calibration.models))
+
+    def _query_table(self, X) -> pd.DataFrame:
+        """X with the column names of the context; says what is wrong with it as `predict` would."""
+        check_is_fitted(self, "_labeled")
+        self._encode_rows(X)
+        context, has_names, _ = self._labeled
+        table, named = as_table(X)
+        return table if named and has_names else table.set_axis(context.columns, axis=1)
+
+
+class ConformalRegressorMixin(_Conformal):
+    """`predict_interval` for an estimator whose predictive distribution has quantiles."""
+
+    def predict_interval(self, X, coverage: float = 0.9, *, method: str = "cv+", folds: int = 10) -> np.ndarray:
+        """Intervals that hold the target of a new row with the wanted probability, be the model right or wrong.
+
+        The guarantee of each method stands at the head of `icl.estimators.conformal`. The first call predicts the
+        labelled rows
+        out of context and keeps that; a later one, at any coverage, costs the passes over X only, one for each fold.
+
+        Args:
+            X: m rows, with the columns of `fit`.
+            coverage: share of new rows whose target lies inside, a fraction.
+            method: "cv+" uses every labelled row as context and for calibration; "split" holds half of them out.
+            folds: of "cv+"; no more than there are labelled rows, in which case it is the jackknife+.
+        Returns:
+            (m, 2) lower and upper end, in the units of y; infinite, with a warning, if there are too few labelled rows
+            for the coverage.
+        Raises:
+            ValueError: for an argument out of range, or rows that `predict` would refuse.
+        """
+        check_coverage(coverage)
+        calibration = self._calibration(method, folds)
+        n = calibration.n_rows()
+        if n < n_labels_needed(coverage):
+            _warn_too_few(n, coverage, method, "the intervals are infinite", stacklevel=3)
+            return np.tile([-np.inf, np.inf], (len(self._query_table(X)), 1))
+        blocks = [self._interval(calibration, b, coverage) for b in self._query_blocks(X, calibration)]
+        return np.concatenate(blocks)
+
+    @staticmethod
+    def _interval(calibration: _Calibration, block: list[HistogramPredictive], coverage: float) -> np.ndarray:
+        """(m, 2), from what the context of each fold says about m rows."""
+        scores = []
+        for d, y in zip(calibration.predicted, calibration.y_held):
+            low, high = _ends(d, coverage)
+            scores.append(np.maximum(low - y, y - high))
+        lower, upper = zip(*(_ends(d, coverage) for d in block))
+        return np.column_stack(plus_interval(lower, upper, scores, coverage))
+
+    @staticmethod
+    def _in_full(model, distribution: HistogramPredictive) -> HistogramPredictive:
+        return distribution
+
+    @staticmethod
+    def _marginal(y_context: np.ndarray, n_rows: int) -> HistogramPredictive:
+        """All mass on the mean of the context."""
+        point = torch.full((n_rows,), float(y_context.mean()), dtype=torch.double)
+        scores, edges = torch.zeros(n_rows, 2, dtype=torch.double), torch.zeros(1, dtype=torch.double)
+        return HistogramPredictive(scores, edges, point, 0.0)
+
+
+class ConformalClassifierMixin(_Conformal):
+    """`predict_set` for an estimator whose predictive distribution has class probabilities."""
+
+    _stratify = True
+
+    def predict_set(
+        self,
+        X,
+        coverage: float = 0.9,
+        *,
+        method: str = "cv+",
+        folds: int = 10,
+        score: str = "lac",
+        by_class: bool = False,
+        allow_empty: bool = False,
+    ) -> np.ndarray:
+        """Sets of classes that hold the class of a new row with the wanted probability, be the model right or wrong.
+
+        The guarantee of each method stands at the head of `icl.estimators.conformal`; folds are stratified by class,
+        which its theorem does not speak of and the measured coverage includes. Costs are those of `predict_interval`.
+
+        Args:
+            X: m rows, with the columns of `fit`.
+            coverage: share of new rows whose class is in their set, a fraction.
+            method: "cv+" uses every labelled row as context and for calibration; "split" holds half of them out.
+            folds: of "cv+"; no more than there are labelled rows.
+            score: "lac" gives the smallest sets on average, "aps" sets whose size follows how hard a row is.
+            by_class: whether the coverage shall hold in each class by itself; needs `n_labels_needed(coverage)`
+                labelled rows of a class to ever leave it out.
+            allow_empty: whether a row that is strange to every class gets the empty set. If not, the class that fits
+                best is always in, and coverage is above nominal where the model is better than nominal.
+        Returns:
+            (m, C) bool, columns in the order of `classes_`; all true, with a warning, if there are too few labelled
+            rows for the coverage.
+        Raises:
+            ValueError: for an argument out of range, or rows that `predict_proba` would refuse.
+        """
+        check_coverage(coverage)
+        if score not in SCORES:
+            raise ValueError(f"score must be one of {', '.join(map(repr, SCORES))}, got {score!r}.")
+        calibration = self._calibration(method, folds)
+        self._warn_of_classes(calibration.n_rows(len(self.classes_) if by_class else None), coverage, method)
+        settings = (coverage, score, by_class, allow_empty)
+        return np.concatenate([self._set(calibration, b, *settings) for b in self._query_blocks(X, calibration)])
+
+    @staticmethod
+    def _set(
+        calibration: _Calibration,
+        block: list[CategoricalPredictive],
+        coverage: float,
+        score: str,
+        by_class: bool,
+        allow_empty: bool,
+    ) -> np.ndarray:
+        """(m, C) bool, from what the context of each fold says about m rows."""
+        y = calibration.y_held
+        of_class = [class_scores(d.probs.numpy(), score) for d in calibration.predicted]
+        scores = [s[np.arange(len(codes)), codes] for s, codes in zip(of_class, y)]
+        probs = [d.probs.numpy() for d in block]
+        query = [class_scores(p, score) for p in probs]
+        n_classes = probs[0].shape[1]
+        if by_class:
+            better = [
+                n_better([s[:, c] for s in query], [e[codes == c] for e, codes in zip(scores, y)])
+                for c in range(n_classes)
+            ]
+            better = np.stack(better, axis=1)
+        else:
+            better = n_better(query, scores)
+        # A class is in unless this many labelled rows conform better than the row would with it.
+        n_rows = calibration.n_rows(n_classes if by_class else None)
+        limit = n_rows + 1 - n_outside(n_rows, coverage)
+        inside = better < limit
+        if not allow_empty:
+            # The least contradicted class; of several, the likeliest.
+            margin = better - limit + (1 - np.mean(probs, axis=0)) / 2
+            inside[np.arange(len(inside)), margin.argmin(axis=1)] = True
+        return inside
+
+    def _warn_of_classes(self, n_rows: int | np.ndarray, coverage: float, method: str) -> None:
+        needed = n_labels_needed(coverage)
+        if np.ndim(n_rows) == 0:
+            if n_rows < needed:
+                _warn_too_few(n_rows, coverage, method, "the sets hold every class", stacklevel=4)
+        elif (rare := self.classes_[n_rows < needed].tolist()) != []:
+            shown = ", ".join(map(repr, rare[:5])) + (f" and {len(rare) - 5} more" if len(rare) > 5 else "")
+            warnings.warn(
+                f"a coverage of {coverage:.6g} in each class needs {needed} labelled rows of it to calibrate with; "
+                f"{shown} {'has' if len(rare) == 1 else 'have'} fewer and will be in every set.",
+                UserWarning,
+                stacklevel=3,
+            )
+
+    def _in_full(self, model, distribution: CategoricalPredictive) -> CategoricalPredictive:
+        """Over all classes, of which the context of a fold may lack some."""
+        scores = torch.full((len(distribution.log_probs), len(self.classes_)), -torch.inf, dtype=torch.double)
+        scores[:, torch.as_tensor(model.classes_)] = distribution.log_probs.double()
+        return CategoricalPredictive(scores)
+
+    def _marginal(self, y_context: np.ndarray, n_rows: int) -> CategoricalPredictive:
+        """Shares of the classes in the context."""
+        shares = torch.from_numpy(np.bincount(y_context, minlength=len(self.classes_)) / len(y_context))
+        return CategoricalPredictive(shares.log().expand(n_rows, -1))
+
+
+def _ends(d: HistogramPredictive, coverage: float) -> tuple[np.ndarray, np.ndarray]:
+    """Equal-tailed interval that the model predicts."""
+    tail = (1 - coverage) / 2
+    return d.icdf(tail).numpy(), d.icdf(1 - tail).numpy()
+
+
+def _warn_too_few(n: int, coverage: float, method: str, what: str, stacklevel: int) -> None:
+    held = " (half of the labelled rows)" if method == "split" else ""
+    needed = n_labels_needed(coverage)
+    more = 2 * needed if method == "split" else needed
+    instead = (n / (n + 1)) if n else 0
+    warnings.warn(
+        f"{what}: {n} rows to calibrate with{held} cannot vouch for a coverage of {coverage:.6g}, which needs "
+        f"{needed}. Label {more} rows or more, or ask for a coverage of {math.floor(instead * 100) / 100:g} or less.",
+        UserWarning,
+        stacklevel=stacklevel,
+    )

@@ -1,0 +1,90 @@
+"""ICLRegressor: a predictive distribution of a number from labelled rows."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+import torch
+from sklearn.base import RegressorMixin
+
+from icl.estimators.base import InContextEstimator
+from icl.estimators.baseline import BaselineMixin
+from icl.estimators.conformal import ConformalRegressorMixin
+from icl.estimators.options import refuse_fit_arguments
+from icl.estimators.prior_limits import PriorLimitsMixin
+from icl.network.distribution import HistogramPredictive, histogram_edges
+from icl.tables.scaling import units
+from icl.tables.target import as_column, as_numbers
+
+OUTPUTS = ("mean", "median", "mode")
+
+
+class ICLRegressor(RegressorMixin, ConformalRegressorMixin, BaselineMixin, PriorLimitsMixin, InContextEstimator):
+    """Predictive distribution of a number, from a table's labelled rows as context; no training.
+
+    Parameters and attributes are those of `ICLClassifier`, without `classes_`; a `softmax_temperature` above 1 widens
+    the distribution, below 1 narrows it.
+    """
+
+    def fit(self, X, y, **unsupported) -> ICLRegressor:
+        """Keep the labelled rows as context.
+
+        Args:
+            X: n rows, a DataFrame or array (see `icl.tables.encoder`); missing cells are welcome.
+            y: (n,) finite numbers, in any unit; none missing.
+            unsupported: nothing; `sample_weight` is refused.
+        Raises:
+            ValueError: for input that cannot be used, saying what to do.
+            TypeError: for other arguments, and for a sparse X.
+        """
+        refuse_fit_arguments(self, unsupported)
+        self._check_params()
+        numbers = as_numbers(as_column(y))
+        # In float64 here: in the model's float32, a target such as 1.6e9 + small would lose its digits.
+        unit, center, scale = units(numbers)
+        self._fit(X, (numbers / unit - center) / scale, None)
+        self._loc, self._scale = unit * center, unit * scale
+        if self.calibrate:
+            self._choose_temperature(X, numbers)
+        self._keep_labeled(X, numbers)
+        self._warn_out_of_prior()
+        return self
+
+    def predict_distribution(self, X) -> HistogramPredictive:
+        """Predictive distribution of each row of X, in the units of y, batch shape (n,).
+
+        It has mean, median, mode, variance, `icdf` (quantiles), `cdf`, `log_prob`, `crps` and `sample`.
+        """
+        return self._predict_whole(X)
+
+    def predict(self, X, output: str = "mean") -> np.ndarray:
+        """(n,) predictions: the "mean" (least squared error), "median" (least absolute error) or "mode"."""
+        if output not in OUTPUTS:
+            raise ValueError(f"output must be one of {', '.join(map(repr, OUTPUTS))}, got {output!r}.")
+        return self._predict_blocks(X, lambda d: getattr(d, output).numpy())
+
+    def predict_quantiles(self, X, q: float | Sequence[float]) -> np.ndarray:
+        """(n, len(q)) quantiles in the units of y; `q`: fractions in (0, 1), 0.9 for the 90th percentile."""
+        levels = np.atleast_1d(np.asarray(q, dtype=np.float64))
+        if levels.ndim != 1 or not np.all((levels > 0) & (levels < 1)):
+            raise ValueError(f"q must be fractions in (0, 1), got {q}; write 0.9 for the 90th percentile.")
+
+        def quantiles(d):
+            shape = d.mean.shape
+            return np.stack([d.icdf(torch.full(shape, p, dtype=d.mean.dtype)).numpy() for p in levels.tolist()], axis=1)
+
+        return self._predict_blocks(X, quantiles)
+
+    def _average(self, log_probs: Sequence[torch.Tensor], temperature: float) -> HistogramPredictive:
+        edges = histogram_edges(log_probs[0].shape[-1])
+        members = [HistogramPredictive(l / temperature, edges, self._loc, self._scale) for l in log_probs]
+        return HistogramPredictive.mixture(members)
+
+    def _own_labels(self, y: pd.Series) -> tuple[np.ndarray, torch.Tensor]:
+        return np.ones(len(y), dtype=bool), torch.from_numpy(y.to_numpy(dtype=np.float64))
+
+    @staticmethod
+    def _point(distribution: HistogramPredictive) -> np.ndarray:
+        return distribution.mean.numpy()

@@ -1,0 +1,1 @@
+"""theta = beta + W (eta_elsewhere - eta_labeled), with its covariance: the one engine behind all estimands."""

@@ -1,0 +1,190 @@
+"""Covariance of a rectified estimate: rows, clusters and strata, small-sample corrections, what the weight adds.
+
+Sources: MacKinnon & White (1985), doi:10.1016/0304-4076(85)90158-7, for the corrections; McCaw et al. (2024),
+doi:10.1038/s41588-024-01793-9, and Chen & Chen (2000), doi:10.1111/1467-9868.00243, for the published variances.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from icl.inference.engine.clusters import group_sums, inflate_clusters
+from icl.inference.engine.fit import FULL_LEVERAGE, Fit
+from icl.inference.engine.rows import Together
+from icl.inference.engine.sandwich import inflate, meat, row_contributions, sum_of_squares
+from icl.inference.engine.weights import Weight
+
+if TYPE_CHECKING:
+    from icl.inference.engine.problem import Problem
+
+
+def covariance_of(problem: Problem, W: Weight, elsewhere: Fit | None) -> np.ndarray:
+    """(P, P) covariance of the estimate under W; `elsewhere` is None for the classical one."""
+    return covariance_and_df(problem, W, elsewhere)[0]
+
+
+def covariance_and_df(problem: Problem, W: Weight, elsewhere: Fit | None) -> tuple[np.ndarray, np.ndarray | None]:
+    """`covariance_of`, and with clusters (P,) degrees of freedom, which depend on what came from labeled clusters."""
+    if problem.clusters_labeled is None:
+        return _of_rows(problem, W, elsewhere), None
+    units, has_labels, strata = _clustered(problem, W, elsewhere)
+    variances = (np.einsum("gp,gp->p", part, part) for part in (units[has_labels], units[~has_labels]))
+    df = problem.cluster_df(W.tuned, *variances) if problem.reference == "t" else None
+    return meat(units, strata) + between_strata(problem), df
+
+
+def _of_rows(problem: Problem, W: Weight, elsewhere: Fit | None) -> np.ndarray:
+    kind = problem.std_error_kind
+    if kind in ("residual", "model"):
+        if W.name == "matrix" and kind == "model":
+            return _chen_chen_covariance(problem)
+        if W.lever is not None or W.tilt is None:
+            return _equal_variances(problem, W, elsewhere, kind)
+        kind = "HC1"
+    p = problem.n_fitted
+    ddof = p + W.tuned
+    n = len(problem.y)
+    rest = problem.influence_y
+    if elsewhere is not None:
+        rest = rest - problem.influence_f @ W.W.T
+    by_block = W.block is not None and kind in ("HC2", "HC3")
+    if by_block:
+        rest = _restore(rest, W, kind)
+    elif W.tilt is not None:
+        rest = rest + W.tilt
+    leverage = problem.leverage if by_block else _joint_leverage(problem.leverage, W.leverage)
+    labeled = inflate(rest, leverage, kind, n, ddof)
+    if elsewhere is None:
+        return meat(labeled, problem.strata_labeled) + between_strata(problem)
+    through = W.W @ problem.bridge
+    if W.pooled:
+        rows = problem.rows_f_pooled
+        own = inflate(elsewhere.influence(rows), elsewhere.leverage(rows), kind, len(rows) + problem.n_unlabeled, p)
+        labeled = labeled + own @ through.T
+    if problem.strata_labeled is not None:
+        unlabeled = meat(row_contributions(elsewhere, problem.rows_u), problem.strata_unlabeled)
+    else:
+        unlabeled = (problem.all_spread if W.pooled else problem.unlabeled_spread).corrected
+    return meat(labeled, problem.strata_labeled) + through @ unlabeled @ through.T + between_strata(problem)
+
+
+def between_strata(problem: Problem) -> np.ndarray | float:
+    """(P, P) what the sizes of strata add, which are those of a sample of the population; 0 without strata.
+
+    Within strata labels say how outcomes vary; that another sample of as many rows would have had other shares of the
+    strata adds the variance of their means over the number of all rows: double sampling for stratification, Cochran
+    (1977), section 12.2. Without it 90% intervals of a mean covered .876 (two strata, 25 and 100 of 900 rows labeled,
+    4,000 repetitions), with it .895. Survey weights say how many members of the population a row stands for, so sizes
+    of strata are known and nothing is added.
+    """
+    if problem.strata_labeled is None or problem.knows_strata:
+        return 0.0
+    n, N = len(problem.y), problem.n_unlabeled
+    strata = np.concatenate([problem.strata_labeled, problem.strata_unlabeled[:N]])
+    units = np.arange(n + N)
+    if problem.clusters_labeled is not None:
+        units = np.concatenate([problem.clusters_labeled, problem.clusters_unlabeled[:N]])
+    _, code = np.unique(strata, return_inverse=True)
+    _, first, size = np.unique(units, return_index=True, return_counts=True)
+    n_rows = np.bincount(code).astype(float)
+    per_row = group_sums(problem.influence_y, code[:n], len(n_rows)) / n_rows[:, None]
+    squares = np.bincount(code[first], size.astype(float) ** 2, minlength=len(n_rows))
+    return (per_row * squares[:, None]).T @ per_row
+
+
+def _restore(rest: np.ndarray, W: Weight, kind: str) -> np.ndarray:
+    """(n, P) contributions under a weight of one number, with the tilt, at the size they had before it was tuned.
+
+    (I - b l')^-1 of each row (HC3), or its square root (HC2). Had all coordinates been divided by 1 - l'b, a row that
+    decides the weight, and not the coefficient, would count for a multiple of what it contributes.
+    """
+    b, lever = W.block
+    share = W.leverage[:, None]
+    slack = np.maximum(1 - share, 1 - FULL_LEVERAGE)
+    factor = 1 / slack if kind == "HC3" else 1 / np.sqrt(slack)
+    growth = np.divide(
+        factor - 1, share, out=np.full_like(share, 0.5 * (1 + (kind == "HC3"))), where=np.abs(share) > 1e-9
+    )
+    return rest + growth * np.einsum("np,np->n", lever, rest)[:, None] * b + factor * W.tilt
+
+
+def _joint_leverage(fitted: np.ndarray | None, weight: np.ndarray | None) -> np.ndarray | None:
+    """(n,) or (n, P) leverage of a row in beta and in the weight together, where they leave something over."""
+    if fitted is None or weight is None:
+        return fitted
+    fitted = fitted if weight.ndim == 1 else fitted[:, None]
+    joint = fitted + weight
+    return np.where(joint < FULL_LEVERAGE, joint, np.broadcast_to(fitted, joint.shape))
+
+
+def _clustered(problem: Problem, W: Weight, elsewhere: Fit | None) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
+    """(G, P) contributions of all clusters, (G,) whether they have labels, (G,) strata within which they are centered.
+
+    Raises:
+        ValueError: where a cluster has rows in several strata, or alone decides a coefficient.
+    """
+    n, kind = len(problem.y), problem.std_error_kind
+    rest = problem.influence_y
+    if elsewhere is not None:
+        rest = rest - problem.influence_f @ W.W.T
+    if W.tilt is not None:
+        rest = rest + W.tilt
+    ids = [problem.clusters_labeled]
+    if elsewhere is not None:
+        ids.append(problem.clusters_unlabeled)
+    _, code = np.unique(np.concatenate(ids), return_inverse=True)
+    G = int(code.max()) + 1
+    has_labels = np.zeros(G, dtype=bool)
+    has_labels[code[:n]] = True
+    units = np.zeros((G, rest.shape[1]))
+    labeled = group_sums(rest, code[:n], G)[has_labels]
+    shares = None
+    if W.leverage is not None:
+        by_row = W.leverage.reshape(n, -1)
+        shares = group_sums(by_row, code[:n], G)[has_labels]
+    units[has_labels] = inflate_clusters(labeled, problem.cluster_hessians, problem.labeled_y.bread, kind, shares)
+    if elsewhere is not None:
+        through = W.W @ problem.bridge
+        other = group_sums(row_contributions(elsewhere, problem.rows_u) @ through.T, code[n:], G)
+        if W.pooled:
+            other += group_sums(elsewhere.influence(problem.rows_f_pooled) @ through.T, code[:n], G)
+        units = units + other
+    if problem.strata_labeled is None:
+        return units, has_labels, None
+    # Clusters with labels contribute something else than clusters without.
+    of_rows = problem.strata_labeled
+    if elsewhere is not None:
+        of_rows = np.concatenate([of_rows, problem.strata_unlabeled])
+    strata = np.empty(G, dtype=of_rows.dtype)
+    strata[code] = of_rows
+    if (strata[code] != of_rows).any():
+        raise ValueError("some clusters have rows in several strata; clusters must lie within strata.")
+    return units, has_labels, 2 * strata + has_labels
+
+
+def _equal_variances(problem: Problem, W: Weight, elsewhere: Fit | None, kind: str) -> np.ndarray:
+    """Covariance of a scalar weight in a linear model with one response, if all rows have one residual variance."""
+    p = problem.X_labeled.shape[1]
+    n = len(problem.y)
+    lever = problem.X_labeled @ problem.labeled_y.bread
+    residual = problem.labeled_y.residual(problem.rows_y)[:, 0]
+    if elsewhere is None:
+        return residual @ residual / (n - p) * (lever.T @ lever)
+    value = W.W[0, 0]
+    residual = residual - value * problem.labeled_f.residual(problem.rows_f)[:, 0]
+    if W.lever is not None and kind != "model":  # the published SynSurr variance takes the weight as known
+        lever = lever + W.lever[:, None] * problem.gap(W.pooled)
+    rows = Together([problem.rows_f, problem.rows_u]) if W.pooled else problem.rows_u
+    total = sum_of_squares(elsewhere, rows)
+    other = total / (len(rows) - p) * elsewhere.bread
+    return residual @ residual / (n - p - W.tuned) * (lever.T @ lever) + value**2 * other
+
+
+def _chen_chen_covariance(problem: Problem) -> np.ndarray:
+    """The published variance of the matrix weight, which takes the weight as known."""
+    a, b = problem.influence_y, problem.influence_f
+    n, N = len(a), problem.n_unlabeled
+    cross = a.T @ b
+    return a.T @ a - N / (n + N) * cross @ np.linalg.pinv(b.T @ b, hermitian=True) @ cross.T

@@ -1,0 +1,367 @@
+"""Quantiles: invert tests of "a share q lies at or below t", on data that are sorted once.
+
+At a threshold t the rectified share is F(t) = mean_L 1{Y <= t} + lambda (mean_elsewhere f_t - mean_L f_t), with f_t the
+indicator 1{f <= t}, or a predicted probability P(Y <= t | x). A value theta is a q-quantile if F(theta) >= q and
+F(theta-) <= q; the interval runs from the first t at which the former, to the last t at which the latter is not
+rejected, so it exists for every sample, also where ties make F jump. Cost O((n + N) log(n + N)).
+
+F need not rise everywhere, though the share that it estimates does: its standardised values are put in order first.
+Bands that are rearranged so are nowhere wider in the mean and cover no less (Chernozhukov, Fernandez-Val, Galichon
+2009, doi:10.1093/biomet/asp030). Measured at nominal .90, N = 1,000, 400 repetitions, coverage and width over the
+classical: as it stands, outermost points, n = 20 .963 (.73), n = 50 .975 (.72), q = .9 at n = 30 .975 (1.38);
+rearranged .958 (.57), .963 (.62), .945 (.95). The accepted points around the estimate alone (.905, .907, .845) are too
+few elsewhere. Labels alone give few rates at small n: at n = 20 no two order statistics cover between .885 and .959.
+
+Without predictions the variance of 1{Y <= t} is that of the null, q(1 - q); with them it is estimated at t. (The null
+variance there too made 90% intervals of the median cover .938 instead of .928: n = 50, N = 500, correlation .9, 500
+repetitions.)
+
+Source of the share: Angelopoulos et al. (2023), Science 382:669; of the weight: PPI++ (arXiv:2311.01453) for an
+indicator, where the density cancels. Deviation from both: a tuned weight and rearrangement.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from icl.inference.checks import check_alternative, check_level
+from icl.inference.engine.answer import Rectified, name_of
+from icl.inference.engine.weights import decide_weight
+
+if TYPE_CHECKING:
+    from icl.inference.engine.problem import Problem
+
+GRID = 400
+"""Points between the outermost thresholds at which a predictive distribution is read, beside the labeled outcomes."""
+
+
+@dataclass(frozen=True)
+class ShareCurve:
+    """Rectified share F on increasing points t, and its standard error there. Shapes: (G,)."""
+
+    t: np.ndarray
+    share: np.ndarray
+    std_error: np.ndarray
+    q: float
+    df: float
+    is_step: bool
+    """F jumps at the points and is flat between them; else it runs straight from point to point."""
+    outer_std_error: float
+    """Standard error of F where it is 0, before the first point: that of the null."""
+
+    @cached_property
+    def z(self) -> tuple[np.ndarray, np.ndarray]:
+        """Standardised F(t) - q in increasing order, and the same just below each point."""
+        here = np.sort(_ratio(self.share - self.q, self.std_error), kind="stable")  # nearly in order as they come
+        if not self.is_step:
+            return here, here
+        return here, np.concatenate([[-np.inf], here[:-1]])
+
+    def estimate(self) -> float:
+        """Middle of the points between which F crosses q: for labeled rows alone, the usual sample quantile."""
+        here, below = self.z
+        first = self.t[int(np.argmax(here >= -1e-12))]
+        last = self.t[len(below) - 1 - int(np.argmax(below[::-1] <= 1e-12))]
+        return float((first + last) / 2)
+
+    def bounds(self, tail_below: float | None, tail_above: float | None) -> tuple[float, float]:
+        """Lower bound at error rate `tail_below`, upper bound at `tail_above`; None leaves a side open."""
+        here, below = self.z
+        lower, upper = -np.inf, np.inf
+        # Few rows beyond a quantile far out: the sample cannot exclude that it lies outside all points.
+        if tail_below is not None and self._z_before() < (critical := _quantile(self.df, tail_below)):
+            lower = self.t[int(np.argmax(here >= critical))]
+        if tail_above is not None and here[-1] > (critical := -_quantile(self.df, tail_above)):
+            upper = self.t[len(below) - 1 - int(np.argmax(below[::-1] <= critical))]
+        return float(lower), float(upper)
+
+    def _z_before(self) -> float:
+        """Standardised F - q before the first point."""
+        return float(_ratio(np.array([-self.q]), np.array([self.outer_std_error]))[0])
+
+    def p_value(self, null: float, alternative: str) -> float:
+        """Of "null is a q-quantile", dual to `bounds`: a bound is the outermost null that is not rejected."""
+        here, below = self.z
+        at = int(np.searchsorted(self.t, null, side="right")) - 1  # last point at or below null
+        before = int(np.searchsorted(self.t, null, side="left")) - 1  # last point below null
+        rising = max(self._z_before(), float(here[at]) if at >= 0 else -np.inf)
+        # Just below null a step has the height of the last point before it.
+        falling = float(below[before + 1] if before + 1 < len(below) else here[-1])
+        too_low, too_high = _cdf(self.df, rising), _cdf(self.df, -falling)
+        if alternative == "larger":
+            return too_low
+        if alternative == "smaller":
+            return too_high
+        return min(1.0, 2 * min(too_low, too_high))
+
+
+@dataclass(frozen=True)
+class RectifiedQuantile(Rectified):
+    """An answer whose interval comes from inverted tests; `covariance` restates the 68% interval as a variance."""
+
+    curve: ShareCurve | None = None
+
+    def interval(self, level: float, alternative: str = "two-sided") -> tuple[np.ndarray, np.ndarray]:
+        check_level(level)
+        check_alternative(alternative)
+        tail = (1 - level) / 2 if alternative == "two-sided" else 1 - level
+        below, above = None if alternative == "smaller" else tail, None if alternative == "larger" else tail
+        lower, upper = self.curve.bounds(below, above)
+        return np.array([lower]), np.array([upper])
+
+    def p_value(self, null: np.ndarray, alternative: str = "two-sided") -> np.ndarray:
+        check_alternative(alternative)
+        return np.array([self.curve.p_value(float(v), alternative) for v in np.atleast_1d(null)])
+
+
+def solve_quantile(problem: Problem, weight: str | float) -> Rectified:
+    """The quantile under `weight`, which is decided once, at the sample quantile of the labeled outcomes."""
+    if weight == "recalibrated":
+        raise ValueError("weight='recalibrated' is for regressions and means; use 'auto' for quantiles.")
+    q = problem.estimand.q
+    start = weighted_quantile(problem.y, q, problem.weights_labeled)
+    if weight == 0 or not problem.has_predictions:
+        value, pooled, tuned, name, is_defined, heaviest = 0.0, False, False, "classical", True, 0.0
+    else:
+        W = decide_weight(at_threshold(problem, start), weight)
+        # A weight that is undefined was not tuned either: the classical answer, degrees of freedom included.
+        value, pooled, tuned, is_defined = float(W.W[0, 0]), W.pooled, W.tuned and W.is_defined, W.is_defined
+        name = name_of(weight)
+        heaviest = 0.0 if W.leverage is None else float(W.leverage.max())
+    df = problem.degrees_of_freedom(tuned)
+    pieces = _indicator_pieces if problem.cdf_thresholds is None or value == 0 else _distribution_pieces
+    t, F, variance = pieces(problem, value, pooled, 1 + tuned)
+    at_start = variance[min(int(np.searchsorted(t, start)), len(t) - 1)]
+    inflation = _design_effect(problem, start, value, pooled, at_start)
+    w = _normalised(problem.weights_labeled, len(problem.y))
+    outer = q * (1 - q) * (w @ w) * len(w) / (len(w) - 1 - tuned)
+    is_step = pieces is _indicator_pieces
+    curve = ShareCurve(t, F, np.sqrt(variance * inflation), q, df, is_step, float(np.sqrt(outer * inflation)))
+    lower, upper = curve.bounds(0.16, 0.16)
+    estimate = curve.estimate()
+    spread = ((upper - lower) / (-2 * _quantile(df, 0.16))) ** 2
+    return RectifiedQuantile(
+        name,
+        np.array([estimate]),
+        np.array([[spread]]),
+        df,
+        value,
+        tuned,
+        not is_defined,
+        heaviest,
+        curve=curve,
+    )
+
+
+def solve_imputed_quantile(problem: Problem) -> Rectified:
+    """Quantile of outcomes and predictions together, as if all were real: not valid."""
+    y = np.concatenate([problem.y, problem.f_unlabeled])
+    whole = replace(
+        problem, y=y, X_labeled=np.ones((len(y), 1)), X_unlabeled=np.empty((0, 1)), f_labeled=None, f_unlabeled=None,
+        weights_labeled=None, weights_unlabeled=None, weights_pooled=None, clusters_labeled=None,
+        clusters_unlabeled=None, strata_labeled=None, strata_unlabeled=None, memo={},
+    )  # fmt: skip
+    return replace(solve_quantile(whole, 0.0), name="imputed", weight=float("nan"), is_valid=False)
+
+
+def at_threshold(problem: Problem, t: float) -> Problem:
+    """The problem of the share of outcomes at or below t."""
+    f_labeled, f_unlabeled = problem.f_labeled, problem.f_unlabeled
+    if problem.cdf_thresholds is not None:
+        f_labeled, f_unlabeled = (read_cdf(problem.cdf_thresholds, F, t) for F in problem.cdfs)
+    elif f_labeled is not None:
+        f_labeled, f_unlabeled = (f_labeled <= t).astype(float), (f_unlabeled <= t).astype(float)
+    y = (problem.y <= t).astype(float)
+    return replace(problem, y=y, f_labeled=f_labeled, f_unlabeled=f_unlabeled, memo={})
+
+
+def read_cdf(thresholds: np.ndarray, values: np.ndarray, t: float) -> np.ndarray:
+    """(R,) P(Y <= t) from its values (R, T) at increasing thresholds: linear between them, flat outside."""
+    k = int(np.clip(np.searchsorted(thresholds, t) - 1, 0, len(thresholds) - 2))
+    share = float(np.clip((t - thresholds[k]) / (thresholds[k + 1] - thresholds[k]), 0, 1))
+    return (1 - share) * values[:, k] + share * values[:, k + 1]
+
+
+def weighted_quantile(values: np.ndarray, q: float, weights: np.ndarray | None) -> float:
+    """Smallest value at or below which a share q of the weight lies."""
+    order = np.argsort(values, kind="stable")
+    w = np.ones(len(values)) if weights is None else weights[order]
+    share = np.cumsum(w) / w.sum()
+    return float(values[order][min(int(np.searchsorted(share, q - 1e-12)), len(values) - 1)])
+
+
+def _indicator_pieces(
+    problem: Problem, value: float, pooled: bool, ddof: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Points, F, and its variance under the null, from sorted outcomes and predictions."""
+    y, w = problem.y, _normalised(problem.weights_labeled, len(problem.y))
+    q, n = problem.estimand.q, len(y)
+    if value == 0:
+        t = np.unique(y)
+        F = share_below(t, y, w)
+        return t, F, np.full(len(t), q * (1 - q) * (w @ w) * n / (n - ddof))
+    f, g = problem.f_labeled, problem.f_unlabeled
+    order = np.argsort(g)
+    g, N = g[order], len(g)
+    jumps = np.concatenate([y, f, g])
+    jumps.sort()
+    t = jumps[np.concatenate([[True], jumps[1:] > jumps[:-1]])] if len(jumps) else jumps
+    place = np.searchsorted(g, t, side="right")
+    wu = problem.weights_unlabeled
+    if wu is None:
+        above, scale_u = place / N, 1 / N
+        var_u = above * (1 - above) * scale_u
+    else:
+        wu = wu[order] / wu.sum()
+        above = np.concatenate([[0.0], np.cumsum(wu)])[place]
+        squares = np.concatenate([[0.0], np.cumsum(wu**2)])[place]
+        var_u = squares * (1 - 2 * above) + above**2 * (wu @ wu)
+    # What labeled rows contribute changes at their own 2n values only.
+    own = np.unique(np.concatenate([y, f]))
+    back = np.searchsorted(own, t, side="right") - 1
+    moments = labeled_moments(own, y, f, w)
+    at = lambda v, outside: np.where(back >= 0, v[np.maximum(back, 0)], outside)
+    Y, B = at(moments.y, 0.0), at(moments.f, 0.0)
+    share_u = _share_of_unlabeled(problem, pooled)
+    F = Y + value * share_u * (above - B)
+    if problem.pools:  # labeled rows have other weights among all rows than among themselves
+        F += value * (1 - share_u) * (at(share_below(own, f, _pooled_weights(problem)), 0.0) - B)
+    rest = at(moments.rest(value * share_u, q), q * (1 - q) * (w @ w))
+    return t, F, rest * n / (n - ddof) + (value * share_u) ** 2 * var_u
+
+
+@dataclass(frozen=True)
+class _Moments:
+    """On points (G,): weighted shares of y and f at or below, and their squared-weight sums of products."""
+
+    y: np.ndarray
+    f: np.ndarray
+    var_y: np.ndarray
+    var_f: np.ndarray
+    cov: np.ndarray
+    effective: float
+    """Sum of squared normalised weights: 1/n for equal ones."""
+
+    def rest(self, slope: float, q: float) -> np.ndarray:
+        """(G,) variance of mean_L(1{Y <= t} - slope f_t).
+
+        Where all labeled indicators agree, nothing is known of what predictions leave unexplained: the variance under
+        the null q(1 - q) is charged in full.
+        """
+        observed = np.maximum(self.var_y - 2 * slope * self.cov + slope**2 * self.var_f, 0)
+        knows = self.var_y > 1e-12 * self.effective
+        return np.where(knows, observed, q * (1 - q) * self.effective + slope**2 * self.var_f)
+
+
+def labeled_moments(t: np.ndarray, y: np.ndarray, f: np.ndarray, w: np.ndarray) -> _Moments:
+    """Of indicators 1{y <= t} and 1{f <= t}, from three sorts."""
+    both = np.maximum(y, f)
+    Y, B, w2 = share_below(t, y, w), share_below(t, f, w), w**2
+    Y2, B2, both2, total = share_below(t, y, w2), share_below(t, f, w2), share_below(t, both, w2), w2.sum()
+    return _Moments(
+        Y,
+        B,
+        Y2 * (1 - 2 * Y) + Y**2 * total,
+        B2 * (1 - 2 * B) + B**2 * total,
+        both2 - B * Y2 - Y * B2 + Y * B * total,
+        float(total),
+    )
+
+
+def _distribution_pieces(
+    problem: Problem, value: float, pooled: bool, ddof: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The same with predicted probabilities, which are linear between thresholds."""
+    y, q, n = problem.y, problem.estimand.q, len(problem.y)
+    w = _normalised(problem.weights_labeled, n)
+    knots, (F_L, F_U) = problem.cdf_thresholds, problem.cdfs
+    wu = _normalised(problem.weights_unlabeled, len(F_U))
+    mean_u = wu @ F_U
+    centered = F_U - mean_u
+    square = (wu**2) @ centered**2
+    cross = np.einsum("n,nt,nt->t", wu**2, centered[:, :-1], centered[:, 1:])
+    t = np.unique(np.concatenate([y, knots, np.linspace(knots[0], knots[-1], GRID)]))
+    # Just below a labeled outcome F is lower by its jump: keep both sides, as points a rounding apart.
+    t = np.unique(np.concatenate([t, np.nextafter(y, -np.inf)]))
+    k = np.clip(np.searchsorted(knots, t) - 1, 0, len(knots) - 2)
+    s = np.clip((t - knots[k]) / (knots[k + 1] - knots[k]), 0, 1)
+    above = (1 - s) * mean_u[k] + s * mean_u[k + 1]
+    var_u = (1 - s) ** 2 * square[k] + s**2 * square[k + 1] + 2 * s * (1 - s) * cross[k]
+    Y, w2 = share_below(t, y, w), w**2
+    total = w2.sum()
+    Y2 = share_below(t, y, w2)
+    B, var_f, cov = np.empty(len(t)), np.empty(len(t)), np.empty(len(t))
+    for start in range(0, len(t), 1024):  # (n, 1024) at a time
+        part = slice(start, start + 1024)
+        f_t = (1 - s[part]) * F_L[:, k[part]] + s[part] * F_L[:, k[part] + 1]
+        B[part] = w @ f_t
+        off = f_t - B[part]
+        var_f[part] = w2 @ off**2
+        cov[part] = np.einsum("n,nt,nt->t", w2, off, (y[:, None] <= t[part]) - Y[part])
+    moments = _Moments(Y, B, Y2 * (1 - 2 * Y) + Y**2 * total, var_f, cov, float(total))
+    share_u = _share_of_unlabeled(problem, pooled)
+    slope = value * share_u
+    F = Y + slope * (above - B)
+    if problem.pools:
+        off = [float(_pooled_weights(problem) @ read_cdf(knots, F_L, v)) for v in t]
+        F += value * (1 - share_u) * (np.array(off) - B)
+    return t, F, moments.rest(slope, q) * n / (n - ddof) + slope**2 * var_u
+
+
+def _share_of_unlabeled(problem: Problem, pooled: bool) -> float:
+    """What a pooled comparison with all rows comes to in a comparison with unlabeled rows: exactly this factor."""
+    if not pooled:
+        return 1.0
+    labeled, unlabeled = problem.rows_f_pooled.total_weight, problem.rows_u.total_weight
+    return unlabeled / (labeled + unlabeled)
+
+
+def _design_effect(problem: Problem, t: float, value: float, pooled: bool, independent: float) -> float:
+    """Variance under clusters, strata and unequal probabilities over that of independent rows, at one threshold."""
+    if not problem.is_grouped and not problem.pools:
+        return 1.0
+    from icl.inference.engine.covariance import covariance_of
+    from icl.inference.engine.weights import Weight
+
+    here = at_threshold(problem, t)
+    W = Weight("fixed", np.array([[value]]), pooled)
+    elsewhere = None if value == 0 else (here.all_f if pooled else here.unlabeled_f)
+    return float(covariance_of(here, W, elsewhere)[0, 0] / independent)
+
+
+def _pooled_weights(problem: Problem) -> np.ndarray:
+    return _normalised(problem.rows_f_pooled.weights, len(problem.y))
+
+
+def _normalised(weights: np.ndarray | None, n: int) -> np.ndarray:
+    return np.full(n, 1 / n) if weights is None else weights / weights.sum()
+
+
+def share_below(t: np.ndarray, values: np.ndarray, w: np.ndarray) -> np.ndarray:
+    """(G,) weight of the values at or below each point."""
+    order = np.argsort(values)
+    return np.concatenate([[0.0], np.cumsum(w[order])])[np.searchsorted(values[order], t, side="right")]
+
+
+def _ratio(gap: np.ndarray, scale: np.ndarray) -> np.ndarray:
+    gap = np.where(np.abs(gap) < 1e-12, 0.0, gap)
+    far = np.where(gap > 0, np.inf, np.where(gap < 0, -np.inf, 0.0))
+    return np.divide(gap, scale, out=far, where=scale > 0)
+
+
+def _quantile(df: float, tail: float) -> float:
+    from scipy.special import ndtri, stdtrit
+
+    return float(stdtrit(df, tail)) if np.isfinite(df) else float(ndtri(tail))
+
+
+def _cdf(df: float, z: float) -> float:
+    from scipy.special import ndtr, stdtr
+
+    if np.isinf(z):
+        return float(z > 0)
+    return float(stdtr(df, z)) if np.isfinite(df) else float(ndtr(z))

@@ -1,0 +1,76 @@
+"""RePPI: predictions of the score are learned from labeled rows, cross-fitted in three folds, before they are compared.
+
+Three folds A, B, C rotate: coefficients from A; a linear regression of the outcome on covariates and prediction from
+B; on C and all unlabeled rows the score at those coefficients with the regression in place of the outcome, under the
+optimal matrix. The answer is the average over rotations. Source: Ji, Lei, Zrnic (2025), arXiv:2501.09731. Each rotation
+uses a third of the labels for each purpose, so it needs many of them.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from icl.inference.engine.answer import Rectified
+from icl.inference.engine.fit import inverse, solve
+from icl.inference.engine.problem import Problem
+from icl.inference.engine.rows import Rows
+
+FOLDS = 3
+ROWS_PER_PARAMETER = 10
+"""Labeled rows in a fold for each coefficient, below which the matrix of a fold is noise."""
+
+
+def solve_recalibrated(problem: Problem, weight: str = "recalibrated", order: np.ndarray | None = None) -> Rectified:
+    """The RePPI answer of a model with one response and independent rows that count alike.
+
+    Args:
+        order: (n,) permutation of labeled rows whose thirds are the folds; default: drawn from `problem.seed`.
+    """
+    model, n, P = problem.model, len(problem.y), len(problem.terms)
+    if not problem.is_plain or problem.unlabeled_source is not None or problem.rows_y.Y.shape[1] != 1:
+        raise ValueError(
+            "weight='recalibrated' is for one outcome, independent rows that count alike, and unlabeled rows in "
+            "memory; use 'auto'."
+        )
+    if problem.labeled_f.residual(problem.rows_f) is None:
+        raise ValueError(f"weight='recalibrated' needs residuals, which {problem.estimand} has not; use 'matrix'.")
+    if n < FOLDS * ROWS_PER_PARAMETER * P:
+        raise ValueError(
+            f"weight='recalibrated' splits {n} labeled rows into {FOLDS} folds, too few for {P} coefficients; "
+            f"{FOLDS * ROWS_PER_PARAMETER * P} are needed. Use 'auto'."
+        )
+    if order is None:
+        order = np.random.default_rng(problem.seed).permutation(n)
+    cut = n // FOLDS
+    folds = [order[:cut], order[cut : 2 * cut], order[2 * cut :]]
+    X, y, f = problem.X_labeled, problem.rows_y.Y, problem.rows_f.Y
+    XU, g = problem.X_unlabeled, problem.rows_u.Y
+    N = len(XU)
+    estimates, rest, imputed = [], np.empty((n, P)), np.zeros((N, P))
+    for j in range(FOLDS):
+        A, B, C = folds[j], folds[(j + 1) % FOLDS], folds[(j + 2) % FOLDS]
+        theta = _solve(problem, A)
+        slopes = np.linalg.lstsq(np.hstack([X[B], f[B]]), y[B], rcond=None)[0]
+        s = -model.scores(X[C], y[C], theta)
+        s_hat = -model.scores(X[C], np.hstack([X[C], f[C]]) @ slopes, theta)
+        s_u = -model.scores(XU, np.hstack([XU, g]) @ slopes, theta)
+        centered = s_hat - s_hat.mean(axis=0)
+        M = (s - s.mean(axis=0)).T @ centered @ np.linalg.pinv(centered.T @ centered, rcond=1e-10, hermitian=True)
+        M /= 1 + len(C) / N
+        own = _solve(problem, C)
+        hessian = model.sums(X[C], y[C], None, own)[1]
+        estimates.append(own + len(C) * inverse(hessian) @ M @ (s_hat.mean(axis=0) - s_u.mean(axis=0)))
+        rest[C] = s_hat @ M.T
+        imputed += s_u @ M.T / FOLDS
+    estimate = np.mean(estimates, axis=0)
+    rest = -model.scores(X, y, estimate) - rest
+    hessian = model.sums(X, y, None, estimate)[1] + model.sums(XU, g, None, estimate)[1]
+    bread = inverse(hessian) * (n + N)
+    spread = n / N * np.cov(imputed.T).reshape(P, P) + np.cov(rest.T).reshape(P, P)
+    covariance = bread @ spread @ bread / n
+    return Rectified("recalibrated", estimate, covariance, problem.degrees_of_freedom(True), float("nan"), True)
+
+
+def _solve(problem: Problem, rows: np.ndarray) -> np.ndarray:
+    part = Rows(problem.X_labeled[rows], problem.rows_y.Y[rows])
+    return solve(problem.model, part, str(problem.estimand), problem.terms, None, "labeled (one fold)").estimate

@@ -1,0 +1,252 @@
+"""How much of the predictions enters the answer. The weight is decided once, before any interval or p-value.
+
+All weights act on influences: W multiplies what the predictions say about each coefficient, on the scale of the scores
+of the outcome (`Problem.bridge`). For a linear model that is the plain difference of two solutions.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from icl.inference.engine.answer import name_of
+
+if TYPE_CHECKING:
+    from icl.inference.engine.problem import Problem
+
+POOLED = ("synsurr", "matrix")
+"""Weights whose eta_elsewhere is solved on all rows."""
+NAMED_WEIGHTS = ("auto", "ppi++", "coordinate", "matrix", "synsurr", "recalibrated")
+UNINFORMATIVE = 1e-8
+"""Predictions whose residuals are smaller than this, relative to their size, say nothing beyond the covariates."""
+
+
+@dataclass(frozen=True)
+class Weight:
+    """W of theta = beta + W (eta_elsewhere - eta_labeled), and how far the labeled outcomes moved it.
+
+    Shapes: n labeled rows, P parameters. `tilt` and `leverage` are None for a weight that was fixed beforehand.
+    """
+
+    name: str
+    W: np.ndarray
+    """(P, P)."""
+    pooled: bool = False
+    """eta_elsewhere is solved on all rows (SynSurr, Chen-Chen) instead of the unlabeled ones (PPI, PSPA)."""
+    tilt: np.ndarray | None = None
+    """(n, P) contribution of each labeled row through the weight it helped to decide: dW times the gap."""
+    leverage: np.ndarray | None = None
+    """(n,) or (n, P) share of each labeled row in deciding the weight."""
+    lever: np.ndarray | None = None
+    """(n,) derivative of a scalar weight by the residual of each labeled row; single-response linear models only."""
+    block: tuple[np.ndarray, np.ndarray] | None = None
+    """(n, P) b and (n, P) l, if one number was fitted to all P coordinates together: the labeled row i shrank its own
+    P contributions by b_i l_i', not all of them alike."""
+    is_defined: bool = True
+    """False where predictions carry nothing beyond the covariates, so that any weight gives the same answer."""
+
+    @property
+    def tuned(self) -> bool:
+        return self.name in NAMED_WEIGHTS
+
+    @property
+    def value(self) -> float | np.ndarray:
+        """W as a reader wants it: a number if it is a multiple of the identity, else its diagonal (P,)."""
+        diagonal = np.diag(self.W)
+        is_scalar = (np.diag(diagonal) == self.W).all() and (diagonal == diagonal[0]).all()
+        return float(diagonal[0]) if is_scalar else diagonal
+
+
+def read_weight(weight: str | float, compat: str | None = None) -> str | float:
+    """`weight` as a known name or a finite number; ValueError if it is neither."""
+    if isinstance(weight, str):
+        if weight not in NAMED_WEIGHTS:
+            raise ValueError(
+                f"weight got {weight!r}; known are {', '.join(map(repr, NAMED_WEIGHTS))} and numbers "
+                "(0 = labeled rows only, 1 = PPI)."
+            )
+        if compat is not None:
+            known = PEERS[compat]
+            if weight not in ("auto", *known):
+                raise ValueError(
+                    f"compat={compat!r} knows no weight {weight!r}; use {' or '.join(map(repr, known))} or a number, "
+                    "or drop compat."
+                )
+            return known[0] if weight == "auto" else weight
+        return weight
+    try:
+        value = float(weight)
+    except (TypeError, ValueError):
+        names = ", ".join(map(repr, NAMED_WEIGHTS))
+        raise ValueError(f"weight got {weight!r}; pass one of {names}, or one number.") from None
+    if not np.isfinite(value):
+        raise ValueError(f"weight got {value}; pass a finite number, 0 for labeled rows only, 1 for PPI.")
+    return value
+
+
+def resolve_auto(problem: Problem) -> str:
+    """What `auto` stands for on this problem: decided from the kind of estimand alone, never from the outcome.
+
+    `synsurr` where the model has residuals. No weight is narrower where many weights are safe: a slope among P = 2 or 6
+    coefficients, n = 100 to 500, N = 2,000, good predictions (biased ones), width over the classical: synsurr .277 to
+    .478 (.974 to .980), coordinate .277 to .480 (.981 to 1.014), matrix .279 to .477 (.991 to 1.038); 400 repetitions.
+
+    The narrowest interval of each sample is not offered, because looking for it costs coverage. Nominal .90, mean over
+    nine cases (mean and slope, n = 20 to 200, 400 repetitions each): classical .878, synsurr .884, the narrower of the
+    two .873, the narrowest of classical, ppi, ppi++, synsurr and matrix .861; slope at n = 20 with biased predictions
+    .853, .855, .820, .790, for a width of .83 (benchmarks/coverage.md has more).
+    """
+    if problem.estimand.solver == "bootstrap":
+        return "coordinate"
+    if problem.labeled_f.residual(problem.rows_f) is None:
+        return "matrix" if problem.pools else "ppi++"
+    return "synsurr"
+
+
+def decide_weight(problem: Problem, weight: str | float) -> Weight:
+    """The weight that `weight` (after `read_weight`) stands for on this problem."""
+    P = len(problem.terms)
+    if not isinstance(weight, str):
+        return Weight(name_of(weight), float(weight) * np.eye(P), pooled=problem.pools)
+    if problem.pools and weight not in POOLED:
+        raise ValueError(
+            f"weight={weight!r} compares labeled rows with unlabeled ones, which this design makes different by "
+            f"intention. Use 'auto', a number, or one of {', '.join(map(repr, POOLED))}."
+        )
+    b = problem.influence_f
+    pooled = weight in POOLED
+    u = problem.labeled_f.residual(problem.rows_f)
+    signal, size = (b, np.abs(problem.labeled_f.estimate)) if u is None else (u, np.abs(problem.rows_f.Y))
+    if np.linalg.norm(signal) <= UNINFORMATIVE * np.linalg.norm(size):
+        return Weight(weight, np.zeros((P, P)), pooled, is_defined=False)
+    return {"synsurr": _synsurr, "ppi++": _scalar, "coordinate": _coordinate, "matrix": _matrix}[weight](problem, b, u)
+
+
+def _synsurr(problem: Problem, b: np.ndarray, u: np.ndarray | None) -> Weight:
+    """Slope of the outcome on the predictions, given the covariates: between their score residuals in a GLM.
+
+    One slope for each response of a linear model (the means of several outcomes); one for all classes of a multinomial.
+    Source: McCaw, Gao, Lin, Gronsbell (2024), Nature Genetics, doi:10.1038/s41588-024-01793-9, for least squares.
+    """
+    if u is None:
+        raise ValueError(
+            f"weight='synsurr' needs residuals, which {str(problem.estimand)!r} has not; use 'ppi++', 'coordinate' or "
+            "'matrix'."
+        )
+    r = problem.labeled_y.residual(problem.rows_y)
+    w = problem.rows_y.weights
+    wu = u if w is None else w[:, None] * u
+    P, K = len(problem.terms), u.shape[1]
+    gap = problem.gap(pooled=True)
+    if not problem.model.is_linear:
+        information = float((wu * u).sum())
+        lever = wu / information
+        delta = float((lever * r).sum())
+        tilt = np.einsum("nk,nk->n", lever, r - delta * u)[:, None] * gap
+        return Weight("synsurr", delta * np.eye(P), True, tilt, np.einsum("nk,nk->n", lever, u))
+    information = np.einsum("nk,nk->k", wu, u)
+    # A constant prediction of one of several outcomes has no slope, and any would do.
+    lever = np.divide(wu, information, out=np.zeros_like(wu), where=information > 0)
+    delta = np.einsum("nk,nk->k", lever, r)
+    repeat = P // K
+    tilt = np.repeat(lever * (r - delta * u), repeat, axis=1) * gap
+    share = lever * u
+    if K == 1:
+        return Weight("synsurr", delta[0] * np.eye(P), True, tilt, share[:, 0], lever[:, 0])
+    return Weight("synsurr", np.diag(np.repeat(delta, repeat)), True, tilt, np.repeat(share, repeat, axis=1))
+
+
+def _tuning_terms(problem: Problem, b: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Pieces of the optimal two-sample weight Cov(beta, eta_L) / (Var eta_L + Var eta_U), coordinate by coordinate.
+
+    The variance of labeled predictions comes from labeled rows although the unlabeled ones know it better: a row with a
+    large covariance then has a large variance too, and the weight stays near the slope between them. With one variance
+    pooled over all rows (as PPI++ has it) the weight swung with single rows: mean, n = 20, N = 1,000, correlation .97,
+    root mean squared error 1.14 times the classical one (now .24), mean width of a slope at n = 50 four times it (.31).
+
+    Returns:
+        B (n, P): what multiplies the contribution of a row to beta in that covariance (of its cluster, if it has one);
+        covariance (P,) and both variances added (P,).
+    """
+    B = problem.over_clusters(b)
+    covariance = np.einsum("np,np->p", problem.influence_y, B)
+    variance = np.einsum("np,np->p", b, B) + np.diag(problem.unlabeled_spread_on_bridge)
+    return B, covariance, variance
+
+
+def _scalar(problem: Problem, b: np.ndarray, u: np.ndarray | None) -> Weight:
+    """The scalar that minimises the sum of the variances of the coefficients; not clipped.
+
+    Source: Angelopoulos, Duchi, Zrnic (2023), PPI++, arXiv:2311.01453. Deviations: each group of rows is centered
+    at its own solution, which is what the estimate uses, so the weight does not depend on the level of the predictions;
+    the variances are those of `_tuning_terms`.
+    """
+    B, covariance, variance = _tuning_terms(problem, b)
+    lever = B / variance.sum()  # derivative of the weight by the contribution of a row to beta
+    value = covariance.sum() / variance.sum()
+    rest = problem.influence_y - value * b
+    tilt = np.einsum("np,np->n", rest, lever)[:, None] * problem.gap(pooled=False)
+    by_residual = None
+    if problem.model.is_linear and u.shape[1] == 1 and problem.is_plain:
+        by_residual = np.einsum("np,np->n", problem.X_labeled @ problem.labeled_y.bread, lever)
+    share = np.einsum("np,np->n", b, lever)
+    return Weight("ppi++", value * np.eye(len(covariance)), False, tilt, share, by_residual, block=(b, lever))
+
+
+def _coordinate(problem: Problem, b: np.ndarray, u: np.ndarray | None) -> Weight:
+    """One scalar for each coefficient, each minimising the variance of its own; not clipped.
+
+    Source: Miao, Miao, Wu, Zhao, Lu (2023), PSPA, arXiv:2311.14220. Deviations as in `_scalar`.
+    """
+    B, covariance, variance = _tuning_terms(problem, b)
+    lever = np.divide(B, variance, out=np.zeros_like(B), where=variance > 0)
+    value = np.divide(covariance, variance, out=np.zeros_like(variance), where=variance > 0)
+    rest = problem.influence_y - value * b
+    return Weight("coordinate", np.diag(value), False, rest * lever * problem.gap(pooled=False), b * lever)
+
+
+def _matrix(problem: Problem, b: np.ndarray, u: np.ndarray | None) -> Weight:
+    """The full matrix that minimises the covariance; needs many labeled rows for each coefficient.
+
+    Source: Chen & Chen (2000), doi:10.1111/1467-9868.00243; Gronsbell et al. (2024), arXiv:2411.19908.
+    """
+    n, P = b.shape
+    if problem.n_labeled_units < 2 * P + 2:
+        raise ValueError(
+            f"weight='matrix' estimates {P} numbers for each of {P} coefficients, which takes at least {2 * P + 2} "
+            f"independent labeled rows; there are {problem.n_labeled_units}. Use weight='auto'."
+        )
+    B = problem.over_clusters(b)
+    gram = b.T @ B
+    scale = np.sqrt(np.diag(gram))
+    scale = np.where(scale > 0, scale, 1.0)
+    inverse = np.linalg.pinv(gram / scale / scale[:, None], rcond=1e-10, hermitian=True) / scale / scale[:, None]
+    W = problem.influence_y.T @ B @ inverse
+    rest = problem.influence_y - b @ W.T
+    solved = B @ inverse
+    tilt = rest * (solved @ problem.gap(pooled=True))[:, None]
+    return Weight("matrix", W, True, tilt, np.einsum("np,np->n", solved, b))
+
+
+WEIGHTS = ("matrix", "coordinate", "ppi++")
+
+
+def optimal_weight(weight: str | float, cross: np.ndarray, total: np.ndarray) -> np.ndarray:
+    """(P, P) weight from the covariance (P, P) of beta with eta_L - eta_U, and the variance (P, P) of the latter."""
+    P = len(total)
+    if not isinstance(weight, str):
+        return float(weight) * np.eye(P)
+    if weight == "ppi++":
+        return (np.trace(cross) / np.trace(total) if np.trace(total) > 0 else 0.0) * np.eye(P)
+    if weight == "coordinate":
+        top, bottom = np.diag(cross), np.diag(total)
+        return np.diag(np.divide(top, bottom, out=np.zeros(P), where=bottom > 0))
+    if weight == "matrix":
+        return cross @ np.linalg.pinv(total, rcond=1e-10, hermitian=True)
+    raise ValueError(f"weight got {weight!r}; known are {', '.join(map(repr, WEIGHTS))} and numbers.")
+
+
+PEERS = {"ppi_py": ("ppi++", "coordinate"), "ipd": ("coordinate", "matrix")}
+"""Named weights that each program knows; the first is what `auto` means. All know numbers (ipd: 0 and 1)."""

@@ -1,0 +1,1 @@
+"""A table, a design and predictions -> the arrays that the engine solves."""

@@ -1,0 +1,270 @@
+"""How the labeled rows came to be: at random, with known or estimated probabilities, in strata, in clusters.
+
+An answer is valid for the way in which rows were chosen for labeling. Without a `Design` that is taken to be a simple
+random sample of all rows (missing completely at random).
+
+Sources: known probabilities, Zrnic & Candes (2024), arXiv:2403.03208, with the normalisation of Hajek (1971); estimated
+ones, augmented inverse probability weighting, Robins, Rotnitzky & Zhao (1994), doi:10.1080/01621459.1994.10476818,
+cross-fitted as in Chernozhukov et al. (2018), doi:10.1111/ectj.12097; strata, Fisch et al. (2024), arXiv:2406.04291.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from icl.inference.checks import Diagnostic, require_columns
+from icl.inference.inputs.balance import balance
+from icl.inference.inputs.propensity import LEAST_PROPENSITY, estimate_propensity
+
+if TYPE_CHECKING:
+    from icl.inference.inputs.sample import Rows
+
+FEW_CLUSTERS = 20
+
+
+@dataclass(frozen=True, eq=False)
+class Design:
+    """How rows were chosen for labeling. Each entry is a column of the table(s), or an array in the order of its rows.
+
+    Args:
+        probability: known probability of each row to be labeled, in (0, 1]. Where it depends on predictions or
+            covariates (active sampling), this is what keeps the answer valid.
+        propensity: a classifier that learns this probability instead, cross-fitted on all rows (`ICLClassifier()`).
+            The answer is then valid if either the probabilities or the predictions are right on average given the
+            features, and nothing else decided about labeling; means and least squares also if the error of the
+            predictions is near a parabola in the estimated log-odds (`icl.inference.inputs.balance`).
+        features: columns that the propensity model may see; default: those that the predictor sees.
+        strata: labels were drawn at random within each stratum, perhaps at different rates. The sizes of strata are
+            those of a sample of the population, unless `weights` say how many members each row stands for.
+        clusters: rows of one cluster depend on one another; clusters do not. Standard errors (CR2), degrees of freedom
+            (fewer where few clusters decide) and the folds of cross-fitting go by clusters.
+        weights: survey weight of each row: how many members of the population it stands for.
+    """
+
+    probability: str | np.ndarray | None = None
+    propensity: Any = None
+    features: Sequence[str] | None = None
+    strata: str | np.ndarray | None = None
+    clusters: str | np.ndarray | None = None
+    weights: str | np.ndarray | None = None
+
+    def __post_init__(self) -> None:
+        if self.probability is not None and self.propensity is not None:
+            raise ValueError("Design got probability= and propensity=; known probabilities need no model. Pass one.")
+        if self.propensity is not None and not hasattr(self.propensity, "predict_proba"):
+            raise ValueError(f"propensity= got {self.propensity!r}; pass a classifier with fit and predict_proba.")
+        if self.propensity is not None and self.strata is not None:
+            raise ValueError(
+                "Design got propensity= and strata=; give the stratum to the propensity model as a feature."
+            )
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """Columns of the table that describe the design; a predictor does not see them unless told to."""
+        return tuple(v for v in (self.probability, self.strata, self.clusters, self.weights) if isinstance(v, str))
+
+    @property
+    def assumption(self) -> str:
+        """What must be true of the labeled rows, as a sentence for the reader."""
+        if self.propensity is not None:
+            rows = (
+                "that nothing beside the features decided which rows were labeled (missing at random), and that the "
+                "estimated probabilities or the predictions are right on average given them"
+            )
+        elif self.probability is not None:
+            rows = "that each row was labeled with the probability that was given"
+        elif self.strata is not None:
+            rows = "that the labeled rows are a random sample within each stratum"
+        else:
+            rows = "that the labeled rows are a random sample of all rows (missing completely at random)"
+        if self.clusters is not None:
+            rows += ", and that clusters are independent of one another"
+        return rows
+
+    def resolve(self, rows: Rows, features: Sequence[str], folds: int, seed: int) -> DesignArrays:
+        """Read, check and normalise. `features`: what the predictor sees."""
+        n, N = len(rows.labeled), len(rows.unlabeled)
+        notes: list[Diagnostic] = []
+        d = _read(self.weights, rows, "weights")
+        if d is not None:
+            d = _positive(d, "weights")
+            d = d / d.mean()
+        strata, clusters = _read(self.strata, rows, "strata"), _read(self.clusters, rows, "clusters")
+        probability = None
+        if self.probability is not None:
+            probability = _probabilities(_read(self.probability, rows, "probability"))
+        elif self.propensity is not None:
+            if not N:
+                raise ValueError("propensity= needs unlabeled rows to learn from; there are none.")
+            probability, n_raised = estimate_propensity(
+                self.propensity, rows.columns(list(self.features or features)), n, folds, seed, _codes(clusters)
+            )
+            if n_raised:
+                notes.append(_overlap_note(n_raised, n))
+        elif strata is not None:
+            probability = _rates_by_stratum(strata, n)
+        if probability is not None and N and np.ptp(probability) < 1e-12:
+            probability = None if strata is None else probability  # a constant is no news
+        weights_all = np.broadcast_to(1.0, n + N) if d is None else d  # a view: N may be large
+        weights_labeled = None if d is None else d[:n]
+        if probability is not None:
+            weights_labeled = weights_all[:n] / probability[:n]
+            weights_labeled = weights_labeled / weights_labeled.mean()
+        basis = None
+        if self.propensity is not None and weights_labeled is not None:
+            weights_labeled, basis = balance(weights_labeled, probability, weights_all)
+        if weights_labeled is not None:
+            notes += _weight_notes(weights_labeled)
+        if clusters is not None:
+            notes += _cluster_notes(clusters, n)
+        is_weighted = weights_labeled is not None
+        strata, clusters = _codes(strata), _codes(clusters)
+        return DesignArrays(
+            weights_labeled=weights_labeled,
+            weights_unlabeled=weights_all[n:] if is_weighted else None,
+            weights_pooled=weights_all[:n] if is_weighted else None,
+            clusters_labeled=None if clusters is None else clusters[:n],
+            clusters_unlabeled=None if clusters is None else clusters[n:],
+            strata_labeled=None if strata is None else strata[:n],
+            strata_unlabeled=None if strata is None else strata[n:],
+            inclusion=np.broadcast_to(n / (n + N), n + N) if probability is None else probability,
+            knows_strata=d is not None,
+            unequal=probability is not None,
+            notes=notes,
+            balanced=basis,
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class DesignArrays:
+    """A design as the engine needs it: arrays of the n labeled and N unlabeled rows; None where nothing is special."""
+
+    weights_labeled: np.ndarray | None
+    """(n,) survey weight over probability, of mean one: makes labeled rows stand for all rows."""
+    weights_unlabeled: np.ndarray | None
+    """(N,) survey weight, on one scale with `weights_pooled`."""
+    weights_pooled: np.ndarray | None
+    """(n,) survey weight of labeled rows where all rows stand together."""
+    clusters_labeled: np.ndarray | None
+    clusters_unlabeled: np.ndarray | None
+    strata_labeled: np.ndarray | None
+    strata_unlabeled: np.ndarray | None
+    inclusion: np.ndarray
+    """(n + N,) probability of each row to be labeled, labeled rows first."""
+    knows_strata: bool
+    """Survey weights say how large the strata are in the population."""
+    unequal: bool
+    """Unlabeled rows alone do not stand for the population: predictions must be compared with those of all rows."""
+    notes: list[Diagnostic]
+    balanced: np.ndarray | None = None
+    """(n + N, k) functions of estimated probabilities whose means agree between weighted labeled rows and all rows."""
+
+    @property
+    def of_problem(self) -> dict[str, Any]:
+        """What `Problem` takes."""
+        names = ("weights_labeled", "weights_unlabeled", "weights_pooled", "clusters_labeled", "clusters_unlabeled")
+        arrays = {name: getattr(self, name) for name in (*names, "strata_labeled", "strata_unlabeled")}
+        return arrays | {"pools": self.unequal, "knows_strata": self.knows_strata}
+
+
+def _read(entry: str | np.ndarray | None, rows: Rows, name: str) -> np.ndarray | None:
+    """(n + N,) values, labeled rows first."""
+    if entry is None:
+        return None
+    if isinstance(entry, str):
+        for part, which in ((rows.labeled, "labeled rows"), (rows.unlabeled, "unlabeled rows")):
+            if len(part):
+                require_columns(part, [entry], which, f"as {name} of the design")
+        values, what = rows.columns([entry])[entry].to_numpy(), f"column {entry!r}"
+    else:
+        values, what = np.asarray(entry), f"{name}= of the design"
+        if values.shape != (len(rows.order),):
+            raise ValueError(
+                f"{what} got shape {values.shape}; expected one value for each of the {len(rows.order)} rows."
+            )
+        values = values[rows.order]
+    import pandas as pd
+
+    n_missing = int(pd.isna(values).sum())
+    if n_missing:
+        raise ValueError(f"{what} is missing on {n_missing} rows; the design must be known of every row.")
+    return values
+
+
+def _positive(values: np.ndarray, name: str) -> np.ndarray:
+    try:
+        numbers = values.astype(float)
+    except (TypeError, ValueError):
+        raise ValueError(f"{name} of the design must be numbers, got {values[0]!r}.") from None
+    if not np.isfinite(numbers).all() or (numbers <= 0).any():
+        raise ValueError(
+            f"{int((~np.isfinite(numbers) | (numbers <= 0)).sum())} {name} of the design are not positive and finite."
+        )
+    return numbers
+
+
+def _probabilities(values: np.ndarray) -> np.ndarray:
+    p = _positive(values, "probabilities")
+    if (p > 1).any():
+        raise ValueError(f"probabilities of the design go up to {p.max():.4g}; they must lie in (0, 1].")
+    return p
+
+
+def _rates_by_stratum(strata: np.ndarray, n: int) -> np.ndarray:
+    names, code = np.unique(strata, return_inverse=True)
+    total, labeled = np.bincount(code), np.bincount(code[:n], minlength=len(names))
+    few = names[labeled < 2]
+    if len(few):
+        raise ValueError(
+            f"the strata {[str(s) for s in few[:8]]} have fewer than two labeled rows, which leaves their spread "
+            "unknown. Label rows there, or merge strata."
+        )
+    return (labeled / total)[code]
+
+
+def _codes(labels: np.ndarray | None) -> np.ndarray | None:
+    return None if labels is None else np.unique(labels, return_inverse=True)[1]
+
+
+def _weight_notes(weights: np.ndarray) -> list[Diagnostic]:
+    worth = weights.sum() ** 2 / (weights**2).sum()
+    if worth > len(weights) / 2:
+        return []
+    return [
+        Diagnostic(
+            "uneven_weights",
+            f"the weights of the {len(weights)} labeled rows are so uneven that these are worth {worth:.0f} equal ones "
+            f"(one row has {weights.max() / weights.sum():.0%} of the weight); few rows decide the answer.",
+        )
+    ]
+
+
+def _overlap_note(n_raised: int, n: int) -> Diagnostic:
+    return Diagnostic(
+        "poor_overlap",
+        f"{n_raised} of {n} labeled rows look as if rows like them were hardly ever labeled; their estimated "
+        f"probabilities were raised to {LEAST_PROPENSITY:.0%} of the average. Where no row of a kind is labeled, the "
+        "answer rests on the predictions alone.",
+    )
+
+
+def _cluster_notes(clusters: np.ndarray, n: int) -> list[Diagnostic]:
+    n_clusters = len(np.unique(clusters[:n]))
+    if n_clusters < 2:
+        raise ValueError(
+            f"all {n} labeled rows lie in the one cluster {str(clusters[0])!r}, so nothing shows how clusters differ. "
+            "Label rows of more clusters, or leave clusters= out if rows are independent."
+        )
+    if n_clusters >= FEW_CLUSTERS:
+        return []
+    return [
+        Diagnostic(
+            "few_clusters",
+            f"the labeled rows come from {n_clusters} clusters; standard errors from fewer than about {FEW_CLUSTERS} "
+            "are rough. Label rows of more clusters.",
+        )
+    ]

@@ -1,0 +1,197 @@
+"""Unlabeled rows that do not fit in memory: read from a file, in batches, as often as the engine asks.
+
+What the engine needs of unlabeled rows are sums, so memory holds one batch whatever N is. Least squares and means take
+two or three passes over the file, logistic regression about six.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from icl.inference.engine.rows import Rows, RowSource
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from icl.inference.estimands import Estimand
+
+BATCH = 65_536
+"""Rows read at a time."""
+SAMPLE = 100_000
+"""Rows kept for diagnostics and for starting values."""
+
+
+def is_stream(unlabeled: Any) -> bool:
+    """Whether `unlabeled` is something to be read in batches: not a DataFrame, not a dict of columns."""
+    import pandas as pd
+
+    return unlabeled is not None and not isinstance(unlabeled, (pd.DataFrame, dict, np.ndarray, list))
+
+
+def open_batches(unlabeled: Any, columns: list[str]) -> Callable[[], Iterator[pd.DataFrame]]:
+    """A function that starts a fresh pass over `unlabeled`, giving DataFrames with these columns.
+
+    Args:
+        unlabeled: path of a Parquet file or of a folder of them; a pyarrow Dataset or Table; a Hugging Face `Dataset`;
+            or a function that returns a fresh iterator over DataFrames, Arrow tables, record batches or dicts.
+    Raises:
+        ValueError: for anything else, an iterator that can be read once only, and files without the columns.
+    """
+    if isinstance(unlabeled, (str, Path)):
+        import pyarrow.dataset
+
+        path = Path(unlabeled)
+        if not path.exists():
+            raise ValueError(f"unlabeled= got the path {str(path)!r}, where there is no file or folder.")
+        unlabeled = pyarrow.dataset.dataset(path, format="parquet")
+    name = f"{type(unlabeled).__module__}.{type(unlabeled).__name__}"
+    if hasattr(unlabeled, "to_batches") and hasattr(unlabeled, "schema"):
+        _require(list(unlabeled.schema.names), columns)
+        return lambda: (batch.to_pandas() for batch in _arrow_batches(unlabeled, columns))
+    if hasattr(unlabeled, "with_format") and hasattr(unlabeled, "column_names"):
+        _require(list(unlabeled.column_names), columns)
+        arrow = unlabeled.select_columns(columns).with_format("arrow") if columns else unlabeled.with_format("arrow")
+        return lambda: (batch.to_pandas() for batch in arrow.iter(batch_size=BATCH))
+    if callable(unlabeled):
+        return lambda: (_as_frame(batch, columns) for batch in unlabeled())
+    if hasattr(unlabeled, "__next__"):
+        raise ValueError(
+            f"unlabeled= got a {name}, which can be read once only, and estimation takes several passes. Pass a "
+            "function that returns a fresh iterator: unlabeled=lambda: read_batches(...)."
+        )
+    raise ValueError(
+        f"unlabeled= got a {name}; pass a DataFrame, a dict of columns, the path of a Parquet file, a pyarrow or "
+        "Hugging Face dataset, or a function that returns a fresh iterator over batches."
+    )
+
+
+@dataclass
+class StreamRows(RowSource):
+    """Rows of batches, as designs and predictions; one pass at the start counts, checks and samples them."""
+
+    estimand: Estimand
+    open: Callable[[], Iterator[pd.DataFrame]]
+    design: Callable[[pd.DataFrame], np.ndarray]
+    predictions: list[str]
+    n_rows: int = 0
+    _sample: Rows | None = field(default=None, repr=False)
+
+    def __post_init__(self) -> None:
+        kept_X, kept_Y, step, seen = [], [], 1, 0
+        for rows in self.chunks():
+            if not np.isfinite(rows.X).all() or not np.isfinite(rows.Y).all():
+                n_bad = int((~np.isfinite(rows.X).all(axis=1) | ~np.isfinite(rows.Y).all(axis=1)).sum())
+                raise ValueError(
+                    f"{n_bad} of the unlabeled rows {seen} to {seen + len(rows)} have a missing or infinite covariate "
+                    f"or prediction ({', '.join([*self.estimand.covariate_columns, *self.predictions])}). Fill them, "
+                    "or leave those rows out."
+                )
+            if self.predictions:
+                f = rows.Y[:, 0] if self.estimand.n_responses == 1 else rows.Y
+                self.estimand.check_predictions(f, "unlabeled")
+            first = -seen % step
+            # Copies: a view would keep its whole batch alive.
+            kept_X.append(rows.X[first::step].copy())
+            kept_Y.append(rows.Y[first::step].copy())
+            seen += len(rows)
+            if sum(map(len, kept_X)) > 2 * SAMPLE:  # every k-th row, with k doubled whenever there are too many
+                kept_X, kept_Y = [np.concatenate(kept_X)[::2]], [np.concatenate(kept_Y)[::2]]
+                step *= 2
+        if not seen:
+            raise ValueError("unlabeled= has no rows; leave it out for the classical answer.")
+        self.n_rows = seen
+        self._sample = Rows(np.concatenate(kept_X), np.concatenate(kept_Y))
+
+    def __len__(self) -> int:
+        return self.n_rows
+
+    @property
+    def total_weight(self) -> float:
+        return float(self.n_rows)
+
+    def chunks(self) -> Iterator[Rows]:
+        n_columns = len(self.predictions)
+        for frame in self.open():
+            if not len(frame):
+                continue
+            Y = np.empty((len(frame), n_columns))
+            for j, name in enumerate(self.predictions):
+                Y[:, j] = frame[name].to_numpy(dtype=float, na_value=np.nan)
+            # In memory, predictions of all classes lose the base class here too.
+            if self.estimand.surrogate == "classes" and n_columns == self.estimand.n_responses + 1:
+                Y = Y[:, 1:]
+            yield from Rows(self.design(frame), Y).chunks()
+
+    def sample(self, limit: int) -> Rows:
+        return self._sample.sample(limit)
+
+
+def stream_columns(predictor: Any, predictions: Any, compat: str | None, solver: str) -> list[str]:
+    """Names of the prediction columns; ValueError for what a stream of rows cannot serve."""
+    if predictor is not None:
+        raise ValueError(
+            "predictor= needs unlabeled= in memory. Predict in batches first, with models that have not seen the "
+            "labels they are compared with, write the predictions to a column, and pass predictions='column'."
+        )
+    if solver == "bootstrap":
+        raise ValueError("a Statistic needs unlabeled= in memory; use MEstimand, which reads batches.")
+    if compat is not None:
+        raise ValueError(f"compat={compat!r} needs unlabeled= in memory; read the rows, or drop compat.")
+    names = [predictions] if isinstance(predictions, str) else predictions
+    if not isinstance(names, list) or not names or not all(isinstance(name, str) for name in names):
+        raise ValueError(
+            f"predictions= got {type(predictions).__name__}; for unlabeled rows that come in batches, name the "
+            "column(s) that hold the predictions."
+        )
+    return names
+
+
+def read_stream(
+    estimand: Estimand, labeled: pd.DataFrame, unlabeled: Any, predictions: str | list[str]
+) -> dict[str, Any]:
+    """Fields of a `Problem` for unlabeled rows that come in batches."""
+    names = [predictions] if isinstance(predictions, str) else predictions
+    batches = open_batches(unlabeled, list(dict.fromkeys([*estimand.covariate_columns, *names])))
+    learn = getattr(estimand, "designer", None)
+    design = learn(labeled) if learn else lambda frame: estimand.design(frame)[0]
+    rows = StreamRows(estimand, batches, design, names)
+    if estimand.surrogate == "distribution":  # quantiles sort the predictions: one column in memory, 8 bytes a row
+        f = np.concatenate([chunk.Y[:, 0] for chunk in rows.chunks()])
+        return {"X_unlabeled": np.ones((len(f), 1)), "f_unlabeled": f}
+    return {"f_unlabeled": None, "unlabeled_source": rows}
+
+
+def _arrow_batches(data: Any, columns: list[str]) -> Iterator[Any]:
+    if not hasattr(data, "scanner"):
+        yield from data.select(columns).to_batches(max_chunksize=BATCH)
+        return
+    import pyarrow.dataset
+
+    options = {}
+    if getattr(getattr(data, "format", None), "default_extname", None) == "parquet":
+        # Buffered ahead, as is the default, a pass ends up holding the file: 1.4 GB of ten million rows.
+        scan = pyarrow.dataset.ParquetFragmentScanOptions(pre_buffer=False, use_buffered_stream=True)
+        options["fragment_scan_options"] = scan
+    yield from data.to_batches(columns=columns, batch_size=BATCH, batch_readahead=2, fragment_readahead=1, **options)
+
+
+def _as_frame(batch: Any, columns: list[str]) -> pd.DataFrame:
+    import pandas as pd
+
+    if hasattr(batch, "to_pandas"):
+        batch = batch.to_pandas()
+    elif not isinstance(batch, pd.DataFrame):
+        batch = pd.DataFrame(batch)
+    _require(list(batch.columns), columns)
+    return batch
+
+
+def _require(have: list[str], columns: list[str]) -> None:
+    absent = [name for name in columns if name not in have]
+    if absent:
+        raise ValueError(f"unlabeled= has no column {absent}; it has: {', '.join(map(str, have[:12]))}.")

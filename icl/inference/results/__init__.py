@@ -1,0 +1,1 @@
+"""What an analysis returns: estimates, intervals, diagnostics, plans, and how they are shown."""

@@ -1,0 +1,222 @@
+"""What a reader should know before trusting the numbers: soft warnings, each with a code and a sentence."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from icl.inference.checks import Diagnostic
+from icl.inference.engine.shares import FEW_EVENTS, is_one_share, rarer_side
+from icl.inference.engine.solve import solve
+
+if TYPE_CHECKING:
+    from icl.inference.engine.answer import Rectified
+    from icl.inference.engine.problem import Problem
+
+ONE_ROW, THIN, ROWS_PER_COEFFICIENT = 0.65, 5, 5
+SHIFT_LEVEL = 1e-3
+"""Error rate of the test of labeled against unlabeled rows, shared by all columns of one analysis."""
+
+
+def diagnose(problem: Problem, answer: Rectified) -> list[Diagnostic]:
+    """All findings on this analysis; empty where nothing deserves a word."""
+    found = [*_outcome_findings(problem), *_design_findings(problem)]
+    if problem.has_predictions:
+        found += [*_prediction_findings(problem, answer)]
+        found += _balance_findings(problem) if problem.pools else _shift_findings(problem)
+    lower, upper = answer.interval(0.95, "two-sided")
+    if not (np.isfinite(lower).all() and np.isfinite(upper).all()):
+        side = "below" if not np.isfinite(lower).all() else "above"
+        found.append(
+            Diagnostic(
+                "open_interval",
+                f"with {len(problem.y)} labeled rows the 95% interval has no end {side}: no outcome that was seen "
+                "lies far enough out. Label more rows, or ask for a quantile nearer the middle.",
+            )
+        )
+    return found
+
+
+def _outcome_findings(problem: Problem) -> Iterator[Diagnostic]:
+    y, n = problem.y, len(problem.y)
+    if is_one_share(problem):
+        if not rarer_side(y):
+            yield Diagnostic(
+                "no_event",
+                f"all {n} labeled outcomes equal {y[0]:g}; they are taken for those of an outcome of 0 and 1. The "
+                "exact interval of its share is given, from labeled rows alone: no row has shown that predictions go "
+                "with the outcome. If the outcome has other values too, it is not valid; label more rows.",
+            )
+        elif rarer_side(y) < FEW_EVENTS:
+            yield Diagnostic(
+                "rare_event",
+                f"only {rarer_side(y)} of {n} labeled rows are on the rarer side of a two-valued outcome, too "
+                "few for a t interval: the exact one is given, which is wider. Label more rows.",
+            )
+        return
+    if problem.estimand.surrogate == "distribution" or n < 10:
+        return
+    square = problem.influence_y**2
+    share = square.max(axis=0) / np.maximum(square.sum(axis=0), np.finfo(float).tiny)
+    if share.max() > ONE_ROW:
+        term = problem.terms[int(share.argmax())]
+        yield Diagnostic(
+            "influential_row",
+            f"one labeled row makes up {share.max():.0%} of the variance of {term!r}: an outlier, or a row far from "
+            "all others. The interval rests on it; check it, or model a transformed outcome.",
+        )
+
+
+def _design_findings(problem: Problem) -> Iterator[Diagnostic]:
+    X, n = problem.X_labeled, len(problem.y)
+    p = X.shape[1]
+    names = problem.columns or problem.terms
+    is_indicator = ((X == 0) | (X == 1)).all(axis=0)
+    fewer = np.minimum((X == 1).sum(axis=0), (X == 0).sum(axis=0))
+    thin = [
+        f"{name} ({k})"
+        for name, k, is_it in zip(names, fewer, is_indicator & (fewer > 0), strict=False)
+        if is_it and k < THIN
+    ]
+    if thin:
+        yield Diagnostic(
+            "thin_category",
+            f"fewer than {THIN} labeled rows set these apart: {', '.join(thin[:6])}. Their intervals are rough; merge "
+            "categories or label more of them.",
+        )
+    if p > 1 and n < ROWS_PER_COEFFICIENT * p:
+        yield Diagnostic(
+            "few_rows",
+            f"{n} labeled rows for {p} coefficients; below {ROWS_PER_COEFFICIENT} for each, standard errors are rough.",
+        )
+
+
+def _prediction_findings(problem: Problem, answer: Rectified) -> Iterator[Diagnostic]:
+    n = len(problem.y)
+    y, f = problem.y, problem.f_labeled
+    n_equal = int(np.isclose(f, y, rtol=1e-9, atol=0).reshape(n, -1).all(axis=1).sum())
+    many_values = len(np.unique(y)) > n / 2  # of a label that repeats, many predictions are right by merit
+    if n_equal == n or (many_values and n_equal > 0.2 * n):
+        yield Diagnostic(
+            "in_sample",
+            f"the predictions equal the outcome on {n_equal} of {n} labeled rows: they look like the labels "
+            "themselves, or the output of a model fitted on these rows. Then the interval is not valid; pass "
+            "predictor=model instead.",
+        )
+    elif y.ndim == 1 and np.isin(y, (0, 1)).all() and np.isin(f, (0, 1)).all() and len(np.unique(f)) == 2:
+        yield Diagnostic(
+            "hard_labels",
+            "the predictions of a 0/1 outcome are labels, 0 or 1. The interval is valid, but predicted probabilities "
+            "make it narrower.",
+        )
+    if problem.compat == "ppi_py" and answer.tuned and np.isin(answer.weight, (0, 1)).any():
+        yield Diagnostic(
+            "weight_clipped",
+            "the tuned weight was cut off at 0 or 1, as compat='ppi_py' does; without compat it is not.",
+        )
+    strongest, limit = float(np.max(np.abs(problem.correlation))), 1 / np.sqrt(max(n - 2, 1))
+    if answer.weight_is_undefined:
+        yield Diagnostic(
+            "no_information",
+            "on the labeled rows the predictions are constant, or a linear function of the covariates; the estimate is "
+            "the classical one.",
+        )
+    elif strongest < limit:
+        yield Diagnostic(
+            "weak_predictions",
+            f"predictions and outcome correlate at most {strongest:.2f}, below 1/sqrt(n - 2) = {limit:.2f}: too weak "
+            "to help with this many labels; labeled rows alone do as well (weight=0).",
+        )
+    elif answer.tuned and np.max(answer.weight) < 0 and strongest > 2 * limit:  # less may be chance
+        yield Diagnostic(
+            "negative_weight",
+            f"the tuned weight is {np.max(answer.weight):.2f}: predictions and outcome run against each other. The "
+            "interval is valid, but check the sign and the coding of the predictions.",
+        )
+    if answer.tuned and answer.weight_leverage > 0.5:
+        yield Diagnostic(
+            "weight_leverage",
+            f"one labeled row decides {answer.weight_leverage:.0%} of the weight; check its prediction, or label more.",
+        )
+    wider = answer.std_error > 1.1 * solve(problem, 0).std_error
+    if not answer.tuned and wider.any():
+        names = [term for term, is_wider in zip(problem.terms, wider, strict=True) if is_wider]
+        yield Diagnostic(
+            "wider_than_classical",
+            f"the standard error of {names} is more than 10% above the one from labeled rows alone; use weight='auto'.",
+        )
+
+
+def _shift_findings(problem: Problem) -> Iterator[Diagnostic]:
+    """Compare mean and spread of each design column and of the predictions, labeled against unlabeled rows."""
+    from scipy.special import stdtr
+
+    n, N = len(problem.X_labeled), len(problem.unlabeled_sample)
+    if n < 10 or N < 10 or problem.clusters_labeled is not None:  # rows of a cluster are no independent evidence
+        return
+    # A line for each column of the table, so that sums run along memory.
+    L = np.vstack([problem.X_labeled.T, problem.rows_f.Y.T])
+    U = np.vstack([problem.unlabeled_sample.X.T, problem.unlabeled_sample.Y.T])
+    n_predictions = len(L) - problem.X_labeled.shape[1]
+    names = [*(problem.columns or problem.terms), *["predictions"] * n_predictions]
+    means, variances = (L.mean(axis=1), U.mean(axis=1)), (L.var(axis=1), U.var(axis=1))
+    center = (n * means[0] + N * means[1]) / (n + N)
+    spread = np.sqrt((n * variances[0] + N * variances[1]) / (n + N))
+    varies = spread > 1e-12 * np.maximum(np.abs(center), 1)
+    if not varies.any():
+        return
+    L, U = ((part[varies] - center[varies, None]) / spread[varies, None] for part in (L, U))
+    # Squares see a labeled sample that is tighter or wider at the same mean, as in-sample predictions often are.
+    squares = (np.minimum(part * part, 9) for part in (L, U))
+    z = np.concatenate([_two_sample_z(L, U), _two_sample_z(*squares)])
+    if problem.is_cross_fitted and varies[-1]:
+        # Averages over folds are tighter than the predictions of one fold: no sign of anything.
+        z[-n_predictions:] = 0.0
+    p = 2 * stdtr(n - 1, -np.abs(z)) * len(z)
+    shifted = (p < SHIFT_LEVEL).reshape(2, -1).any(axis=0)
+    guilty = [name for name, is_shifted in zip(np.array(names)[varies], shifted, strict=True) if is_shifted]
+    if guilty:
+        columns = ", ".join(dict.fromkeys(guilty))
+        yield Diagnostic(
+            "shift",
+            f"labeled and unlabeled rows differ in {columns} (p < {SHIFT_LEVEL:g}, corrected for the number "
+            "of columns). The interval assumes that labeled rows are a random sample of all rows, and that no "
+            "labeled row was predicted by a model that saw its label.",
+        )
+
+
+def _two_sample_z(L: np.ndarray, U: np.ndarray) -> np.ndarray:
+    """(C,) differences of the means of (C, n) and (C, N) in standard errors."""
+    noise = np.sqrt(L.var(axis=1, ddof=1) / L.shape[1] + U.var(axis=1, ddof=1) / U.shape[1])
+    return np.divide(L.mean(axis=1) - U.mean(axis=1), noise, out=np.zeros_like(noise), where=noise > 0)
+
+
+def _balance_findings(problem: Problem) -> Iterator[Diagnostic]:
+    """Whether labeled rows, weighted by the design, look like all rows, as they do if the probabilities are right."""
+    from scipy.special import stdtr
+
+    n, w = len(problem.y), problem.weights_labeled / problem.weights_labeled.sum()
+    if n < 10 or problem.clusters_labeled is not None:
+        return
+    L = np.column_stack([problem.X_labeled, problem.f_labeled])
+    U = np.column_stack([problem.unlabeled_sample.X, problem.unlabeled_sample.Y])
+    names = [*(problem.columns or problem.terms), *["predictions"] * (L.shape[1] - problem.X_labeled.shape[1])]
+    some = problem.unlabeled_sample
+    everyone = np.concatenate([problem.weights_pooled, some.weights * (problem.n_unlabeled / len(some))])
+    target = everyone @ np.concatenate([L, U]) / everyone.sum()
+    center = w @ L
+    noise = np.sqrt((w**2) @ (L - center) ** 2 * n / (n - 1))
+    z = np.divide(center - target, noise, out=np.zeros_like(noise), where=noise > 1e-12 * np.maximum(np.abs(center), 1))
+    if problem.is_cross_fitted:
+        z[problem.X_labeled.shape[1] :] = 0.0
+    p = 2 * stdtr(n - 1, -np.abs(z)) * len(z)
+    guilty = list(dict.fromkeys(name for name, is_off in zip(names, p < SHIFT_LEVEL, strict=True) if is_off))
+    if guilty:
+        yield Diagnostic(
+            "imbalance",
+            f"weighted by the design, labeled rows still differ from all rows in {', '.join(guilty)} (p < "
+            f"{SHIFT_LEVEL:g}): the probabilities of being labeled look wrong. Check them, or learn them with "
+            "Design(propensity=...).",
+        )

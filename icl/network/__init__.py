@@ -1,0 +1,1 @@
+"""The transformer: p(y of query rows | context), as scores. torch only."""

@@ -1,0 +1,66 @@
+"""What a network is made of: the strict configuration that travels with its weights."""
+
+from __future__ import annotations
+
+import difflib
+import inspect
+
+from transformers import PretrainedConfig
+
+
+class TabularConfig(PretrainedConfig):
+    """Size and limits of a `TabularTransformer`; unknown keys are errors.
+
+    Args:
+        d_embed: width of a token.
+        n_layers: blocks of feature attention, row attention and MLP.
+        n_heads: attention heads; must divide `d_embed`.
+        mlp_ratio: hidden width of the MLP in units of `d_embed`.
+        group_size: features per token.
+        n_thinking_rows: learned rows prepended to the context.
+        max_classes: class slots of the classification head.
+        n_bins: bins of the regression head.
+        max_features: estimators refuse wider tables.
+        max_context: estimators warn beyond this many context rows.
+    """
+
+    model_type = "icl_tabular"
+
+    def __init__(
+        self,
+        d_embed: int = 96,
+        n_layers: int = 4,
+        n_heads: int = 3,
+        mlp_ratio: int = 2,
+        group_size: int = 3,
+        n_thinking_rows: int = 16,
+        max_classes: int = 10,
+        n_bins: int = 128,
+        max_features: int = 100,
+        max_context: int = 1_000,
+        **kwargs,
+    ):
+        _refuse_unknown(kwargs)
+        super().__init__(**kwargs)
+        self.d_embed, self.n_layers, self.n_heads, self.mlp_ratio = d_embed, n_layers, n_heads, mlp_ratio
+        self.group_size, self.n_thinking_rows = group_size, n_thinking_rows
+        self.max_classes, self.n_bins = max_classes, n_bins
+        self.max_features, self.max_context = max_features, max_context
+        if d_embed % n_heads:
+            raise ValueError(f"n_heads must divide d_embed, got d_embed={d_embed} and n_heads={n_heads}.")
+        for name in ("d_embed", "n_layers", "n_heads", "mlp_ratio", "group_size", "n_bins", "max_features"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}.")
+        if max_classes < 2:
+            raise ValueError(f"max_classes must be at least 2, got {max_classes}.")
+
+
+def _refuse_unknown(options: dict) -> None:
+    """Raise for options that neither this configuration nor transformers' own bookkeeping knows."""
+    bookkeeping = {*PretrainedConfig().to_dict(), "model_type", "torch_dtype", "attn_implementation", "name_or_path"}
+    own = list(inspect.signature(TabularConfig.__init__).parameters)[1:-1]
+    unknown = [key for key in options if key not in bookkeeping and not key.startswith("_")]
+    if unknown:
+        close = difflib.get_close_matches(unknown[0], own, n=1)
+        hint = f"did you mean {close[0]!r}?" if close else f"the options are {', '.join(own)}."
+        raise ValueError(f"TabularConfig has no option {', '.join(map(repr, unknown))}; {hint}")

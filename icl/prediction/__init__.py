@@ -1,0 +1,1 @@
+"""A fitted context and query rows -> scores: members, forward passes, memory, threads."""

@@ -1,0 +1,120 @@
+"""How one member of an ensemble sees a table: which rows and columns, in which order, in which scale."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from icl.prediction.hierarchy import class_questions, similar_order
+from icl.prediction.relevance import relevance
+from icl.prediction.stacking import RidgeColumns
+from icl.tables.scaling import TRANSFORMS
+
+# Of four members three see the columns of `icl.prediction.stacking`. On 17 tables with classes the log loss fell by
+# .037 with
+# three and by .043 with four, on 17 with numbers the CRPS by 5 and 6 %; the fourth guards against what misleads all.
+_MEMBERS_OF_A_ROUND, _STACKED_OF_A_ROUND = 4, 3
+
+
+@dataclass(frozen=True)
+class Guise:
+    """What a member shows of a table. Random choices only; small, so it is what a pickle keeps of a member."""
+
+    transform: str
+    rows: np.ndarray | None  # context rows shown, None for all
+    columns: np.ndarray  # (f,) columns in the order shown
+    codes: list[np.ndarray]  # per column shown: code in place of each code; empty for a number
+    answers: np.ndarray  # (Q, C) as from `class_questions`; (1, 0) for regression
+    stacked: bool  # whether the columns of `icl.prediction.stacking` are shown too, after the others
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What one member may be shown: the limits of a checkpoint, and a bound on cost."""
+
+    features: int
+    classes: int
+    rows: int
+
+
+def draw_guises(
+    n_members: int,
+    seed: int | None,
+    limits: Limits,
+    n_levels_F: np.ndarray,
+    context_NF: np.ndarray,
+    y_N: np.ndarray,
+    n_classes: int | None,
+    stacking: bool = False,
+) -> list[Guise]:
+    """Guises of a context of cells (N, F), with classes or standardised targets (N,), for `n_members` members.
+
+    Where a limit binds, members share the table out: each class keeps its share of the rows (each tenth of a numeric
+    target likewise), and each member gets the columns that tell most about the target by themselves, in part others.
+    """
+    rng = np.random.default_rng(seed)
+    n_features = len(n_levels_F)
+    rows = _share_rows(n_members, rng, limits.rows, y_N, n_classes)
+    columns = None
+    n_made = RidgeColumns.most(n_classes)
+    stacked = stacking and (n_classes or 0) <= limits.classes and 2 * n_made <= limits.features
+    room = limits.features - stacked * n_made
+    if n_features > room:
+        score_F = relevance(context_NF, n_levels_F > 0, y_N, n_classes)
+        columns = _share_columns(n_members, rng, room, score_F)
+    guises = []
+    for i in range(n_members):
+        first = i == 0
+        codes = [np.arange(n) if first else rng.permutation(n) for n in n_levels_F]
+        shown = np.arange(n_features) if columns is None else columns[i]
+        shown = shown if first else rng.permutation(shown)
+        if (n_classes or 0) > limits.classes:
+            order = similar_order(context_NF[:, n_levels_F == 0], y_N, n_classes, rng)
+        else:
+            order = np.arange(n_classes or 0) if first else rng.permutation(n_classes or 0)
+        answers = class_questions(order, limits.classes)
+        guises.append(
+            Guise(
+                transform=TRANSFORMS[i % len(TRANSFORMS)],
+                rows=rows[i],
+                columns=shown,
+                codes=[codes[j] for j in shown],
+                answers=answers,
+                stacked=stacked and i % _MEMBERS_OF_A_ROUND < _STACKED_OF_A_ROUND,
+            )
+        )
+    return guises
+
+
+def _share_rows(n_members: int, rng, limit: int, y_N: np.ndarray, n_classes: int | None) -> list[np.ndarray | None]:
+    """Sorted row numbers for each member, `limit` or (if there are that many classes) a few more; None for all rows."""
+    n = len(y_N)
+    if n <= limit:
+        return [None] * n_members
+    if n_classes is None:
+        strata_N = (np.argsort(np.argsort(y_N, kind="stable"), kind="stable") * 10) // n
+    else:
+        strata_N = y_N
+    shares = [[] for _ in range(n_members)]
+    for stratum in np.unique(strata_N):
+        rows = rng.permutation(np.flatnonzero(strata_N == stratum))
+        n_shown = max(1, int(len(rows) * limit / n))
+        for i, share in enumerate(shares):
+            # Round and round: members overlap only once every row has been shown.
+            share.append(np.take(rows, np.arange(i * n_shown, (i + 1) * n_shown), mode="wrap"))
+    return [np.sort(np.concatenate(share)) for share in shares]
+
+
+def _share_columns(n_members: int, rng, limit: int, score_F: np.ndarray) -> list[np.ndarray]:
+    """Sorted column numbers for each member: for the first the best, for others the best half and some of the rest."""
+    ranked = np.argsort(-score_F, kind="stable")
+    n_fixed = -(-limit // 2)
+    # Those that the first member shows come last.
+    rest = np.concatenate([rng.permutation(ranked[limit:]), rng.permutation(ranked[n_fixed:limit])])
+    n_others = limit - n_fixed
+    shares = [ranked[:limit]]
+    for i in range(n_members - 1):
+        others = np.take(rest, np.arange(i * n_others, (i + 1) * n_others), mode="wrap")
+        shares.append(np.concatenate([ranked[:n_fixed], others]))
+    return [np.sort(share) for share in shares]

@@ -1,0 +1,56 @@
+"""The model card of a release, its `README.md`."""
+
+from __future__ import annotations
+
+from icl.releases.names import PROVENANCE
+
+
+def _seen(facts: dict) -> str:
+    """What the model was trained on, in a sentence."""
+    if "finetuning" not in facts:
+        return "Pretrained on synthetic tables only; it has seen no real data."
+    n_rows, tables = facts["fingerprints"]["rows"], facts["finetuning"]["tables"]
+    return (
+        f"Pretrained on synthetic tables, then fine-tuned on real ones ({len(tables)} in the last run, {n_rows:,} rows "
+        f"in all). It knows the labels of these rows: do not judge it by them."
+    )
+
+
+def model_card(name: str, facts: dict, config: dict, notes: str) -> str:
+    def table(rows: dict) -> str:
+        flat = {key: value for key, value in rows.items() if not isinstance(value, dict)}
+        return "\n".join(["| | |", "|---|---|", *(f"| {key} | {value} |" for key, value in flat.items())])
+
+    return f"""---
+license: apache-2.0
+library_name: icl
+tags: [tabular, in-context-learning]
+---
+# {name}
+
+Predicts a column of a table from a few labelled rows, classes or numbers, without training on that table.
+{_seen(facts)}
+
+```python
+from icl import ICLClassifier
+
+model = ICLClassifier(checkpoint="{name}").fit(X_labelled, y)
+model.predict_proba(X_new)
+```
+
+## How it was made
+
+{table(facts)}
+
+Every detail is in `{PROVENANCE}`.
+
+## Architecture
+
+{table(config)}
+
+## Limits
+
+At most {config.get("max_features", "?")} columns and {config.get("max_classes", "?")} classes.
+Tables larger than those it was pretrained on, or with structure its prior lacks, may be served better by boosted trees:
+compare before relying on it.
+{notes and chr(10) + notes.strip() + chr(10)}"""

@@ -1,0 +1,133 @@
+"""The reader of a release: one more file in its folder, tied to the weights that it was distilled from."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import tempfile
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from icl.network.reader import Reader, ReaderConfig
+from icl.releases.folder import load_release
+from icl.releases.names import READER, WEIGHTS, CheckpointError, available_checkpoints, resolve_checkpoint
+
+
+def has_reader(name_or_path: str | os.PathLike | None = None) -> bool:
+    """Whether the release has a reader, for these weights or others."""
+    return (resolve_checkpoint(name_or_path) / READER).is_file()
+
+
+def load_reader(name_or_path: str | os.PathLike | None = None, device: str | torch.device = "cpu") -> Reader:
+    """The reader of a release, with its trunk, in float32 and evaluation mode; one copy per process and device.
+
+    Args:
+        name_or_path: as for `icl.releases.names.resolve_checkpoint`.
+        device: where the weights go.
+    Raises:
+        CheckpointError: if the release has none, if the file is damaged, or if it belongs to other weights.
+    """
+    folder = resolve_checkpoint(name_or_path).resolve()
+    if not (folder / READER).is_file():
+        others = [name for name in available_checkpoints() if has_reader(name)]
+        raise CheckpointError(
+            f"{folder.name} has no reader ({READER}), which fast_queries=True asks for. Use fast_queries=False"
+            f"{', or one of the shipped releases that have one: ' + ', '.join(others) if others else ''}; "
+            f"`python train.py distill --config configs/reader.yaml` makes one."
+        )
+    stamps = tuple((folder / name).stat().st_mtime_ns for name in (READER, WEIGHTS))
+    return _load(folder, stamps, torch.device(device))
+
+
+@lru_cache(maxsize=4)
+def _load(folder: Path, stamps: tuple[int, ...], device: torch.device) -> Reader:
+    path = folder / READER
+    facts, weights = _read(path)
+    if facts["weights_sha256"] != _sha256(folder / WEIGHTS):
+        raise CheckpointError(
+            f"{path} was distilled from other weights than {WEIGHTS} beside it. Distill it again (`python train.py "
+            f"distill`), copy both files from one release, or use fast_queries=False."
+        )
+    trunk = load_release(folder, device)
+    try:
+        shape = ReaderConfig(**facts["shape"])
+    except (TypeError, ValueError) as error:
+        raise CheckpointError(
+            f"{path} describes a reader of another version of icl ({error}). Copy the release folder of this version, "
+            f"or use fast_queries=False."
+        ) from error
+    with torch.random.fork_rng(devices=[]):  # the constructor draws initial weights
+        reader = Reader(trunk, shape)
+    missing, unexpected = reader.load_state_dict(weights, strict=False)
+    missing = [name for name in missing if not name.startswith("trunk.")]
+    if missing or unexpected:
+        raise CheckpointError(
+            f"{path} does not fit its own description: missing {missing[:3]}, unexpected {unexpected[:3]}; "
+            f"copy the release folder again."
+        )
+    return reader.to(device).eval()
+
+
+def _read(path: Path) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, "pt") as file:
+            facts = {name: json.loads(text) for name, text in (file.metadata() or {}).items() if name != "format"}
+            weights = {name: file.get_tensor(name).float() for name in file.keys()}  # noqa: SIM118 - not a dict
+    except (SafetensorError, OSError, ValueError) as error:
+        raise CheckpointError(
+            f"{path} ({path.stat().st_size} bytes) cannot be read as safetensors: {error}. Copy the release folder "
+            f"again, or use fast_queries=False."
+        ) from error
+    if not {"shape", "weights_sha256"} <= facts.keys():
+        raise CheckpointError(
+            f"{path} does not say what it is: it was not written by icl.releases.reader_file.save_reader."
+        )
+    return facts, weights
+
+
+def read_provenance(name_or_path: str | os.PathLike | None = None) -> dict[str, Any]:
+    """How the reader of a release was made."""
+    return _read(resolve_checkpoint(name_or_path) / READER)[0]["provenance"]
+
+
+def save_reader(reader: Reader, folder: str | os.PathLike, provenance: dict[str, Any]) -> Path:
+    """Write the reader into the folder of the release it was distilled from, in float16, whole or not at all.
+
+    Args:
+        reader: its weights must be finite.
+        folder: a release folder, whose weights are those of `reader.trunk`.
+        provenance: JSON-serialisable facts of the run.
+    Raises:
+        ValueError: if a weight is not finite.
+        CheckpointError: if `folder` is no release.
+    """
+    from safetensors.torch import save
+
+    folder = resolve_checkpoint(folder)
+    weights = {name: w.detach().cpu().half().contiguous() for name, w in reader.own_state().items()}
+    if bad := [name for name, w in weights.items() if not w.isfinite().all()]:
+        raise ValueError(f"weights {', '.join(bad[:3])} are not finite in float16: distillation diverged.")
+    shape = {name: getattr(reader.shape, name) for name in ReaderConfig.__dataclass_fields__}
+    facts = {"shape": shape, "weights_sha256": _sha256(folder / WEIGHTS), "provenance": provenance}
+    content = save(weights, metadata={"format": "pt", **{k: json.dumps(v, default=str) for k, v in facts.items()}})
+    handle, temporary = tempfile.mkstemp(prefix=f".{READER}.", dir=folder)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.chmod(temporary, 0o644)
+        os.replace(temporary, folder / READER)
+    finally:
+        Path(temporary).unlink(missing_ok=True)
+    return folder / READER
+
+
+def _sha256(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()

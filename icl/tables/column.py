@@ -1,0 +1,189 @@
+"""One column of a table: what kind it is, and its cells as numbers or codes; learnt from context rows only."""
+
+from __future__ import annotations
+
+import datetime
+import re
+from dataclasses import dataclass, field
+from numbers import Number
+
+import numpy as np
+import pandas as pd
+
+from icl.tables.scaling import PowerScale, long_tails, units
+
+# A query cell this many context standard deviations away is as far as one can be; float32 squares stay finite.
+_FARTHEST = 1e9
+_LEADING_ZERO = re.compile(r"[+-]?0\d")
+
+
+@dataclass
+class Column:
+    """How one column is read: its kind, and what the context taught about it."""
+
+    name: object
+    kind: str  # "number", "time", "ordered" or "category"
+    is_text: bool  # numbers that came as text or objects: what is no number is missing, as an unseen level is
+    levels: dict[str, int] = field(default_factory=dict)
+    n_levels: int = 0  # codes of a category; 0 for other kinds
+    tails: PowerScale | None = None
+    unit: float = 1.0
+    center: float = 0.0
+    scale: float = 1.0
+
+    @classmethod
+    def learn(cls, series: pd.Series, name) -> tuple[Column, np.ndarray]:
+        """The reader of a context column, and its cells (n,) float64 as it reads them, before standardising."""
+        column = cls(name, _kind(series, name), is_text=not pd.api.types.is_numeric_dtype(series.dtype))
+        if column.kind == "ordered":
+            column.levels = {_text(level): rank for rank, level in enumerate(series.cat.categories)}
+        if column.kind == "category":
+            texts = _texts(series)
+            counts = pd.Series(texts[[t is not None for t in texts]], dtype=object).value_counts()
+            # Ties by name: the codes must not depend on the order of the rows.
+            order = sorted(counts.index, key=lambda level: (-counts[level], level))
+            column.levels = {level: code for code, level in enumerate(order)}
+            column.n_levels = len(order)
+            if set(order) <= {"True", "False"}:  # written to a file and read again, they may be 1 and 0
+                column.levels |= {"1": column.levels.get("True"), "0": column.levels.get("False")}
+                column.levels = {level: code for level, code in column.levels.items() if code is not None}
+        values = column.read(series)
+        if column.kind != "category":
+            seen = values[~np.isnan(values)]
+            column.tails = long_tails(seen)
+            column.unit, column.center, column.scale = units(seen if column.tails is None else column.tails(seen))
+        return column, values
+
+    def read(self, series: pd.Series) -> np.ndarray:
+        """(n,) float64: numbers, days or codes; NaN where missing or never seen.
+
+        Raises:
+            ValueError: for infinite cells, or cells of another kind than at fit.
+        """
+        if self.kind in ("category", "ordered"):
+            return np.array([self.levels.get(text, np.nan) for text in _texts(series)], dtype=np.float64)
+        values = _days(series, self.name) if self.kind == "time" else _numbers(series, self.name, self.is_text)
+        if np.isinf(values).any():
+            raise ValueError(
+                f"column {self.name!r} of X contains infinity or a value too large ({int(np.isinf(values).sum())} "
+                f"cells). Replace them by NaN (missing) or by a finite bound, e.g. X.replace([np.inf, -np.inf], "
+                f"np.nan)."
+            )
+        return values
+
+    def standardise(self, values: np.ndarray) -> np.ndarray:
+        """(n,) cells as `read` gives them -> mean 0 and standard deviation 1 over the context; codes stay codes."""
+        if self.kind == "category":
+            return values
+        if self.tails is not None:
+            values = self.tails(values)
+        with np.errstate(over="ignore"):  # a query cell may be that far from every context cell; it is clipped
+            z = (values / self.unit - self.center) / self.scale
+        return np.clip(z, -_FARTHEST, _FARTHEST)
+
+
+def _kind(series: pd.Series, name) -> str:
+    dtype = series.dtype
+    if isinstance(dtype, pd.CategoricalDtype):
+        return "ordered" if dtype.ordered else "category"
+    if pd.api.types.is_bool_dtype(dtype):
+        return "category"
+    if pd.api.types.is_complex_dtype(dtype):
+        raise ValueError(f"Complex data not supported: column {name!r} is {dtype}. Split it into real columns.")
+    if pd.api.types.is_numeric_dtype(dtype):
+        return "number"
+    if isinstance(dtype, pd.DatetimeTZDtype | pd.PeriodDtype) or dtype.kind in "mM":
+        return "time"
+    seen = series.dropna()
+    if len(seen) and all(isinstance(v, datetime.date | datetime.timedelta | np.datetime64) for v in seen):
+        return "time"
+    if all(isinstance(v, Number) and not isinstance(v, bool | np.bool_ | complex) for v in seen):
+        return "number"
+    if all(isinstance(v, str) for v in seen):
+        words = [v.strip() for v in seen if v.strip()]
+        if words and not any(_LEADING_ZERO.match(w) for w in words) and np.isfinite(_parse(pd.Series(words))).all():
+            return "number"
+    return "category"
+
+
+def _numbers(series: pd.Series, name, is_text: bool) -> np.ndarray:
+    dtype = series.dtype
+    if pd.api.types.is_numeric_dtype(dtype) and not pd.api.types.is_complex_dtype(dtype):
+        with np.errstate(over="ignore"):  # a long double beyond float64 becomes infinity, which is refused
+            return series.to_numpy(dtype=np.float64, na_value=np.nan)
+    if isinstance(dtype, pd.DatetimeTZDtype | pd.PeriodDtype) or dtype.kind in "mM":
+        raise ValueError(f"column {name!r} of X holds {dtype}, but held numbers at fit; convert it to the same type.")
+    cells = series.astype(object)
+    blank = cells.isna() | cells.map(lambda v: isinstance(v, str) and not v.strip()).astype(bool)
+    values = np.full(len(cells), np.nan)
+    values[~blank.to_numpy()] = _parse(cells[~blank])
+    wrong = ~blank.to_numpy() & np.isnan(values)
+    if wrong.any() and not is_text:
+        raise ValueError(
+            f"column {name!r} of X held numbers at fit, now {cells[wrong].iloc[0]!r} ({int(wrong.sum())} such cells). "
+            f"Replace it by NaN if it means missing, or make the column categorical before fit: "
+            f'X[{name!r}].astype("category").'
+        )
+    return values
+
+
+def _parse(cells: pd.Series) -> np.ndarray:
+    return np.array([_float(cell) for cell in cells], dtype=np.float64)
+
+
+def _float(cell) -> float:
+    """The cell as a number, NaN if it is none, infinity if it is too large to be one."""
+    if isinstance(cell, str) and "_" in cell:
+        return np.nan  # Python reads 1_000 as a number; people do not
+    try:
+        return float(cell)
+    except OverflowError:
+        return np.inf
+    except (TypeError, ValueError):
+        return np.nan
+
+
+def _days(series: pd.Series, name) -> np.ndarray:
+    """Dates as days since 1970 in UTC, durations as days."""
+    try:
+        if isinstance(series.dtype, pd.PeriodDtype):
+            series = series.dt.to_timestamp()
+        seen = series.dropna()
+        if series.dtype.kind == "m" or (len(seen) and isinstance(seen.iloc[0], datetime.timedelta)):
+            ticks = pd.to_timedelta(series).to_numpy("timedelta64[us]")
+        elif pd.api.types.is_numeric_dtype(series.dtype) and len(seen):
+            raise TypeError(f"it is {series.dtype}")
+        else:
+            # Text is read cell by cell: guessing one format for all would warn, or refuse the others.
+            text = {"format": "mixed"} if series.dtype.kind in "OU" else {}
+            ticks = pd.to_datetime(series, utc=True, **text).dt.tz_localize(None).to_numpy("datetime64[us]")
+    except (TypeError, ValueError) as error:
+        raise ValueError(
+            f"column {name!r} of X held dates or durations at fit, but not here ({error}). Convert it with "
+            f"pd.to_datetime(X[{name!r}]), with NaT where missing."
+        ) from error
+    return np.where(np.isnat(ticks), np.nan, ticks.view(np.int64) / 86_400e6)
+
+
+def _texts(series: pd.Series) -> np.ndarray:
+    """(n,) object: the text of each cell, None where missing."""
+    dtype = series.dtype
+    if isinstance(dtype, pd.CategoricalDtype):
+        codes, distinct = series.cat.codes.to_numpy(), series.cat.categories
+    elif isinstance(dtype, pd.StringDtype) or pd.api.types.infer_dtype(series, skipna=True) == "string":
+        codes, distinct = pd.factorize(series)
+    else:  # not by distinct value: 1, 1.0 and True are equal, but True is no number here
+        codes, distinct = np.arange(len(series)), series.astype(object)
+    known = np.array([*map(_text, distinct), None], dtype=object)  # code -1, missing, finds the last
+    return known[codes]
+
+
+def _text(value) -> str | None:
+    """A level as text, the same for 1, 1.0 and "1" (a missing cell turns integers into floats); None if missing."""
+    if isinstance(value, str):
+        return value.strip() or None
+    if not np.isscalar(value) and not isinstance(value, datetime.date | datetime.timedelta | tuple):
+        return None if value is None or value is pd.NA or value is pd.NaT else repr(value)
+    if not isinstance(value, tuple) and pd.isna(value):
+        return None
+    return str(int(value)) if isinstance(value, float | np.floating) and float(value).is_integer() else str(value)

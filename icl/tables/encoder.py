@@ -1,0 +1,163 @@
+"""DataFrame -> float matrix with NaN for missing cells and integer codes for categories, fitted on context rows only.
+
+| column                               | becomes                                                              |
+|--------------------------------------|----------------------------------------------------------------------|
+| numbers, nullable numbers, timedelta | standardised in float64, then cast: timestamps and 1e300 survive     |
+| dates and times                      | days since 1970 (UTC), then as numbers                               |
+| text in which every value is a number| as numbers, unless one has a leading zero (post codes, identifiers)  |
+| ordered categories                   | their rank, as numbers                                               |
+| text, categories, booleans, mixtures | codes 0, 1, ... from the most frequent level on, flagged categorical |
+| constant, or missing throughout      | dropped; see `dropped_columns_`                                      |
+
+A level never seen in the context becomes NaN, as a missing cell would: that is what the prior teaches.
+"""
+
+from __future__ import annotations
+
+import warnings
+
+import numpy as np
+import pandas as pd
+
+from icl.tables.column import Column
+
+
+class TableEncoder:
+    """Reads tables of one layout into float32 matrices for the model.
+
+    Attributes (after `fit`):
+        columns_: names of all columns, in the order of `fit`.
+        dropped_columns_: those that are constant or missing throughout in the context.
+        is_categorical_: (F,) bool for the columns kept.
+        n_levels_: (F,) int, number of codes for a categorical column, 0 for others.
+    """
+
+    def __init__(self, owner: str = "the estimator"):
+        self.owner = owner  # named in messages
+
+    def fit(self, X) -> TableEncoder:
+        """Learn levels and scales from context rows.
+
+        Raises:
+            ValueError: for an empty table, duplicate names, infinite cells, or no usable column.
+        """
+        table, self.has_names_ = as_table(X)
+        if len(table) == 0:
+            raise ValueError(
+                f"X has no rows: Found array with 0 sample(s) (shape={table.shape}) while a minimum of 1 is required. "
+                f"Pass the rows whose label is known."
+            )
+        self.columns_ = list(table.columns)
+        self.dropped_columns_, self._kept = [], {}
+        for position, name in enumerate(self.columns_):
+            column, values = Column.learn(table.iloc[:, position], name)
+            seen = values[~np.isnan(values)]
+            if len(seen) == 0 or (len(seen) == len(values) and np.all(seen == seen[0])):
+                self.dropped_columns_.append(name)
+            else:
+                self._kept[name] = column
+        if not self._kept:
+            raise ValueError(
+                f"none of the {len(self.columns_)} columns of X can be used: {_names(self.columns_)} are missing "
+                f"throughout or hold one value only. Pass at least one column that varies among the labelled rows."
+            )
+        kept = self._kept.values()
+        self.is_categorical_ = np.array([column.kind == "category" for column in kept])
+        self.n_levels_ = np.array([c.n_levels for c in kept])
+        return self
+
+    def transform(self, X) -> np.ndarray:
+        """(n, F) float32 matrix, in the column order of `fit` whatever the order in X.
+
+        Raises:
+            ValueError: for columns that differ from those of `fit`, infinite cells, or text in a column of numbers.
+        """
+        table, has_names = as_table(X)
+        table = self._align(table, has_names)
+        matrix = np.empty((len(table), len(self._kept)), dtype=np.float32)
+        for j, (name, column) in enumerate(self._kept.items()):
+            matrix[:, j] = column.standardise(column.read(table[name]))
+        return matrix
+
+    def _align(self, table: pd.DataFrame, has_names: bool) -> pd.DataFrame:
+        if has_names and self.has_names_:
+            known = set(self.columns_)
+            missing = [name for name in self.columns_ if name not in table.columns]
+            extra = [name for name in table.columns if name not in known]
+            if missing or extra:
+                raise ValueError(
+                    f"the columns of X differ from those at fit: missing {_names(missing)}; not seen at fit "
+                    f"{_names(extra)}. Pass the same {len(self.columns_)} columns; their order does not matter."
+                )
+        if table.shape[1] != len(self.columns_):
+            raise ValueError(
+                f"X has {table.shape[1]} features, but {self.owner} is expecting {len(self.columns_)} features as "
+                f"input: pass the columns that fit saw ({_names(self.columns_)})."
+            )
+        if has_names != self.has_names_:
+            has, out = ("has", "out") if has_names else ("does not have valid", "")
+            said = f"X {has} feature names, but {self.owner} was fitted with{out} feature names: matched by position."
+            warnings.warn(said, UserWarning, stacklevel=4)
+            table = table.set_axis(self.columns_, axis=1)
+        return table
+
+
+def as_table(X) -> tuple[pd.DataFrame, bool]:
+    """X as a DataFrame with unique column names, and whether the names are X's own.
+
+    Accepts DataFrames, whatever has `to_pandas` (polars, pyarrow), and 2-D arrays or lists of rows.
+    """
+    if not isinstance(X, pd.DataFrame) and hasattr(X, "to_pandas"):
+        X = X.to_pandas()
+    if isinstance(X, pd.DataFrame):
+        twice = X.columns[X.columns.duplicated()].unique()
+        if len(twice):
+            raise ValueError(
+                f"X has duplicate column names: {_names(list(twice))}. Rename them; names tell columns apart."
+            )
+        _check_width(X.shape)
+        return X, True
+    if hasattr(X, "toarray"):
+        raise TypeError("Sparse data was passed for X, but a dense table is required; convert it with X.toarray().")
+    if isinstance(X, np.ma.MaskedArray):
+        X = X.astype(object).filled(np.nan)
+    array = _from_rows(X) if isinstance(X, list | tuple) else np.asarray(X)
+    if array.ndim != 2:
+        raise ValueError(
+            f"X must be a table. Expected 2D array, got {type(X).__name__} with {array.ndim} dimension(s). Reshape "
+            f"your data with X.reshape(-1, 1) or X.to_frame() if it is a single column."
+        )
+    _check_width(array.shape)
+    table = pd.DataFrame(array)
+    return (table.infer_objects() if array.dtype == object else table), False
+
+
+def _from_rows(X: list | tuple) -> np.ndarray:
+    """A list of rows as an object array, cell by cell: numbers beside text stay numbers, a list in a cell stays one."""
+    if not X or not all(isinstance(row, list | tuple | np.ndarray) for row in X):
+        return np.asarray(X, dtype=object)
+    lengths = [len(row) for row in X]
+    if min(lengths) != max(lengths):
+        short = lengths.index(min(lengths))
+        raise ValueError(
+            f"X must be a table, but its rows differ in length: row {short} has {min(lengths)} cells, others up to "
+            f"{max(lengths)}. Pass rows of equal length, with None where a cell is missing."
+        )
+    array = np.empty((len(X), lengths[0]), dtype=object)
+    for i, row in enumerate(X):
+        for j, cell in enumerate(row):
+            array[i, j] = cell
+    return array
+
+
+def _check_width(shape: tuple[int, ...]) -> None:
+    if shape[1] == 0:
+        raise ValueError(
+            f"X has no columns: 0 feature(s) (shape={shape}) while a minimum of 1 is required. Pass "
+            f"the columns to predict from."
+        )
+
+
+def _names(names: list, limit: int = 8) -> str:
+    shown = ", ".join(repr(name) for name in names[:limit])
+    return (f"{shown} and {len(names) - limit} more" if len(names) > limit else shown) or "none"

@@ -1,0 +1,88 @@
+"""A training checkpoint -> a release folder, at any time of a run: `python train.py export`."""
+
+from __future__ import annotations
+
+import inspect
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from icl.network.config import TabularConfig
+from icl.network.model import TabularTransformer
+from icl.releases.folder import save_release
+from icl.releases.names import CheckpointError
+from icl.releases.provenance import origin_of
+
+RUN = "run"
+"""Where `icl.training.callbacks.WriteRelease` keeps the facts of the run inside a training checkpoint."""
+
+
+def export_checkpoint(ckpt_path: str, out: str, training_yaml: str | None = None) -> Path:
+    """Turn a training checkpoint into a release folder that estimators load.
+
+    The weights are the averaged ones where the run averages. Unpickles: export only checkpoints of your own.
+
+    Args:
+        ckpt_path: such as runs/base/checkpoints/last.ckpt; training may go on meanwhile.
+        out: folder to write.
+        training_yaml: the run's configuration; needed for checkpoints written before they held it.
+    Returns:
+        the folder.
+    Raises:
+        CheckpointError: if the file cannot be read, or holds no model of ours.
+    """
+    path = Path(ckpt_path)
+    if not path.is_file():
+        raise CheckpointError(f"there is no checkpoint {path}; training writes last.ckpt below default_root_dir.")
+    try:
+        checkpoint = torch.load(path, map_location="cpu", weights_only=False)
+    except Exception as error:  # pickle, zip and torch raise many classes
+        raise CheckpointError(f"{path} cannot be read as a training checkpoint: {error}") from error
+    if not isinstance(checkpoint, dict) or "progress" not in checkpoint:
+        raise CheckpointError(f"{path} was not written by train.py: it holds no record of its progress.")
+    run = checkpoint.get(RUN, {})
+    text = Path(training_yaml).read_text(encoding="utf-8") if training_yaml else run.get("training_yaml")
+    if "ancestor" not in checkpoint and text:
+        import yaml
+
+        release = yaml.safe_load(text)["model"].get("init_from")
+        checkpoint["ancestor"] = origin_of(release) if release else None
+    model = TabularTransformer(_model_config(checkpoint, text, path))
+    prefix = "model."
+    state = {k.removeprefix(prefix): v for k, v in checkpoint["state_dict"].items() if k.startswith(prefix)}
+    model.load_state_dict(state)
+    folder = save_release(model, out, provenance(checkpoint))
+    if text:
+        (folder / "training.yaml").write_text(text, encoding="utf-8")
+    return folder
+
+
+def provenance(checkpoint: dict[str, Any]) -> dict[str, Any]:
+    """The facts of a run as a release records them."""
+    progress, run = checkpoint["progress"], checkpoint.get(RUN, {})
+    facts = {k: v for k, v in run.items() if k != "training_yaml"}
+    facts |= {
+        "steps": checkpoint["global_step"],
+        "tasks_seen": progress["tasks_seen"],
+        "wall_seconds": round(progress["wall_seconds"]),
+        "averaged_weights": "averaging_state" in checkpoint,
+        "init_from": checkpoint.get("ancestor"),
+        "data": "synthetic tasks only",
+    }
+    ancestor = facts["init_from"] or {}
+    if "tasks_seen" in ancestor:
+        facts["tasks_seen_in_all"] = facts["tasks_seen"] + ancestor.get("tasks_seen_in_all", ancestor["tasks_seen"])
+    return facts
+
+
+def _model_config(checkpoint: dict[str, Any], text: str | None, path: Path) -> TabularConfig:
+    fields = checkpoint.get("model_config")
+    if fields is None and text:
+        import yaml
+
+        fields = yaml.safe_load(text)["model"]["model"]
+    if fields is None:
+        raise CheckpointError(f"{path} does not say how large its model is; pass --training_yaml with that of the run.")
+    own = inspect.signature(TabularConfig.__init__).parameters  # the rest is bookkeeping of transformers
+    return TabularConfig(**{name: value for name, value in fields.items() if name in own})

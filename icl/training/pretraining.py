@@ -1,0 +1,242 @@
+"""The LightningModule: loss, optimiser, schedule, validation, logging."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from datetime import timedelta
+
+import lightning as L
+import torch
+import torch.nn.functional as nnf
+from lightning.pytorch.utilities import rank_zero_info
+from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
+from torch import Tensor
+
+from icl.network.cells import target_scale
+from icl.network.config import TabularConfig
+from icl.network.distribution import HistogramPredictive, histogram_edges
+from icl.network.grow import grow
+from icl.network.model import TabularTransformer
+from icl.releases.folder import load_release
+from icl.releases.provenance import origin_of
+from icl.training.cost import mean_cost, training_cost
+from icl.training.optim import MuonAdamW, OptimConfig
+from icl.training.throughput import Meter, peak_flops
+from icl.training.totals import add, averages, gathered
+from icl.training.validation import ValidationItem, fits, kind_of, real_metrics
+from priors import TaskBatch
+
+_STEPS_BEFORE_ESTIMATE = 20
+
+
+def task_loss(model: TabularTransformer, batch: TaskBatch, forward: Callable[..., Tensor] | None = None) -> Tensor:
+    """Mean negative log mass (nats per query) of the true class, or of the bin that holds the true target.
+
+    Args:
+        model: whose loss it is.
+        batch: tasks with the targets of their query rows.
+        forward: what to call in place of `model`: its compiled form.
+    """
+    scores = (forward or model)(batch.X, batch.y_context, batch.is_categorical, batch.n_classes)
+    # Under autocast scores are bf16, and the edges and scales below would follow: 8 bits cannot tell bins apart.
+    scores = scores.float() if scores.dtype is torch.bfloat16 else scores
+    if batch.n_classes is not None:
+        return nnf.cross_entropy(scores.flatten(0, 1), batch.y_query.flatten())
+    s = target_scale(batch.y_context)
+    dist = HistogramPredictive(scores, histogram_edges(model.config.n_bins).to(scores), s.loc, s.scale)
+    return nnf.cross_entropy(scores.flatten(0, 1), dist.bin_of(batch.y_query).flatten())
+
+
+class PretrainingModule(L.LightningModule):
+    """Trains a `TabularTransformer` on the batches of a `TaskStream`.
+
+    Args:
+        model: fields of `TabularConfig`.
+        optim: optimiser and schedule.
+        init_seed: seed of the initial weights.
+        init_from: a release to start from instead, such as `checkpoints/nano`; it may have fewer layers
+        (`icl.network.grow`).
+            A resumed run needs it no more.
+        compile: compile the training step, once for all shapes of tasks. Pays off on a GPU.
+        peak_tflops: what one device can do at best, for the logged utilisation; default: looked up for known GPUs,
+            measured on a CPU.
+    """
+
+    def __init__(
+        self,
+        model: dict[str, int] | None = None,
+        optim: OptimConfig = OptimConfig(),  # noqa: B008 - frozen
+        init_seed: int = 0,
+        init_from: str | None = None,
+        compile: bool = False,
+        peak_tflops: float | None = None,
+    ):
+        super().__init__()
+        self.optim, self.peak_tflops = optim, peak_tflops
+        self.ancestor: dict | None = None
+        self._no_start: Exception | None = None
+        config = TabularConfig(**(model or {}))
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(init_seed)
+            self.model = TabularTransformer(config)
+            if init_from is not None:
+                try:
+                    self.model = grow(load_release(init_from), config)
+                    self.ancestor = origin_of(init_from)
+                except (OSError, ValueError) as error:
+                    self._no_start = error  # does not matter if the run is resumed
+        # A plain function, not a module: `state_dict` and weight averaging must not see the network twice.
+        self._forward = torch.compile(self.model.forward, dynamic=True) if compile else self.model.forward
+        # Not buffers: weight averaging would average them too.
+        self.tasks_seen, self.wall_seconds = 0, 0.0
+        self._tick: float | None = None
+        self._meter, self._peak, self._matmul_bytes = Meter(), None, 4
+        self._told_time, self._totals = False, {}
+
+    def setup(self, stage: str) -> None:
+        if stage != "fit":
+            return
+        trainer = self.trainer
+        if trainer.accumulate_grad_batches != 1:
+            raise ValueError(
+                f"accumulate_grad_batches must be 1, got {trainer.accumulate_grad_batches}: step k of a run is step k "
+                f"of the stream. For larger steps set --data.n_virtual_ranks or --data.shapes.n_cells."
+            )
+        if trainer.precision == "16-mixed":
+            raise ValueError("precision 16-mixed is not supported; use bf16-mixed, or 32-true on devices without bf16.")
+        if self.device.type == "cuda":
+            torch.set_float32_matmul_precision("high")  # TF32 where autocast leaves float32
+
+    def on_fit_start(self) -> None:
+        if self._no_start is not None:
+            raise self._no_start
+
+    def on_train_start(self) -> None:
+        mixed = "bf16" in str(self.trainer.precision)
+        self._matmul_bytes = 2 if mixed else 4
+        known = self.peak_tflops and 1e12 * self.peak_tflops
+        self._peak = known or peak_flops(self.device, torch.bfloat16 if mixed else torch.float32)
+        self._announce()
+
+    def _announce(self) -> None:
+        """Say what the run will cost, before it does."""
+        trainer, data = self.trainer, self.trainer.datamodule
+        n_parameters = sum(p.numel() for p in self.model.parameters())
+        lines = [f"{n_parameters:,} parameters"]
+        if not data.folders:
+            step, dearest = mean_cost(self.model.config, data.shapes, data.n_batches, self._matmul_bytes)
+            total = step * trainer.world_size
+            lines.append(
+                f"a step: {total.tables:,.0f} tables, {total.tokens:,.0f} tokens, {total.flops / 1e9:,.1f} GFLOP "
+                f"({total.flops / total.tables / 1e9:.2f} a table) on {trainer.world_size} process(es)"
+            )
+            if trainer.max_steps > 0:
+                left = trainer.max_steps - trainer.global_step
+                lines.append(
+                    f"{left:,} steps to go: {left * total.tables:,.0f} tables, {left * total.flops / 1e15:,.2f} PFLOP"
+                )
+            lines.append(
+                f"memory of each process: activations {step.activation_bytes / 1e6:,.0f} MB in the mean step, "
+                f"{dearest.activation_bytes / 1e6:,.0f} MB at most; weights, gradients and averages "
+                f"{n_parameters * 24 / 1e6:,.0f} MB"
+            )
+        peak = "unknown (set --model.peak_tflops)" if self._peak is None else f"{self._peak / 1e12:,.2f} TFLOP/s"
+        lines.append(f"peak of the device: {peak}")
+        rank_zero_info("Cost: " + "\n      ".join(lines))
+
+    def on_save_checkpoint(self, checkpoint: dict) -> None:
+        for name, parameter in self.model.named_parameters():
+            if not parameter.isfinite().all():
+                raise FloatingPointError(f"weight {name} is not finite; the last checkpoint is kept instead. {_ADVICE}")
+        checkpoint["progress"] = {"tasks_seen": self.tasks_seen, "wall_seconds": self.wall_seconds}
+        checkpoint["model_config"] = self.model.config.to_dict()
+        checkpoint["ancestor"] = self.ancestor
+
+    def on_load_checkpoint(self, checkpoint: dict) -> None:
+        """A resumed run reports its whole life, and needs no release to start from."""
+        self._no_start = None
+        progress = checkpoint["progress"]
+        self.tasks_seen, self.wall_seconds = progress["tasks_seen"], progress["wall_seconds"]
+        self.ancestor = checkpoint.get("ancestor", self.ancestor)
+
+    def training_step(self, batches: list[TaskBatch], batch_idx: int) -> Tensor:
+        losses = [task_loss(self.model, batch, self._forward) for batch in batches]
+        for kind in ("classification", "regression"):
+            own = [loss.detach() for loss, batch in zip(losses, batches, strict=True) if kind_of(batch) == kind]
+            if own:
+                self.log(f"train/{kind}_loss", torch.stack(own).mean(), prog_bar=True, on_step=True)
+        self._count(batches)
+        return torch.stack(losses).mean()
+
+    def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
+        """Stop before anything that is not finite reaches a weight.
+
+        Gradients are summed over processes by now, so all of them see it and leave after the same step.
+        """
+        norm = torch.nn.utils.get_total_norm([p.grad for p in self.parameters() if p.grad is not None])
+        self.log("grad_norm", norm, on_step=True)
+        if not torch.isfinite(norm):
+            raise FloatingPointError(
+                f"the gradient became {norm.item()} at step {self.global_step}, for the loss did in one of the "
+                f"processes or its slope was too steep. No weight was changed and the last checkpoint is whole. "
+                f"{_ADVICE}"
+            )
+
+    def _count(self, batches: list[TaskBatch]) -> None:
+        n_processes = self.trainer.world_size
+        config = self.model.config
+        costs = [training_cost(config, b.shape, b.n_classes is None, self._matmul_bytes) for b in batches]
+        cost = sum(costs[1:], costs[0])
+        self._meter.step(cost)
+        now = time.monotonic()
+        self.tasks_seen += int(cost.tables) * n_processes
+        if self._tick is not None:
+            self.wall_seconds += now - self._tick
+        self._tick = now
+        self.log("tasks_seen", float(self.tasks_seen), on_step=True)
+        self.log("wall_seconds", self.wall_seconds, on_step=True)
+        for name, value in self._meter.rates(self._peak, n_processes).items():
+            self.log(name, value, on_step=True, prog_bar=name == "tables_per_s")
+        if self._meter.n_steps >= _STEPS_BEFORE_ESTIMATE and not self._told_time:
+            self._told_time = True
+            self._announce_time()
+
+    def _announce_time(self) -> None:
+        seconds, max_steps = self._meter.seconds_per_step, self.trainer.max_steps
+        message = f"Speed: {seconds:.2g} s a step"
+        if max_steps > 0:
+            left = timedelta(seconds=round(seconds * (max_steps - self.global_step)))
+            message += f"; {max_steps - self.global_step:,} steps to go take {left}, validation not counted"
+        rank_zero_info(message)
+
+    def validation_step(self, item: ValidationItem, batch_idx: int) -> None:
+        # Callbacks have swapped in the averaged weights by now, if there are any.
+        batch, weight = item.batch, 1.0
+        with torch.autocast(self.device.type, enabled=False):  # as the model will be used
+            if not item.is_real:
+                metrics, weight = {f"{kind_of(batch)}_loss": float(task_loss(self.model, batch))}, batch.shape.n_tasks
+            else:
+                metrics = real_metrics(self.model, batch) if fits(self.model, batch) else {}
+        for metric, value in metrics.items():
+            add(self._totals, f"{item.name}/{metric}", value, weight)
+
+    def on_validation_epoch_end(self) -> None:
+        bar = {"val/classification_loss", "val/regression_loss"}
+        totals, self._totals = gathered(self._totals, self.trainer.world_size), {}
+        for name, mean in averages(totals).items():
+            # Equal on all processes by now; `sync_dist` only tells Lightning so.
+            self.log(name, mean, prog_bar=name in bar, sync_dist=True)
+
+    def on_validation_end(self) -> None:
+        self._meter.pause()
+
+    def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
+        optimizer = MuonAdamW(self.model, self.optim)
+        schedule = torch.optim.lr_scheduler.LambdaLR(
+            optimizer, lambda step: self.optim.rate_at(step, self.trainer.max_steps)
+        )
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+
+_ADVICE = "Resume with --ckpt_path last and a smaller --model.optim.lr_muon and --model.optim.lr_adamw."

@@ -1,0 +1,131 @@
+"""The command: exit codes, messages a person understands, options that come from signatures."""
+
+import inspect
+import subprocess
+import sys
+
+import pytest
+
+from icl import __version__
+from icl.commands.main import COMMANDS, main
+
+
+def test_version(capsys):
+    assert main(["--version"]) == 0
+    assert capsys.readouterr().out.strip() == f"icl {__version__}"
+
+
+@pytest.mark.parametrize("args", [["--help"], ["demo", "--help"], ["checkpoints", "--help"], ["--version"]])
+def test_help_loads_nothing_heavy(args):
+    code = (
+        f"import sys; from icl.commands.main import main; code = main({args!r}); "
+        "print(sorted({'torch', 'transformers', 'sklearn', 'matplotlib', 'pandas'} & set(sys.modules)), code)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.stdout.splitlines()[-1] == "[] 0", done.stderr
+
+
+def test_runs_as_a_process_with_its_exit_code():
+    done = subprocess.run(
+        [sys.executable, "-m", "icl.commands.main", "demo", "--level", "2"], capture_output=True, text=True
+    )
+    assert done.returncode == 2
+    assert "level" in done.stderr and "Traceback" not in done.stderr
+
+
+def test_help_names_every_command(capsys):
+    assert main(["--help"]) == 0
+    shown = capsys.readouterr().out
+    assert all(command.__name__.rstrip("_") in shown for command in COMMANDS)
+
+
+@pytest.mark.parametrize("command", COMMANDS, ids=lambda command: command.__name__.rstrip("_"))
+def test_every_option_is_explained(command, capsys):
+    assert main([command.__name__.rstrip("_"), "--help"]) == 0
+    shown = capsys.readouterr().out
+    for name, parameter in inspect.signature(command).parameters.items():
+        assert (name if parameter.default is parameter.empty else f"--{name}") in shown
+        assert f"{name}:" in command.__doc__, f"the docstring of {command.__name__.rstrip('_')} does not explain {name}"
+
+
+@pytest.mark.parametrize(
+    ("args", "named"),
+    [
+        ([], "subcommand"),
+        (["dmeo"], "dmeo"),
+        (["demo", "--level", "95"], "level"),
+        (["demo", "--level", "nan"], "level"),
+        (["demo", "--seed", "-1"], "seed"),
+        (["demo", "--seed", "one"], "seed"),
+        (["demo", "--colour", "red"], "colour"),
+        (["demo", "--out"], "--out"),
+    ],
+)
+def test_wrong_usage_exits_2_and_names_the_culprit(args, named, capsys):
+    assert main(args) == 2
+    shown = capsys.readouterr()
+    assert named in shown.err and shown.out == ""
+
+
+def test_a_flag_needs_no_value(monkeypatch):
+    seen = {}
+    monkeypatch.setattr(
+        "icl.commands.demo.run.run_demo", lambda out, checkpoint, seed, level, quick, console: seen.update(q=quick)
+    )
+    assert main(["demo", "--quick"]) == 0 and seen == {"q": True}
+    assert main(["demo"]) == 0 and seen == {"q": False}
+
+
+@pytest.mark.parametrize("error", [ValueError("age is not a number"), FileNotFoundError("no file t.csv")])
+def test_a_failed_run_exits_1_without_a_traceback(error, monkeypatch, capsys):
+    def fail(*args):
+        raise error
+
+    monkeypatch.setattr("icl.commands.demo.run.run_demo", fail)
+    assert main(["demo"]) == 1
+    assert capsys.readouterr().err == f"icl: {error}\n"
+
+
+def test_a_bug_keeps_its_traceback(monkeypatch):
+    def fail(*args):
+        raise KeyError("ours")
+
+    monkeypatch.setattr("icl.commands.demo.run.run_demo", fail)
+    with pytest.raises(KeyError):
+        main(["demo"])
+
+
+def test_interrupt_exits_130_in_one_line(monkeypatch, capsys):
+    def interrupt(*args):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("icl.commands.demo.run.run_demo", interrupt)
+    assert main(["demo"]) == 130
+    assert capsys.readouterr().err == "interrupted\n"
+
+
+def test_unknown_checkpoint_is_named(tmp_path, capsys):
+    assert main(["demo", "--out", str(tmp_path / "out"), "--checkpoint", "no-such-model"]) == 1
+    assert "no-such-model" in capsys.readouterr().err
+
+
+def test_a_file_in_the_place_of_the_folder_is_refused_and_kept(tmp_path, capsys):
+    file = tmp_path / "notes.txt"
+    file.write_text("mine")
+    assert main(["demo", "--out", str(file)]) == 1
+    assert "notes.txt" in capsys.readouterr().err
+    assert file.read_text() == "mine"
+
+
+def test_checkpoints_shows_provenance(tiny_release, monkeypatch, capsys):
+    monkeypatch.setattr("icl.releases.names.shipped_folder", lambda: tiny_release.parent)
+    assert main(["checkpoints"]) == 0
+    shown = capsys.readouterr().out
+    [line] = [line for line in shown.splitlines() if line.split()[:1] == [tiny_release.name]]
+    assert "MB" in line and "—" in line  # a fact that is not known is a dash, not an error
+
+
+def test_no_checkpoints_is_said(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr("icl.releases.names.shipped_folder", lambda: tmp_path)
+    assert main(["checkpoints"]) == 1
+    assert "ships no checkpoint" in capsys.readouterr().err

@@ -1,0 +1,151 @@
+"""Inference with a fine-tuned checkpoint: rows that it was trained on are refused, and why that is right."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn.base import BaseEstimator, RegressorMixin
+
+from icl import FinetuneConfig, ICLClassifier, ICLRegressor, finetune
+from icl.estimators.compare import compare_checkpoints
+from icl.finetuning import held_out as holdout
+from icl.inference import Mean, infer
+
+N_REPS, LEVEL = 200, 0.90
+
+
+class TunedOnThem(RegressorMixin, BaseEstimator):
+    """What fine-tuning on rows leaves behind, in closed form: weights that hold the labels of `X`, `y`.
+
+    Ridge regression on 60 random features, and a `fit` that changes no weight, as an in-context model's does not.
+    """
+
+    def __init__(self, X, y):
+        self.X, self.y = X, y
+
+    def _features(self, X) -> np.ndarray:
+        rng = np.random.default_rng(0)
+        return np.cos(np.asarray(X) @ rng.normal(size=(2, 60)) * 2 + rng.uniform(0, 6, 60))
+
+    def fit(self, X, y):
+        Z = self._features(self.X)
+        self.coef_ = np.linalg.solve(Z.T @ Z + 0.5 * np.eye(60), Z.T @ self.y)
+        return self
+
+    def predict(self, X) -> np.ndarray:
+        return self._features(X) @ self.coef_
+
+
+def coverage(knows_the_labels: bool) -> float:
+    """Share of nominal 90 % intervals for a mean that hold it, over draws of 50 labelled and 300 unlabelled rows.
+
+    The predictor was trained on the labelled rows of the analysis, or on 50 rows that were held out from it.
+    """
+    rng, hits = np.random.default_rng(0), 0
+    for _ in range(N_REPS):
+        X = rng.normal(size=(400, 2))
+        y = X[:, 0] + rng.normal(size=400)
+        tuned_on = slice(0, 50) if knows_the_labels else slice(350, 400)
+        table = pd.DataFrame({"a": X[:350, 0], "b": X[:350, 1], "y": y[:350]})
+        table.loc[50:, "y"] = np.nan
+        predictor = TunedOnThem(X[tuned_on], y[tuned_on])
+        low, high = infer(Mean("y"), table=table, predictor=predictor, weight=1, folds=2).interval(LEVEL).iloc[0][:2]
+        hits += low < 0 < high
+    return hits / N_REPS
+
+
+def test_what_the_refusal_prevents():
+    """Cross-fitting does not help where the labels are in the weights: 90 % intervals cover far less.
+
+    With the tuned rows held out from the analysis they cover as they should (two-sided, four standard errors).
+    """
+    error = np.sqrt(LEVEL * (1 - LEVEL) / N_REPS)
+    assert coverage(knows_the_labels=True) < 0.75
+    assert abs(coverage(knows_the_labels=False) - LEVEL) < 4 * error
+
+
+def draw(seed: int, n: int = 60) -> pd.DataFrame:
+    rng = np.random.default_rng(seed)
+    a, b = rng.normal(size=(2, n))
+    return pd.DataFrame({"a": a, "b": b, "y": a + b + 0.1 * rng.normal(size=n)})
+
+
+@pytest.fixture(scope="module")
+def tuned(tiny_release, tmp_path_factory):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(holdout, "_PRIOR_STEPS", 1)
+        config = FinetuneConfig(target="y", steps=2, check_every=2, max_rows=40, n_cells=100, lr=1e-3, replay=0.0)
+        tables = {f"t{k}": draw(k) for k in range(3)}
+        return finetune(tiny_release, tables, config, out=tmp_path_factory.mktemp("release") / "tuned")
+
+
+def analysis(labeled: pd.DataFrame) -> dict:
+    return {"labeled": labeled, "unlabeled": draw(7, 30).drop(columns="y")}
+
+
+def trained_table(tuned) -> pd.DataFrame:
+    import json
+
+    facts = json.loads((tuned / "provenance.json").read_text())
+    return draw(int(facts["finetuning"]["tables"][0]["name"][1:]))
+
+
+def test_infer_refuses_trained_rows_and_takes_fresh_ones(tuned, tiny_release):
+    predictor = ICLRegressor(tuned, n_estimators=1)
+    known, fresh = trained_table(tuned), draw(9, 40)
+    with pytest.raises(ValueError, match=r"was fine-tuned on 20 of the 20 labeled rows.*held out"):
+        infer(Mean("y"), **analysis(known.iloc[:20]), predictor=predictor, folds=2)
+    with pytest.raises(ValueError, match="fine-tuned on 1 of the 41 labeled rows"):
+        infer(Mean("y"), **analysis(pd.concat([fresh, known.iloc[[3]]])), predictor=predictor, folds=2)
+    assert np.isfinite(infer(Mean("y"), **analysis(fresh), predictor=predictor, folds=2).estimate).all()
+    # The checkpoint that it started from knows nothing.
+    base = ICLRegressor(tiny_release, n_estimators=1)
+    assert np.isfinite(infer(Mean("y"), **analysis(known.iloc[:20]), predictor=base, folds=2).estimate).all()
+
+
+def test_fingerprints_are_handed_on_when_a_tuned_checkpoint_is_tuned_again(tuned, tmp_path, monkeypatch):
+    monkeypatch.setattr(holdout, "_PRIOR_STEPS", 1)
+    config = FinetuneConfig(target="y", steps=1, max_rows=40, n_cells=100, lr=1e-3, replay=0.0)
+    again = finetune(tuned, {"other": draw(20)}, config, out=tmp_path / "again")
+    with pytest.raises(ValueError, match="fine-tuned on 20 of the 20"):
+        infer(Mean("y"), **analysis(trained_table(tuned).iloc[:20]), predictor=ICLRegressor(again), folds=2)
+
+
+def test_rows_held_out_of_one_table_may_be_labelled(tiny_release, tmp_path, monkeypatch):
+    monkeypatch.setattr(holdout, "_PRIOR_STEPS", 1)
+    table = draw(30, 100)
+    config = FinetuneConfig(target="y", steps=1, max_rows=40, n_cells=100, lr=1e-3, replay=0.0)
+    out = finetune(tiny_release, table, config, out=tmp_path / "mine")
+    from icl.releases.fingerprint import read_seen
+
+    [seen] = read_seen(out)
+    known, _ = seen.matches(table, labeled=True)
+    assert known.sum() == 80
+    predictor = ICLRegressor(out, n_estimators=1)
+    assert np.isfinite(infer(Mean("y"), **analysis(table[~known]), predictor=predictor, folds=2).estimate).all()
+    found = compare_checkpoints(tiny_release, out, {"t": table}, target="y", general=None, seeds=1, members=1)
+    assert (found.scores.n_query == 20).all()  # the others were trained on
+
+
+def test_an_estimator_that_tunes_inside_fit_is_cross_fitted_not_refused(tiny_release, monkeypatch):
+    """Each fold tunes on the others' rows only, and every fold is answered by its own weights."""
+    from icl.finetuning import one_table as single
+
+    monkeypatch.setattr(single, "MIN_ROWS", 20)
+    monkeypatch.setattr(single, "_CLEAR", -np.inf)  # keep whatever came out, so that folds differ
+    seen = []
+    usual = single.tune_on_table
+
+    def watching(start, cells, *rest):
+        tuned, report = usual(start, cells, *rest)
+        seen.append((len(cells), tuned))
+        return tuned, report
+
+    monkeypatch.setattr(single, "tune_on_table", watching)
+    table = draw(3, 90).assign(y=lambda t: (t.y > 0).astype(float))
+    table.loc[60:, "y"] = np.nan
+    config = FinetuneConfig(steps=3, lr=2e-2, replay=0.0, max_rows=40, n_cells=100)
+    predictor = ICLClassifier(tiny_release, n_estimators=1, finetune=config)
+    result = infer(Mean("y"), table=table, predictor=predictor, folds=2)
+    assert [n for n, _ in seen] == [30, 30] and np.isfinite(result.estimate).all()
+    weights = [next(t.parameters()) for _, t in seen if t is not None]
+    assert len(weights) == 2 and not np.array_equal(weights[0].numpy(), weights[1].numpy())

@@ -1,0 +1,210 @@
+"""Release folders: what is saved comes back, what is damaged is refused with a reason, nothing is lost on failure."""
+
+import json
+import os
+
+import pytest
+import torch
+from torch.testing import assert_close
+
+from icl.releases import folder as checkpoint
+from icl.releases import names
+from icl.releases.folder import load_release, save_release
+from icl.releases.names import CheckpointError, CheckpointNotFoundError, available_checkpoints, resolve_checkpoint
+
+
+@pytest.fixture
+def release(tiny_model, tmp_path):
+    """A release folder of the test's own, to damage."""
+    return save_release(tiny_model, tmp_path / "own", {"seed": 3}, dtype=torch.float32)
+
+
+def scores(model, seeded):
+    generator = seeded(5)
+    X_BRF = torch.randn(2, 12, 4, generator=generator)
+    return model(X_BRF, torch.randn(2, 8, generator=generator))
+
+
+def test_what_was_saved_comes_back(tiny_model, release, seeded):
+    loaded = load_release(release)
+    assert not loaded.training
+    assert_close(scores(loaded, seeded), scores(tiny_model, seeded), rtol=0, atol=0)
+
+
+def test_half_precision_on_disk_is_float32_in_memory(tiny_model, tmp_path):
+    small = save_release(tiny_model, tmp_path / "half", {})
+    full = save_release(tiny_model, tmp_path / "full", {}, dtype=torch.float32)
+    assert (small / "model.safetensors").stat().st_size < 0.7 * (full / "model.safetensors").stat().st_size
+    loaded = load_release(small)
+    assert {p.dtype for p in loaded.parameters()} == {torch.float32}
+    for (name, kept), original in zip(loaded.named_parameters(), tiny_model.parameters()):
+        assert_close(kept, original, rtol=1e-3, atol=1e-3, msg=name)
+
+
+def test_transformers_reads_the_folder_too(tiny_model, release, seeded):
+    from icl.network.model import TabularTransformer
+
+    assert_close(scores(TabularTransformer.from_pretrained(release), seeded), scores(tiny_model, seeded))
+
+
+def test_loading_leaves_the_random_state_alone(release):
+    before = torch.random.get_rng_state()
+    load_release(release)
+    assert torch.equal(before, torch.random.get_rng_state())
+
+
+def test_one_copy_per_process_until_the_files_change(tiny_model, release):
+    first = load_release(release)
+    assert load_release(str(release)) is first
+    weights = release / "model.safetensors"
+    os.utime(weights, ns=(0, weights.stat().st_mtime_ns + 10**9))
+    assert load_release(release) is not first
+
+
+def test_provenance_and_card(release):
+    facts = json.loads((release / "provenance.json").read_text())
+    assert facts["seed"] == 3
+    assert {"git_commit", "date", "n_parameters", "versions"} <= facts.keys()
+    assert "Pretrained on synthetic tables only" in (release / "README.md").read_text()
+
+
+def test_saving_again_replaces_the_release_and_keeps_other_files(tiny_model, release):
+    (release / "curve.png").write_bytes(b"curve")
+    save_release(tiny_model, release, {"seed": 4})
+    assert json.loads((release / "provenance.json").read_text())["seed"] == 4
+    assert (release / "curve.png").read_bytes() == b"curve"
+    assert [p.name for p in release.parent.iterdir()] == [release.name]
+
+
+@pytest.mark.parametrize("step", ["write", "swap"])
+def test_a_failed_save_leaves_the_old_release(tiny_model, release, monkeypatch, step):
+    before = {p.name: p.read_bytes() for p in release.iterdir()}
+    replace = os.replace
+
+    def fail(*args):
+        raise OSError("disk full")
+
+    def fail_to_place_the_new_one(source, destination):
+        new = destination == release and not source.name.endswith(".old")
+        return fail() if new else replace(source, destination)
+
+    if step == "write":
+        monkeypatch.setattr(checkpoint, "model_card", fail)  # config and provenance have been written by then
+    else:
+        monkeypatch.setattr(os, "replace", fail_to_place_the_new_one)
+    with pytest.raises(OSError, match="disk full"):
+        save_release(tiny_model, release, {"seed": 4})
+    assert {p.name: p.read_bytes() for p in release.iterdir()} == before
+    assert [p.name for p in release.parent.iterdir()] == [release.name]
+
+
+def test_a_folder_of_something_else_is_not_overwritten(tiny_model, tmp_path):
+    (tmp_path / "thesis.tex").write_text("years of work")
+    with pytest.raises(ValueError, match="not a release folder; choose another"):
+        save_release(tiny_model, tmp_path, {})
+    assert (tmp_path / "thesis.tex").exists()
+
+
+def test_diverged_weights_are_refused(tiny_model, tmp_path):
+    import copy
+
+    bad = copy.deepcopy(tiny_model)
+    next(bad.parameters()).data[0] = float("nan")
+    with pytest.raises(ValueError, match="not finite"):
+        save_release(bad, tmp_path / "bad", {})
+    assert not list(tmp_path.iterdir())
+
+
+def test_names_of_shipped_checkpoints(release, monkeypatch):
+    monkeypatch.setattr(names, "shipped_folder", lambda: release.parent)
+    assert available_checkpoints() == ["own"]
+    assert resolve_checkpoint("own") == resolve_checkpoint(None) == release
+    release.rename(release.parent / "nano")
+    (release.parent / "base").symlink_to(release.parent / "nano")
+    assert available_checkpoints() == ["base", "nano"]
+    assert resolve_checkpoint(None).name == "base"
+
+
+def test_unknown_name_lists_those_that_exist(release, monkeypatch):
+    monkeypatch.setattr(names, "shipped_folder", lambda: release.parent)
+    with pytest.raises(CheckpointNotFoundError, match=r"no checkpoint 'huge'.*shipped names \(own\)"):
+        load_release("huge")
+    with pytest.raises(FileNotFoundError):
+        load_release("huge")
+
+
+def test_no_weights_shipped(tmp_path, monkeypatch):
+    monkeypatch.setattr(names, "shipped_folder", lambda: tmp_path / "nothing")
+    with pytest.raises(CheckpointNotFoundError, match=r"carries no weights.*pass checkpoint="):
+        load_release()
+
+
+def test_training_checkpoint_is_refused_unread(tmp_path):
+    path = tmp_path / "last.ckpt"
+    path.write_bytes(b"\x80\x04K\x01.")
+    with pytest.raises(CheckpointError, match=r"serves resuming only; expected a release folder"):
+        load_release(path)
+
+
+@pytest.mark.parametrize("name", ["config.json", "model.safetensors"])
+def test_incomplete_folder(release, name):
+    (release / name).unlink()
+    with pytest.raises(CheckpointError, match=rf"not a release folder: {name} missing"):
+        load_release(release)
+
+
+def test_truncated_weights(release):
+    path = release / "model.safetensors"
+    path.write_bytes(path.read_bytes()[:1000])
+    with pytest.raises(CheckpointError, match=r"\(1000 bytes\) cannot be read.*truncated"):
+        load_release(release)
+
+
+def test_pickled_weights_are_not_loaded(release, tiny_model):
+    torch.save(tiny_model.state_dict(), release / "model.safetensors")
+    with pytest.raises(CheckpointError, match="pickled checkpoints are never loaded"):
+        load_release(release)
+
+
+def edit_config(release, **changes):
+    path = release / "config.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), **changes}))
+
+
+def test_foreign_model_type(release):
+    edit_config(release, model_type="bert")
+    with pytest.raises(CheckpointError, match="type 'bert', expected 'icl_tabular'"):
+        load_release(release)
+
+
+def test_unknown_config_key(release):
+    edit_config(release, n_wings=2)
+    with pytest.raises(CheckpointError, match="unknown keys: n_wings"):
+        load_release(release)
+
+
+def test_impossible_config_value(release):
+    edit_config(release, n_heads=3)
+    with pytest.raises(CheckpointError, match=r"holds a value that no model can have.*n_heads"):
+        load_release(release)
+
+
+def test_config_that_is_no_json(release):
+    (release / "config.json").write_text("{")
+    with pytest.raises(CheckpointError, match="not valid JSON"):
+        load_release(release)
+
+
+def test_weights_of_another_size(release):
+    edit_config(release, n_bins=64)
+    with pytest.raises(CheckpointError, match=r"bin_head.*has shape \(32.*expected \(64"):
+        load_release(release)
+
+
+def test_weights_of_another_depth(release):
+    edit_config(release, n_layers=3)
+    with pytest.raises(CheckpointError, match=r"blocks\.2.* is missing"):
+        load_release(release)
+    edit_config(release, n_layers=1)
+    with pytest.raises(CheckpointError, match=r"blocks\.1.* is unexpected"):
+        load_release(release)
