@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
-import ast
 import warnings
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from icl.inference.estimands.base import Estimand, as_numbers
+from icl.inference.estimands.formula_language import (
+    check_expression,
+    check_formula,
+    check_functions,
+    columns_of,
+    function_context,
+    plain,
+)
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -28,14 +35,17 @@ class Regression(Estimand):
             or the name of the outcome column if `covariates` is given. A transformed outcome (`"np.log(income) ~ age"`)
             is predicted, and expected from a predictions column, on the transformed scale.
         covariates: numeric columns to use as they are, with an intercept; skips the formula parser.
+        functions: functions of your own that the formula calls, by name; without it, those of `formula_language`.
     """
 
     formula: str
     covariates: tuple[str, ...] | None = None
+    functions: Mapping[str, Callable] | None = field(default=None, hash=False, kw_only=True)
 
     default_std_error = "HC3"
 
     def __post_init__(self) -> None:
+        check_functions(self.functions)
         if self.covariates is not None:
             object.__setattr__(self, "covariates", tuple(self.covariates))
         elif "~" not in self.formula:
@@ -53,15 +63,22 @@ class Regression(Estimand):
 
     @cached_property
     def _parsed(self) -> Any:
-        from formulaic import Formula
+        from formulaic import Formula, SimpleFormula
         from formulaic.errors import FormulaicError
 
+        check_formula(self.formula, self.functions)
         try:
             parsed = Formula(self.formula)
-        except FormulaicError as reason:
-            raise ValueError(f"the formula {self.formula!r} cannot be read: {reason}") from reason
+        except (FormulaicError, SyntaxError, ValueError, RecursionError) as reason:
+            raise ValueError(f"the formula {self.formula!r} cannot be read: {plain(reason)}") from reason
         if not hasattr(parsed, "lhs") or not hasattr(parsed, "rhs"):
             raise ValueError(f"the formula {self.formula!r} has no outcome; write 'outcome ~ covariates'.")
+        if not all(isinstance(side, SimpleFormula) for side in (parsed.lhs, parsed.rhs)):
+            raise ValueError(
+                f"the formula {self.formula!r} has several parts; write 'outcome ~ covariates', without |."
+            )
+        for code in [*_calls(parsed.lhs), *_calls(parsed.rhs)]:  # as the parser rewrote them
+            check_expression(code, self.formula, self.functions)
         return parsed
 
     @property
@@ -147,9 +164,18 @@ class Regression(Estimand):
 
         try:
             with np.errstate(all="ignore"):  # a logarithm of zero is reported by name and count below, not as a warning
-                return side.get_model_matrix(frame, na_action=na_action)
+                context = function_context(self.functions)
+                return side.get_model_matrix(frame, context=context, na_action=na_action)
         except (FormulaicError, ValueError, TypeError) as reason:
-            raise ValueError(f"the formula {self.formula!r} cannot be evaluated on these rows: {reason}") from reason
+            raise ValueError(
+                f"the formula {self.formula!r} cannot be evaluated on these rows: {plain(reason)}"
+            ) from reason
+
+
+def _calls(side: Any) -> list[str]:
+    """What one side of a formula evaluates as Python."""
+    factors = (factor for term in side for factor in term.factors)
+    return [factor.expr for factor in factors if factor.eval_method.value == "python"]
 
 
 def _variables(side: Any) -> tuple[str, ...]:
@@ -157,16 +183,5 @@ def _variables(side: Any) -> tuple[str, ...]:
 
     formulaic 1.2 forgets those inside stateful transforms (`bs(age, df=4)`, `scale(age)`), so calls are parsed here.
     """
-    found = {str(name) for name in side.required_variables}
-    for factor in (factor for term in side for factor in term.factors):
-        if factor.eval_method.value != "python":
-            continue
-        try:
-            tree = ast.parse(factor.expr, mode="eval")
-        except SyntaxError:  # quoted names, which formulaic itself reads
-            continue
-        functions = {id(name) for call in ast.walk(tree) if isinstance(call, ast.Call) for name in ast.walk(call.func)}
-        modules = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Attribute)}
-        names = (node for node in ast.walk(tree) if isinstance(node, ast.Name))
-        found |= {name.id for name in names if id(name) not in functions | modules}
-    return tuple(sorted(found))
+    names = {factor.expr for term in side for factor in term.factors if factor.eval_method.value == "lookup"}
+    return tuple(sorted(names.union(*map(columns_of, _calls(side)))))

@@ -1,0 +1,86 @@
+"""A formula runs nothing but arithmetic and the functions of the list, and says what it always said."""
+
+import numpy as np
+import pytest
+
+from benchmarks.fuzz_formulas import CANARY, LEGITIMATE, Grower, canary, documented, fuzz, make_table, try_formula
+from icl.commands.main import main
+from icl.inference import OLS, infer
+from icl.inference.estimands.formula_language import check_formula
+
+
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")
+def test_no_hostile_string_runs_and_the_strings_are_hostile():
+    found = fuzz(300, seed=1)
+    assert found["executed"] == [] and found["outcomes"].keys() <= {"refused", "no such column", "read"}
+    assert found["without"] > 50  # given to formulaic as they are, they run
+
+
+@pytest.mark.parametrize("formula", LEGITIMATE)
+def test_legitimate_formulas_are_read(formula):
+    assert try_formula(formula, make_table()) == "read"
+
+
+def test_formulas_of_the_documentation_are_read(pytestconfig):
+    found = documented(pytestconfig.rootpath)
+    assert "income ~ age + C(sex)" in found
+    for formula in found:
+        check_formula(formula)
+
+
+@pytest.mark.parametrize(
+    ("formula", "named"),
+    [
+        ("y ~ np.f2py.os.system('id > out')*x", "np.f2py.os.system"),
+        ("y ~ np.load('e.npy', allow_pickle=True)", "np.load"),
+        ("y ~ I(x.__class__)", "attribute"),
+        ("y ~ np.log(x, z)", "argument"),  # the second is an array to write into
+        ("y ~ I(9**9**9**9)", "power"),
+        ("y ~ np.power(9**64, 64)", "power"),
+        ("y ~ bs(x, df=100000)", "beyond"),
+        ("y ~ I(`__FORMULAIC_CONTEXT__`)", "name"),
+        ("y ~ I((v := x))", "assignment"),
+        ("y ~ I([v for v in x])", "comprehension"),
+        ("y ~ (x + ", "cannot be read"),
+        ("y ~ x | z", "several parts"),
+        ("y ~ " + "+".join(["x"] * 20_000), "too long"),
+    ],
+)
+def test_what_is_refused_is_named(formula, named):
+    with pytest.raises(ValueError) as caught:
+        infer(OLS(formula), make_table())
+    assert named in str(caught.value) and "\x1b" not in str(caught.value)
+
+
+@pytest.mark.parametrize("code", ["__import__(\"os\").system('echo > hit')", "np.f2py.os.system('echo > hit')"])
+def test_the_command_line_runs_nothing(code, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    make_table().to_csv("t.csv", index=False)
+    assert main(["estimate", "t.csv", "--predictor", "none", "--estimand", f"ols: y ~ {code}*x"]) == 1
+    assert "not allowed" in capsys.readouterr().err and not (tmp_path / "hit").exists()
+
+
+def test_a_name_that_is_no_call_is_a_column():
+    with pytest.raises(ValueError, match="no column"):
+        infer(OLS("y ~ I(open)"), make_table())
+    table = make_table().rename(columns={"x": "open"})
+    assert infer(OLS("y ~ I(open)"), table).estimate.iloc[1] == infer(OLS("y ~ open"), table).estimate.iloc[1]
+
+
+def test_functions_of_the_caller_are_called_where_they_are_passed():
+    table = make_table()
+    with pytest.raises(ValueError, match="a call of third"):
+        infer(OLS("y ~ third(x)"), table)
+    own = infer(OLS("y ~ third(x)", functions={"third": lambda x: x / 3}), table)
+    np.testing.assert_allclose(own.estimate.iloc[1], 3 * infer(OLS("y ~ x"), table).estimate.iloc[1])
+    with pytest.raises(ValueError, match="names and functions"):
+        OLS("y ~ f(x)", functions={"f": 3})
+
+
+def test_the_grower_ends_in_the_canary():
+    grower = Grower(0)
+    spelled = f"chr({ord(CANARY[0])})"
+    assert all(CANARY in text or spelled in text for text in (grower.formula() for _ in range(50)))
+    with canary() as fired:
+        eval(f"{CANARY}(1)")
+    assert fired == [(1,)]
