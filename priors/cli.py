@@ -26,8 +26,8 @@ def list_() -> None:
     from priors import available_priors, make_prior
 
     table = Table(title="Priors", title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
-    for name, options in {"name": {"no_wrap": True}, "makes": {}, "exact posterior": {}, "source": {}}.items():
-        table.add_column(name, **options)
+    for heading in ("name", "makes", "exact posterior", "source"):
+        table.add_column(heading, no_wrap=heading == "name")
     for name in available_priors():
         prior = make_prior(name)
         exact = "yes" if hasattr(prior, "posterior_predictive") else "no"
@@ -196,7 +196,7 @@ def main(args: Sequence[str] | None = None) -> int:
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     try:
         auto_cli(
-            COMMANDS,
+            dict(COMMANDS),
             args=None if args is None else list(args),
             prog="python -m priors",
             description="Synthetic tasks: list, show and export them, and compare them with real tables.",

@@ -6,8 +6,8 @@ Dimension key: B tasks, R rows, F features, K random features, T target columns.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, fields, replace
-from typing import NamedTuple
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -97,7 +97,7 @@ def dependence(
     phi_BnK = _waves(Z_BnG, n_features, g)
     target_BnT = _target_columns(y_Bn, batch.n_classes)
 
-    gain_Bn, null_B = [], 0
+    gain_Bn, null_B = [], torch.zeros(len(X_BRF), device=g.device)
     for fit, held_out in ((slice(0, n // 2), slice(n // 2, n)), (slice(n // 2, n), slice(0, n // 2))):
         phi_BmK, target_BmT = phi_BnK[:, fit], target_BnT[:, fit]
         centre_B1K, mean_B1T = phi_BmK.mean(1, keepdim=True), target_BmT.mean(1, keepdim=True)
@@ -155,10 +155,9 @@ def _target_columns(y_BR: Tensor, n_classes_B: Tensor | None) -> Tensor:
 
 
 def _replaced(batch: TaskBatch, failed_B: Tensor, spare: TaskBatch) -> TaskBatch:
-    tensors = {f.name: getattr(batch, f.name) for f in fields(batch)}
-    changed = {
+    changed: dict[str, Any] = {
         name: value.index_put((failed_B,), getattr(spare, name))
-        for name, value in tensors.items()
+        for name, value in vars(batch).items()
         if isinstance(value, Tensor)
     }
     return replace(batch, **changed)

@@ -12,8 +12,11 @@ Source:
 from __future__ import annotations
 
 import math
+import operator
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import reduce
 
 import torch
 from torch import Tensor
@@ -87,8 +90,8 @@ class Matern(RBF):
 
     def _of_distance(self, d: Tensor) -> Tensor:
         d = math.sqrt(2 * self.nu) * d
-        polynomial = {0.5: 1.0, 1.5: 1 + d, 2.5: 1 + d + d.square() / 3}[self.nu]
-        return polynomial * torch.exp(-d)
+        decay = torch.exp(-d)
+        return {0.5: decay, 1.5: (1 + d) * decay, 2.5: (1 + d + d.square() / 3) * decay}[self.nu]
 
     def _spread(self, size: tuple[int, ...], g: torch.Generator) -> Tensor:
         # The spectral density is a multivariate t with 2 nu degrees of freedom.
@@ -167,7 +170,7 @@ class Product(Kernel):
         return self.left.features(X_BRF, n, generator) * self.right.features(X_BRF, n, generator)
 
 
-KERNELS = {
+KERNELS: dict[str, Callable[[float], Kernel]] = {
     "rbf": RBF,
     "matern12": lambda length_scale: Matern(length_scale, 0.5),
     "matern32": lambda length_scale: Matern(length_scale, 1.5),
@@ -183,16 +186,15 @@ def parse_kernel(expression: str, length_scale: float = 1.0) -> Kernel:
     Raises:
         ValueError: for an unknown name; lists those that exist.
     """
-    total = None
+    products = []
     for term in expression.split("+"):
-        product = None
+        factors = []
         for name in (part.strip() for part in term.split("*")):
             if name not in KERNELS:
                 raise ValueError(f"kernel names are {', '.join(KERNELS)}, joined by + and *; got {expression!r}.")
-            factor = KERNELS[name](length_scale)
-            product = factor if product is None else product * factor
-        total = product if total is None else total + product
-    return total
+            factors.append(KERNELS[name](length_scale))
+        products.append(reduce(operator.mul, factors))
+    return reduce(operator.add, products)
 
 
 def _distance(left_BRF: Tensor, right_BSF: Tensor) -> Tensor:

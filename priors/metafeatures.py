@@ -79,13 +79,13 @@ def meta_features(
     n_values = np.array([len(np.unique(c)) for c in columns])
     flags = np.asarray(is_categorical, bool)
     numeric = [c for c, flag, k in zip(columns, flags, n_values) if not flag and k > 2]
-    out = dict.fromkeys(MEANING, np.nan)
+    out: dict[str, float] = dict.fromkeys(MEANING, np.nan)
     out |= {
         "categorical": flags.mean(),
-        "binary": (n_values == 2).mean(),
-        "few_values": ((n_values > 2) & (n_values <= 20)).mean(),
-        "missing": np.isnan(X).mean(),
-        "missing_columns": np.isnan(X).any(0).mean(),
+        "binary": float((n_values == 2).mean()),
+        "few_values": float(((n_values > 2) & (n_values <= 20)).mean()),
+        "missing": float(np.isnan(X).mean()),
+        "missing_columns": float(np.isnan(X).any(0).mean()),
     }
     if flags.any():
         out["cardinality"] = np.log2(max(1, n_values[flags].max()))
@@ -93,11 +93,11 @@ def meta_features(
         moments = np.array([_moments(c) for c in numeric])
         out |= {
             "distinct": np.median([len(np.unique(c)) / len(c) for c in numeric]),
-            "mode": np.mean([_mode_share(c) for c in numeric]),
+            "mode": float(np.mean([_mode_share(c) for c in numeric])),
             "skew": np.log1p(np.median(np.abs(moments[:, 0]))),
             "skew_max": np.log1p(np.abs(moments[:, 0]).max()),
             "kurtosis": _signed_log(np.median(moments[:, 1])),
-            "outliers": np.mean([_outliers(c) for c in numeric]),
+            "outliers": float(np.mean([_outliers(c) for c in numeric])),
         }
     filled = _filled(X)
     out |= _spectrum(filled) | _target(y, classify) | _association(filled, flags, y, classify)
@@ -220,8 +220,8 @@ def _skills(
     if classify:
         if len(np.unique(y[fit])) < 2:
             return {}
-        models = (RandomForestClassifier(**options), LogisticRegression(C=1.0, max_iter=1_000, tol=1e-3))
-        models += (KNeighborsClassifier(**neighbours),)
+        linear = LogisticRegression(C=1.0, max_iter=1_000, tol=1e-3)
+        models = (RandomForestClassifier(**options), linear, KNeighborsClassifier(**neighbours))
         null = 1 - (y[test] == np.bincount(y[fit]).argmax()).mean()
     else:
         models = (RandomForestRegressor(**options, max_features=0.5), Ridge(1.0), KNeighborsRegressor(**neighbours))

@@ -65,23 +65,23 @@ class MixturePrior:
 
     def __post_init__(self):
         # A frozen dataclass resolves its defaults through object.__setattr__.
-        if self.components is None:
+        components = self.components
+        if components is None:
             options = {"task": self.task, "target": self.target, "missing": self.missing}
-            object.__setattr__(self, "components", [family(**options) for family in FAMILIES])
+            components = [family(**options) for family in FAMILIES]
+            object.__setattr__(self, "components", components)
             if self.weights is None:
                 object.__setattr__(self, "weights", list(FAMILIES.values()))
         if self.transforms is None:
             object.__setattr__(self, "transforms", [TableEffects(), Resolution()])
         if self.weights is None:
-            object.__setattr__(self, "weights", [1.0] * len(self.components))
+            object.__setattr__(self, "weights", [1.0] * len(components))
         for name in ("weights", "final_weights"):
             given = getattr(self, name)
-            if given is not None and (
-                len(given) != len(self.components) or min(given, default=-1) < 0 or not sum(given)
-            ):
+            if given is not None and (len(given) != len(components) or min(given, default=-1) < 0 or not sum(given)):
                 raise ValueError(
                     f"a mixture needs one weight per component, none negative and not all 0; got "
-                    f"{len(self.components)} components and {name}={given}."
+                    f"{len(components)} components and {name}={given}."
                 )
         if self.ramp_steps < 0:
             raise ValueError(f"ramp_steps must not be negative, got {self.ramp_steps}.")
@@ -91,10 +91,13 @@ class MixturePrior:
         if self.final_weights is None:
             return self
         share = min(1.0, step / self.ramp_steps) if self.ramp_steps else 1.0
+        assert self.weights is not None  # resolved in __post_init__
         weights = [(1 - share) * a + share * b for a, b in zip(self.weights, self.final_weights, strict=True)]
         return replace(self, weights=weights, final_weights=None)
 
     def sample(self, shape: TaskShape, generator: torch.Generator) -> TaskBatch:
+        # Resolved in __post_init__, though the fields may be given as None.
+        assert self.components is not None and self.weights is not None and self.transforms is not None
         component = self.components[int(choice(self.weights, (), generator))]
         if self.learnable:
             component = Learnable(component)

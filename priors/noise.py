@@ -75,8 +75,9 @@ class ClassConditionalLabelNoise:
 
     def __post_init__(self):
         check_rate(self, "rate", 0, 0.5)
-        for row in self.matrix or []:
-            if len(row) != len(self.matrix) or min(row) < 0 or abs(sum(row) - 1) > 1e-6:
+        rows = self.matrix or []
+        for row in rows:
+            if len(row) != len(rows) or min(row) < 0 or abs(sum(row) - 1) > 1e-6:
                 raise ValueError(f"matrix must be square with rows that are probabilities, got {self.matrix}.")
 
     def __call__(self, batch: TaskBatch, generator: torch.Generator) -> TaskBatch:
@@ -88,7 +89,7 @@ class ClassConditionalLabelNoise:
         if self.matrix is None:
             transition_BCC = self._draw(exists_BC, generator)
         else:
-            transition_BCC = self._cut(exists_BC)
+            transition_BCC = _cut(self.matrix, exists_BC)
         upper_BRC = transition_BCC.cumsum(-1).gather(1, batch.y[..., None].expand(B, R, n_slots))
         u_BR1 = uniform(0, 1, (B, R, 1), generator)
         # Where rounding leaves the last sum below 1, the draw would fall off the end.
@@ -103,15 +104,18 @@ class ClassConditionalLabelNoise:
         to_BCC = to_BCC / to_BCC.sum(-1, keepdim=True).clamp_min(1e-9)
         return (1 - rate_BC1) * torch.eye(C, device=g.device) + rate_BC1 * to_BCC
 
-    def _cut(self, exists_BC: Tensor) -> Tensor:
-        n_slots, n_known = exists_BC.shape[1], min(exists_BC.shape[1], len(self.matrix))
-        matrix_CC = torch.eye(n_slots, device=exists_BC.device)
-        matrix_CC[:n_known, :n_known] = torch.tensor(self.matrix, device=exists_BC.device)[:n_known, :n_known]
-        kept_BCC = matrix_CC * exists_BC[:, None]
-        return kept_BCC / kept_BCC.sum(-1, keepdim=True).clamp_min(1e-9)
+
+def _cut(matrix: list[list[float]], exists_BC: Tensor) -> Tensor:
+    """`matrix` as far as a task has the classes; classes beyond it stay as they are."""
+    n_slots, n_known = exists_BC.shape[1], min(exists_BC.shape[1], len(matrix))
+    matrix_CC = torch.eye(n_slots, device=exists_BC.device)
+    matrix_CC[:n_known, :n_known] = torch.tensor(matrix, device=exists_BC.device)[:n_known, :n_known]
+    kept_BCC = matrix_CC * exists_BC[:, None]
+    return kept_BCC / kept_BCC.sum(-1, keepdim=True).clamp_min(1e-9)
 
 
 def _flip(batch: TaskBatch, p: Tensor, g: torch.Generator) -> TaskBatch:
+    assert batch.n_classes is not None, "labels are flipped in classification tasks only"
     B, R = batch.y.shape
     n_B1 = batch.n_classes[:, None]
     # The product may round up to n - 1, hence the minimum.

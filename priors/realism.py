@@ -133,7 +133,8 @@ def tell_apart(
     names = list(MEANING)
     made, kind = ~rows["real"].to_numpy(bool), rows["classify"].to_numpy(bool)
     score, lost = _scores(rows, names, seed, n_trees, importance=True)
-    rng, auc = np.random.default_rng(seed), {}
+    rng = np.random.default_rng(seed)
+    auc: dict[str, tuple[float, float]] = {}
 
     def add(label: str, score: np.ndarray, part: np.ndarray) -> None:
         low, high = score[part & ~made], score[part & made]
@@ -148,9 +149,9 @@ def tell_apart(
         add(f"{label} alone", _scores(rows, list(group), seed, n_trees)[0], everything)
 
     table = pd.DataFrame({"importance": lost}, index=names)
-    for label, part in (("real", rows[~made]), ("prior", rows[made])):
+    for label, some in (("real", rows[~made]), ("prior", rows[made])):
         for level in (0.25, 0.5, 0.75):
-            table[f"{label} {level}"] = part[names].quantile(level)
+            table[f"{label} {level}"] = some[names].quantile(level)
     table["alone"] = [_auc(*(rows.loc[part, c].dropna().to_numpy() for part in (~made, made))) for c in names]
     return auc, table.sort_values("importance", ascending=False)
 

@@ -52,7 +52,7 @@ def write_report(result: Realism) -> str:
         quartiles = (
             ", ".join(f"{row[f'{label} {level}']:.3g}" for level in (0.25, 0.5, 0.75)) for label in ("real", "prior")
         )
-        cells = [name, MEANING[name], f"{row['importance']:.3f}", f"{row['alone']:.2f}", *quartiles]
+        cells = [str(name), MEANING[str(name)], f"{row['importance']:.3f}", f"{row['alone']:.2f}", *quartiles]
         lines.append("| " + " | ".join(cells) + " |")
     return "\n".join(lines) + "\n"
 

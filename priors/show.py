@@ -55,7 +55,7 @@ def draw_tasks(
                 plot_marginals(batch, cell, figure)
                 continue
             ax = figure.add_subplot(cell)
-            if panel == "graph":
+            if panel == "graph" and graphs:
                 plot_graph(graphs[row], ax)
             elif panel == "scatter" and band:
                 plot_posterior(prior, batch, ax)
@@ -87,7 +87,7 @@ def plot_scatter(batch: TaskBatch, ax: Axes) -> Axes:
         ax.scatter(x, y, c=colors_R[part], linewidths=1.1 if "edgecolors" in style else 0, **style)
     note = "class" if classify else "rank of target"
     ax.set(xlabel=f"{names[0]} (colour: {note}; blue rim: query)", ylabel=names[1])
-    ax.xaxis.label.set_size("small")
+    ax.xaxis.label.set_fontsize("small")
     return _plain(ax)
 
 
@@ -164,7 +164,7 @@ def plot_histogram(context: Tensor, query: Tensor, discrete: bool, ax: Axes) -> 
         return ax
     low, high = float(every.min()), float(every.max())
     n_bins = min(30, max(6, round(1.5 * len(every) ** 0.5)))
-    edges = torch.linspace(low, high if high > low else low + 1, n_bins + 1).numpy()
+    edges = torch.linspace(low, high if high > low else low + 1, n_bins + 1).tolist()
     for name, values in parts.items():
         style = {"color": CONTEXT} if name == "context" else {"histtype": "step", "color": QUERY, "lw": 1.2}
         ax.hist(values.numpy(), edges, weights=[1 / max(len(values), 1)] * len(values), label=name, **style)

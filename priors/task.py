@@ -5,8 +5,8 @@ Dimension key: B tasks, R rows = N context + M query, F features, C classes.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields, replace
-from typing import Protocol, runtime_checkable
+from dataclasses import dataclass, replace
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -67,8 +67,10 @@ class TaskBatch:
 
     def to(self, device: torch.device | str, **kwargs) -> TaskBatch:
         """The same batch on `device` (Lightning calls this, hence `**kwargs` such as `non_blocking`)."""
-        tensors = {f.name: getattr(self, f.name) for f in fields(self)}
-        return replace(self, **{k: v.to(device, **kwargs) for k, v in tensors.items() if isinstance(v, Tensor)})
+        changed: dict[str, Any] = {
+            name: value.to(device, **kwargs) for name, value in vars(self).items() if isinstance(value, Tensor)
+        }
+        return replace(self, **changed)
 
 
 @runtime_checkable

@@ -175,6 +175,7 @@ def restore_classes(y_BR: Tensor, batch: TaskBatch) -> Tensor:
 
     The row is the first of the context that had the class in `batch`; other tasks are left as they are.
     """
+    assert batch.n_classes is not None, "classes are restored in classification tasks only"
     n_slots = int(batch.n_classes.max())
     slot_C = torch.arange(n_slots, device=y_BR.device)
     exists_BC = slot_C < batch.n_classes[:, None]
