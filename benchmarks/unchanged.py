@@ -74,7 +74,16 @@ def cases() -> Iterator[tuple[str, Callable[[], Any]]]:
     from sklearn.linear_model import LogisticRegression, Ridge
 
     from icl.inference import (
-        OLS, Design, Logistic, Mean, MEstimand, Multinomial, Poisson, Quantile, Statistic, infer,
+        OLS,
+        Design,
+        Logistic,
+        Mean,
+        MEstimand,
+        Multinomial,
+        Poisson,
+        Quantile,
+        Statistic,
+        infer,
     )  # fmt: skip
 
     d = table()

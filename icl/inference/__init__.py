@@ -11,8 +11,9 @@ from icl.inference.analysis import infer
 from icl.inference.checks import Diagnostic
 from icl.inference.engine.combine import combine_estimates
 from icl.inference.engine.hypothesis import WaldTest
+from icl.inference.engine.surrogate import Surrogate
 from icl.inference.estimands import OLS, Estimand, Logistic, Mean, MEstimand, Multinomial, Poisson, Quantile, Statistic
-from icl.inference.inputs.cross_fit import Surrogate, cross_fit
+from icl.inference.inputs.cross_fit import cross_fit
 from icl.inference.inputs.design import Design
 from icl.inference.results.plan import Choice, Plan, choose, plan
 from icl.inference.results.result import InferenceResult

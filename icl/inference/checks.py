@@ -61,6 +61,17 @@ def require_columns(frame: pd.DataFrame, names: Sequence[str], where: str, purpo
         raise ValueError(f"the {where} have no column {absent}, needed {purpose}; they have: {have or 'no column'}.")
 
 
+def stacked(labeled: pd.DataFrame, unlabeled: pd.DataFrame, names: Sequence[str]) -> pd.DataFrame:
+    """The named columns of labeled and unlabeled rows, labeled first."""
+    import pandas as pd
+
+    if not names:
+        return pd.DataFrame(index=range(len(labeled) + len(unlabeled)))
+    if not len(unlabeled):
+        return labeled[list(names)]
+    return pd.concat([labeled[list(names)], unlabeled[list(names)]], ignore_index=True)
+
+
 def sum_is_finite(values: np.ndarray) -> bool:
     """No value is NaN or infinite; also False where values near the largest float overflow, so count after a False."""
     with np.errstate(invalid="ignore", over="ignore"):

@@ -10,6 +10,7 @@ from scipy.special import expit, stdtrit
 
 from icl.inference import OLS, Design, Logistic, Mean, Multinomial, Quantile, infer
 from icl.inference.engine.clusters import WORKING_CORRELATION, adjustments, satterthwaite
+from icl.inference.engine.freedom import cluster_df
 
 LEVEL = 0.90
 
@@ -77,7 +78,7 @@ def test_what_comes_from_many_unlabeled_clusters_costs_few_degrees_of_freedom():
     useless = infer(Mean("y"), few.assign(f=np.random.default_rng(0).normal(size=len(few))), **options)
     assert 6 <= useless.df < 6.2
     labeled, others = np.array([2.0, 3.0]), np.array([1.0, 0.0])
-    assert_allclose(fixed._problem.cluster_df(False, labeled, others), [9 / (4 / 7 + 1 / 31), 7], rtol=1e-9)
+    assert_allclose(cluster_df(fixed._solver.parts, False, labeled, others), [9 / (4 / 7 + 1 / 31), 7], rtol=1e-9)
 
 
 def test_a_coefficient_that_few_clusters_decide_has_few_degrees_of_freedom():

@@ -7,7 +7,6 @@ import pandas as pd
 import pytest
 
 from icl.inference import OLS, Logistic, Mean, Quantile, infer
-from icl.inference.engine.solve import solve
 
 LEVEL, N_REPS, HIGH = 0.90, 1_000, 1.2
 ESTIMANDS = {
@@ -152,11 +151,11 @@ def test_a_far_quantile_of_few_rows_is_neither_wide_nor_wrong():
         rng = np.random.default_rng(r)
         y, other = rng.normal(size=(2, n + 400))
         y_seen = np.where(np.arange(n + 400) < n, y, np.nan)
-        problem = infer(Quantile("y", 0.8), {"y": y_seen}, predictions=y + 0.5 * other, weight=0)._problem
-        (lower,), (upper,) = solve(problem, "auto").interval(LEVEL)
+        solver = infer(Quantile("y", 0.8), {"y": y_seen}, predictions=y + 0.5 * other, weight=0)._solver
+        (lower,), (upper,) = solver.under("auto").interval(LEVEL)
         hits.append(lower <= 0.8416 <= upper)
         widths.append(upper - lower)
-        classical_widths.append(np.ptp(solve(problem, 0).interval(LEVEL)))
+        classical_widths.append(np.ptp(solver.under(0).interval(LEVEL)))
     # Steps of the labeled outcomes make the test wide at small n; outermost accepted points were wider still.
     assert LEVEL - 4 * math.sqrt(LEVEL * (1 - LEVEL) / len(hits)) < np.mean(hits) < 0.96
     assert np.median(widths) < 0.85 * np.median(classical_widths)

@@ -221,20 +221,19 @@ def test_predictive_distributions_that_are_indicators_are_point_predictions():
     """P(Y <= t | x) = 1{f <= t} at the thresholds: the two routes give one answer where their grids agree."""
     from dataclasses import replace
 
-    from icl.inference.engine.quantile import solve_quantile
+    from icl.inference.engine.solve import Solver
 
     table = draw()
     problem = infer(Quantile("y"), table, predictions="f")._problem
     knots = np.sort(np.concatenate([problem.f_labeled, problem.f_unlabeled, problem.y]))
     step = lambda f: (f[:, None] <= knots).astype(float)
     smooth = replace(
-        problem,
-        cdf_thresholds=knots,
+        problem.surrogate,
+        thresholds=knots,
         cdf_labeled=step(problem.f_labeled),
         cdf_unlabeled=step(problem.f_unlabeled),
-        memo={},
     )
-    ours, other = solve_quantile(problem, 1.0), solve_quantile(smooth, 1.0)
+    ours, other = (Solver(replace(problem, surrogate=s)).under(1.0) for s in (problem.surrogate, smooth))
     gap = np.diff(knots).max()
     assert_allclose(other.estimate, ours.estimate, atol=gap)
     assert_allclose(np.ravel(other.interval(0.9)), np.ravel(ours.interval(0.9)), atol=gap)

@@ -286,8 +286,8 @@ def test_clustered_errors_are_the_textbook_ones(table, inputs):
 def test_recalibrated_equals_reppi(table):
     from icl.inference.engine.recalibrate import solve_recalibrated
 
-    problem = infer(OLS(FORMULA), table, predictions="f_lin", reference="normal")._problem
+    parts = infer(OLS(FORMULA), table, predictions="f_lin", reference="normal")._solver.parts
     order = np.random.RandomState(0).permutation(400)  # the folds of the reference run
-    ours = solve_recalibrated(problem, order=order)
+    ours = solve_recalibrated(parts, order=order)
     assert_allclose(ours.estimate, REPPI["est"], rtol=1e-10)
     assert_allclose(ours.interval(0.9), REPPI["ci"], rtol=1e-10)

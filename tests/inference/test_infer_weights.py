@@ -10,7 +10,6 @@ from scipy.linalg import sqrtm
 
 from icl.inference import OLS, Design, Logistic, Mean, Quantile, infer
 from icl.inference.engine.covariance import _restore
-from icl.inference.engine.solve import solve
 from icl.inference.engine.weights import Weight
 
 
@@ -61,7 +60,7 @@ def test_more_freedom_is_never_worse_without_small_sample_corrections(estimand):
 def test_weights_are_decided_once():
     """Interval, p-value, comparison and effective size speak of one weight."""
     result = infer(OLS("y ~ x"), draw(), predictions="f", weight="ppi++")
-    assert solve(result._problem, "ppi++") is result._answer
+    assert result._solver.under("ppi++") is result._answer
     alone = infer(OLS("y ~ x"), draw(), predictions="f", weight=float(result.weight))
     assert_allclose(alone.estimate, result.estimate, rtol=1e-12)
     assert_allclose(result.compare().loc["ppi++", "weight"], result.weight)
@@ -76,9 +75,9 @@ def test_a_scalar_weight_does_not_swing_with_single_rows(estimand, n):
         x, e, other = rng.normal(size=(3, n + 500))
         y = 1 + 0.8 * x + 0.4 * (x**2 - 1) + (0.6 + 0.4 * np.abs(x)) * e
         table = pd.DataFrame({"x": x, "y": np.where(np.arange(n + 500) < n, y, np.nan), "f": y + 0.3 * other})
-        problem = infer(estimand, table, predictions="f", weight=0)._problem
+        solver = infer(estimand, table, predictions="f", weight=0)._solver
         for weight in width:
-            answer = solve(problem, weight)
+            answer = solver.under(weight)
             width[weight].append(np.ptp(answer.interval(0.9), axis=0)[-1])
             error[weight].append(answer.estimate[-1] - (1.0 if n == 20 else 0.8))
     assert np.mean(width["ppi++"]) < 1.1 * np.mean(width["synsurr"]) < 0.5 * np.mean(width[0])

@@ -63,14 +63,13 @@ class Draws:
     eta_unlabeled_draws: np.ndarray
 
 
-def solve_by_bootstrap(problem: Problem, weight: str | float) -> Rectified:
+def solve_by_bootstrap(draws: Draws, weight: str | float) -> Rectified:
     """The answer under `weight`: a number, "ppi++" (one scalar), "coordinate" (PTD, diagonal) or "matrix" (PTD)."""
     if weight in ("synsurr", "recalibrated"):
         raise ValueError(f"weight={weight!r} needs residuals, which a Statistic has not; use 'ppi++' or 'coordinate'.")
-    draws = draws_of(problem)
     P = len(draws.beta)
     if weight == 0:
-        return _answer(problem, "classical", draws.beta, draws.beta_draws, 0.0, False)
+        return _answer("classical", draws.beta, draws.beta_draws, 0.0, False)
     joint = np.cov(np.hstack([draws.beta_draws, draws.eta_labeled_draws]).T)
     cross, own = joint[:P, P:], joint[P:, P:]
     total = own + np.cov(draws.eta_unlabeled_draws.T).reshape(P, P)
@@ -78,7 +77,7 @@ def solve_by_bootstrap(problem: Problem, weight: str | float) -> Rectified:
     estimate = draws.beta + W @ (draws.eta_unlabeled - draws.eta_labeled)
     drawn = draws.beta_draws + (draws.eta_unlabeled_draws - draws.eta_labeled_draws) @ W.T
     value = float(W[0, 0]) if (np.diag(W) == W[0, 0]).all() else np.diag(W)
-    return _answer(problem, name_of(weight), estimate, drawn, value, isinstance(weight, str))
+    return _answer(name_of(weight), estimate, drawn, value, isinstance(weight, str))
 
 
 def solve_imputed_statistic(problem: Problem) -> Rectified:
@@ -91,32 +90,25 @@ def solve_imputed_statistic(problem: Problem) -> Rectified:
     rng = np.random.default_rng(problem.seed)
     n_draws = min(problem.estimand.n_draws, 200)
     drawn = np.array([_value(problem, whole.iloc[rng.integers(0, len(whole), len(whole))]) for _ in range(n_draws)])
-    answer = _answer(problem, "imputed", _value(problem, whole), drawn, float("nan"), False)
+    answer = _answer("imputed", _value(problem, whole), drawn, float("nan"), False)
     return Bootstrapped(answer.name, answer.estimate, answer.covariance, answer.df, is_valid=False, draws=answer.draws)
-
-
-def draws_of(problem: Problem) -> Draws:
-    """The statistic on resamples; drawn once, the same for all weights."""
-    if "draws" not in problem.memo:
-        problem.memo["draws"] = draw(problem)
-    return problem.memo["draws"]
 
 
 def draw(problem: Problem) -> Draws:
     """Resample labeled and unlabeled rows independently of one another: whole clusters, and within strata."""
-    if problem.weights_labeled is not None:
+    if problem.sampling.weights_labeled is not None:
         raise ValueError("a Statistic sees rows that count alike; it knows no weights or probabilities. Use MEstimand.")
     labeled, unlabeled = problem.frames
-    column, B = problem.estimand.column, problem.estimand.n_draws
+    column, B, sampling = problem.estimand.column, problem.estimand.n_draws, problem.sampling
     rng = np.random.default_rng(problem.seed)
-    pick_labeled = _Resampler(len(labeled), problem.clusters_labeled, problem.strata_labeled)
+    pick_labeled = _Resampler(len(labeled), sampling.clusters_labeled, sampling.strata_labeled)
     beta, predicted = _value(problem, labeled), None
     P = len(beta)
     nothing = np.zeros(P), np.zeros((B, P))
     if problem.has_predictions:
         predicted = labeled.assign(**{column: problem.f_labeled})
         unlabeled = unlabeled.assign(**{column: problem.f_unlabeled})
-        pick_unlabeled = _Resampler(len(unlabeled), problem.clusters_unlabeled, problem.strata_unlabeled)
+        pick_unlabeled = _Resampler(len(unlabeled), sampling.clusters_unlabeled, sampling.strata_unlabeled)
     drawn = np.zeros((3, B, P))
     for b in range(B):
         rows = pick_labeled(rng)
@@ -161,7 +153,7 @@ def _value(problem: Problem, frame: pd.DataFrame) -> np.ndarray:
 
 
 def _answer(
-    problem: Problem, name: str, estimate: np.ndarray, drawn: np.ndarray, weight: float | np.ndarray, tuned: bool
+    name: str, estimate: np.ndarray, drawn: np.ndarray, weight: float | np.ndarray, tuned: bool
 ) -> Bootstrapped:
     P = len(estimate)
     covariance = np.cov(drawn.T).reshape(P, P)

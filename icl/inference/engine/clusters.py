@@ -86,7 +86,7 @@ def satterthwaite(
     coefficient, they are worth about two, however many there are.
 
     Args:
-        scores: (n, P) scores of rows whose errors have variance 1 (`Model.working_scores`).
+        scores: (n, P) scores of rows whose errors have variance 1 (`EstimatingEquation.working_scores`).
         codes: (n,) cluster of each row, 0 to G - 1.
         hessians, bread, kind: as in `adjustments`.
     """

@@ -6,71 +6,70 @@ doi:10.1038/s41588-024-01793-9, and Chen & Chen (2000), doi:10.1111/1467-9868.00
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 
 from icl.inference.engine.clusters import group_sums, inflate_clusters
+from icl.inference.engine.contributions import Contributions
 from icl.inference.engine.fit import FULL_LEVERAGE, Fit
+from icl.inference.engine.freedom import cluster_df
 from icl.inference.engine.rows import Together
 from icl.inference.engine.sandwich import inflate, meat, row_contributions, sum_of_squares
 from icl.inference.engine.weights import Weight
 
-if TYPE_CHECKING:
-    from icl.inference.engine.problem import Problem
 
-
-def covariance_of(problem: Problem, W: Weight, elsewhere: Fit | None) -> np.ndarray:
+def covariance_of(parts: Contributions, W: Weight, elsewhere: Fit | None) -> np.ndarray:
     """(P, P) covariance of the estimate under W; `elsewhere` is None for the classical one."""
-    return covariance_and_df(problem, W, elsewhere)[0]
+    return covariance_and_df(parts, W, elsewhere)[0]
 
 
-def covariance_and_df(problem: Problem, W: Weight, elsewhere: Fit | None) -> tuple[np.ndarray, np.ndarray | None]:
+def covariance_and_df(parts: Contributions, W: Weight, elsewhere: Fit | None) -> tuple[np.ndarray, np.ndarray | None]:
     """`covariance_of`, and with clusters (P,) degrees of freedom, which depend on what came from labeled clusters."""
-    if problem.clusters_labeled is None:
-        return _of_rows(problem, W, elsewhere), None
-    units, has_labels, strata = _clustered(problem, W, elsewhere)
+    problem, sampling = parts.problem, parts.problem.sampling
+    if sampling.clusters_labeled is None:
+        return _of_rows(parts, W, elsewhere), None
+    units, has_labels, strata = _clustered(parts, W, elsewhere)
     variances = (np.einsum("gp,gp->p", part, part) for part in (units[has_labels], units[~has_labels]))
-    df = problem.cluster_df(W.tuned, *variances) if problem.reference == "t" else None
-    return meat(units, strata) + between_strata(problem), df
+    df = cluster_df(parts, W.tuned, *variances) if problem.reference == "t" else None
+    return meat(units, strata) + between_strata(parts), df
 
 
-def _of_rows(problem: Problem, W: Weight, elsewhere: Fit | None) -> np.ndarray:
+def _of_rows(parts: Contributions, W: Weight, elsewhere: Fit | None) -> np.ndarray:
+    problem, sampling = parts.problem, parts.problem.sampling
     kind = problem.std_error_kind
     if kind in ("residual", "model"):
         if W.name == "matrix" and kind == "model":
-            return _chen_chen_covariance(problem)
+            return _chen_chen_covariance(parts)
         if W.lever is not None or W.tilt is None:
-            return _equal_variances(problem, W, elsewhere, kind)
+            return _equal_variances(parts, W, elsewhere, kind)
         kind = "HC1"
     p = problem.n_fitted
     ddof = p + W.tuned
     n = len(problem.y)
-    rest = problem.influence_y
+    rest = parts.influence_y
     if elsewhere is not None:
-        rest = rest - problem.influence_f @ W.W.T
+        rest = rest - parts.influence_f @ W.W.T
     by_block = W.block is not None and kind in ("HC2", "HC3")
     if by_block:
         rest = _restore(rest, W, kind)
     elif W.tilt is not None:
         rest = rest + W.tilt
-    leverage = problem.leverage if by_block else _joint_leverage(problem.leverage, W.leverage)
+    leverage = parts.leverage if by_block else _joint_leverage(parts.leverage, W.leverage)
     labeled = inflate(rest, leverage, kind, n, ddof)
     if elsewhere is None:
-        return meat(labeled, problem.strata_labeled) + between_strata(problem)
-    through = W.W @ problem.bridge
+        return meat(labeled, sampling.strata_labeled) + between_strata(parts)
+    through = W.W @ parts.bridge
     if W.pooled:
         rows = problem.rows_f_pooled
         own = inflate(elsewhere.influence(rows), elsewhere.leverage(rows), kind, len(rows) + problem.n_unlabeled, p)
         labeled = labeled + own @ through.T
-    if problem.strata_labeled is not None:
-        unlabeled = meat(row_contributions(elsewhere, problem.rows_u), problem.strata_unlabeled)
+    if sampling.strata_labeled is not None:
+        unlabeled = meat(row_contributions(elsewhere, problem.rows_u), sampling.strata_unlabeled)
     else:
-        unlabeled = (problem.all_spread if W.pooled else problem.unlabeled_spread).corrected
-    return meat(labeled, problem.strata_labeled) + through @ unlabeled @ through.T + between_strata(problem)
+        unlabeled = (parts.all_spread if W.pooled else parts.unlabeled_spread).corrected
+    return meat(labeled, sampling.strata_labeled) + through @ unlabeled @ through.T + between_strata(parts)
 
 
-def between_strata(problem: Problem) -> np.ndarray | float:
+def between_strata(parts: Contributions) -> np.ndarray | float:
     """(P, P) what the sizes of strata add, which are those of a sample of the population; 0 without strata.
 
     Within strata labels say how outcomes vary; that another sample of as many rows would have had other shares of the
@@ -79,17 +78,18 @@ def between_strata(problem: Problem) -> np.ndarray | float:
     4,000 repetitions), with it .895. Survey weights say how many members of the population a row stands for, so sizes
     of strata are known and nothing is added.
     """
-    if problem.strata_labeled is None or problem.knows_strata:
+    problem, sampling = parts.problem, parts.problem.sampling
+    if sampling.strata_labeled is None or sampling.knows_strata:
         return 0.0
     n, N = len(problem.y), problem.n_unlabeled
-    strata = np.concatenate([problem.strata_labeled, problem.strata_unlabeled[:N]])
+    strata = np.concatenate([sampling.strata_labeled, sampling.strata_unlabeled[:N]])
     units = np.arange(n + N)
-    if problem.clusters_labeled is not None:
-        units = np.concatenate([problem.clusters_labeled, problem.clusters_unlabeled[:N]])
+    if sampling.clusters_labeled is not None:
+        units = np.concatenate([sampling.clusters_labeled, sampling.clusters_unlabeled[:N]])
     _, code = np.unique(strata, return_inverse=True)
     _, first, size = np.unique(units, return_index=True, return_counts=True)
     n_rows = np.bincount(code).astype(float)
-    per_row = group_sums(problem.influence_y, code[:n], len(n_rows)) / n_rows[:, None]
+    per_row = group_sums(parts.influence_y, code[:n], len(n_rows)) / n_rows[:, None]
     squares = np.bincount(code[first], size.astype(float) ** 2, minlength=len(n_rows))
     return (per_row * squares[:, None]).T @ per_row
 
@@ -119,21 +119,24 @@ def _joint_leverage(fitted: np.ndarray | None, weight: np.ndarray | None) -> np.
     return np.where(joint < FULL_LEVERAGE, joint, np.broadcast_to(fitted, joint.shape))
 
 
-def _clustered(problem: Problem, W: Weight, elsewhere: Fit | None) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
+def _clustered(
+    parts: Contributions, W: Weight, elsewhere: Fit | None
+) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
     """(G, P) contributions of all clusters, (G,) whether they have labels, (G,) strata within which they are centered.
 
     Raises:
         ValueError: where a cluster has rows in several strata, or alone decides a coefficient.
     """
+    problem, sampling = parts.problem, parts.problem.sampling
     n, kind = len(problem.y), problem.std_error_kind
-    rest = problem.influence_y
+    rest = parts.influence_y
     if elsewhere is not None:
-        rest = rest - problem.influence_f @ W.W.T
+        rest = rest - parts.influence_f @ W.W.T
     if W.tilt is not None:
         rest = rest + W.tilt
-    ids = [problem.clusters_labeled]
+    ids = [sampling.clusters_labeled]
     if elsewhere is not None:
-        ids.append(problem.clusters_unlabeled)
+        ids.append(sampling.clusters_unlabeled)
     _, code = np.unique(np.concatenate(ids), return_inverse=True)
     G = int(code.max()) + 1
     has_labels = np.zeros(G, dtype=bool)
@@ -144,19 +147,19 @@ def _clustered(problem: Problem, W: Weight, elsewhere: Fit | None) -> tuple[np.n
     if W.leverage is not None:
         by_row = W.leverage.reshape(n, -1)
         shares = group_sums(by_row, code[:n], G)[has_labels]
-    units[has_labels] = inflate_clusters(labeled, problem.cluster_hessians, problem.labeled_y.bread, kind, shares)
+    units[has_labels] = inflate_clusters(labeled, parts.cluster_hessians, parts.labeled_y.bread, kind, shares)
     if elsewhere is not None:
-        through = W.W @ problem.bridge
+        through = W.W @ parts.bridge
         other = group_sums(row_contributions(elsewhere, problem.rows_u) @ through.T, code[n:], G)
         if W.pooled:
             other += group_sums(elsewhere.influence(problem.rows_f_pooled) @ through.T, code[:n], G)
         units = units + other
-    if problem.strata_labeled is None:
+    if sampling.strata_labeled is None:
         return units, has_labels, None
     # Clusters with labels contribute something else than clusters without.
-    of_rows = problem.strata_labeled
+    of_rows = sampling.strata_labeled
     if elsewhere is not None:
-        of_rows = np.concatenate([of_rows, problem.strata_unlabeled])
+        of_rows = np.concatenate([of_rows, sampling.strata_unlabeled])
     strata = np.empty(G, dtype=of_rows.dtype)
     strata[code] = of_rows
     if (strata[code] != of_rows).any():
@@ -164,27 +167,28 @@ def _clustered(problem: Problem, W: Weight, elsewhere: Fit | None) -> tuple[np.n
     return units, has_labels, 2 * strata + has_labels
 
 
-def _equal_variances(problem: Problem, W: Weight, elsewhere: Fit | None, kind: str) -> np.ndarray:
+def _equal_variances(parts: Contributions, W: Weight, elsewhere: Fit | None, kind: str) -> np.ndarray:
     """Covariance of a scalar weight in a linear model with one response, if all rows have one residual variance."""
+    problem = parts.problem
     p = problem.X_labeled.shape[1]
     n = len(problem.y)
-    lever = problem.X_labeled @ problem.labeled_y.bread
-    residual = problem.labeled_y.residual(problem.rows_y)[:, 0]
+    lever = problem.X_labeled @ parts.labeled_y.bread
+    residual = parts.residual_y[:, 0]
     if elsewhere is None:
         return residual @ residual / (n - p) * (lever.T @ lever)
     value = W.W[0, 0]
-    residual = residual - value * problem.labeled_f.residual(problem.rows_f)[:, 0]
+    residual = residual - value * parts.residual_f[:, 0]
     if W.lever is not None and kind != "model":  # the published SynSurr variance takes the weight as known
-        lever = lever + W.lever[:, None] * problem.gap(W.pooled)
+        lever = lever + W.lever[:, None] * parts.gap(W.pooled)
     rows = Together([problem.rows_f, problem.rows_u]) if W.pooled else problem.rows_u
     total = sum_of_squares(elsewhere, rows)
     other = total / (len(rows) - p) * elsewhere.bread
     return residual @ residual / (n - p - W.tuned) * (lever.T @ lever) + value**2 * other
 
 
-def _chen_chen_covariance(problem: Problem) -> np.ndarray:
+def _chen_chen_covariance(parts: Contributions) -> np.ndarray:
     """The published variance of the matrix weight, which takes the weight as known."""
-    a, b = problem.influence_y, problem.influence_f
-    n, N = len(a), problem.n_unlabeled
+    a, b = parts.influence_y, parts.influence_f
+    n, N = len(a), parts.problem.n_unlabeled
     cross = a.T @ b
     return a.T @ a - N / (n + N) * cross @ np.linalg.pinv(b.T @ b, hermitian=True) @ cross.T

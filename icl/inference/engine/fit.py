@@ -12,7 +12,7 @@ from functools import cached_property
 import numpy as np
 
 from icl.inference.engine.rows import Rows, RowSource
-from icl.inference.estimands.equations import Model
+from icl.inference.estimands.equations import EstimatingEquation
 
 COLLINEAR = 1e-10
 """Smallest singular value, relative to the largest, of a design whose columns were scaled to length one."""
@@ -36,7 +36,7 @@ class Fit:
     covariance.
     """
 
-    model: Model
+    model: EstimatingEquation
     estimate: np.ndarray
     """(P,) the solution."""
     hessian: np.ndarray
@@ -63,7 +63,12 @@ class Fit:
 
 
 def solve(
-    model: Model, rows: RowSource, describe: str, terms: Sequence[str], start: np.ndarray | None = None, which: str = ""
+    model: EstimatingEquation,
+    rows: RowSource,
+    describe: str,
+    terms: Sequence[str],
+    start: np.ndarray | None = None,
+    which: str = "",
 ) -> Fit:
     """Newton's method, with halved steps where a step was long. Linear models need one step.
 
@@ -106,7 +111,7 @@ def solve(
     raise ValueError(_no_solution(describe, which, len(rows), f"Newton's method did not settle in {MAX_STEPS} steps"))
 
 
-def solve_linear(model: Model, rows: Rows, describe: str, terms: Sequence[str], which: str) -> Fit:
+def solve_linear(model: EstimatingEquation, rows: Rows, describe: str, terms: Sequence[str], which: str) -> Fit:
     """Least squares by orthogonal triangulation: for rows in memory, to the last digit where columns are nearly alike.
 
     `terms` are the p names of the design.
@@ -143,7 +148,7 @@ def refuse_collinear(is_fine: np.ndarray, describe: str, terms: Sequence[str], w
     )
 
 
-def _sums(model: Model, rows: RowSource, theta: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _sums(model: EstimatingEquation, rows: RowSource, theta: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     gradient, hessian = 0.0, 0.0
     with np.errstate(over="ignore", invalid="ignore"):  # an overshot step; the caller sees that it is not finite
         for chunk in rows.chunks():
@@ -152,7 +157,7 @@ def _sums(model: Model, rows: RowSource, theta: np.ndarray) -> tuple[np.ndarray,
     return gradient, hessian
 
 
-def _objective(model: Model, rows: RowSource, theta: np.ndarray) -> float:
+def _objective(model: EstimatingEquation, rows: RowSource, theta: np.ndarray) -> float:
     with np.errstate(over="ignore", invalid="ignore"):
         return sum(model.objective(chunk.X, chunk.Y, chunk.weights, theta) for chunk in rows.chunks())
 

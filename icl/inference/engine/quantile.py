@@ -24,16 +24,17 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from icl.inference.checks import check_alternative, check_level
 from icl.inference.engine.answer import Rectified, name_of
-from icl.inference.engine.weights import decide_weight
-
-if TYPE_CHECKING:
-    from icl.inference.engine.problem import Problem
+from icl.inference.engine.contributions import Contributions
+from icl.inference.engine.covariance import covariance_of
+from icl.inference.engine.freedom import degrees_of_freedom
+from icl.inference.engine.problem import Problem, Sampling
+from icl.inference.engine.surrogate import between, read_cdf
+from icl.inference.engine.weights import Weight, decide_weight
 
 GRID = 400
 """Points between the outermost thresholds at which a predictive distribution is read, beside the labeled outcomes."""
@@ -118,26 +119,28 @@ class RectifiedQuantile(Rectified):
         return np.array([self.curve.p_value(float(v), alternative) for v in np.atleast_1d(null)])
 
 
-def solve_quantile(problem: Problem, weight: str | float) -> Rectified:
+def solve_quantile(parts: Contributions, weight: str | float) -> Rectified:
     """The quantile under `weight`, which is decided once, at the sample quantile of the labeled outcomes."""
     if weight == "recalibrated":
         raise ValueError("weight='recalibrated' is for regressions and means; use 'auto' for quantiles.")
-    q = problem.estimand.q
-    start = weighted_quantile(problem.y, q, problem.weights_labeled)
+    problem = parts.problem
+    q, weights = problem.estimand.q, problem.sampling.weights_labeled
+    start = weighted_quantile(problem.y, q, weights)
     if weight == 0 or not problem.has_predictions:
         value, pooled, tuned, name, is_defined, heaviest = 0.0, False, False, "classical", True, 0.0
     else:
-        W = decide_weight(at_threshold(problem, start), weight)
+        W = decide_weight(Contributions(at_threshold(problem, start)), weight)
         # A weight that is undefined was not tuned either: the classical answer, degrees of freedom included.
         value, pooled, tuned, is_defined = float(W.W[0, 0]), W.pooled, W.tuned and W.is_defined, W.is_defined
         name = name_of(weight)
         heaviest = 0.0 if W.leverage is None else float(W.leverage.max())
-    df = problem.degrees_of_freedom(tuned)
-    pieces = _indicator_pieces if problem.cdf_thresholds is None or value == 0 else _distribution_pieces
+    df = degrees_of_freedom(parts, tuned)
+    reads_off = value != 0 and problem.surrogate.has_distribution
+    pieces = _distribution_pieces if reads_off else _indicator_pieces
     t, F, variance = pieces(problem, value, pooled, 1 + tuned)
     at_start = variance[min(int(np.searchsorted(t, start)), len(t) - 1)]
     inflation = _design_effect(problem, start, value, pooled, at_start)
-    w = _normalised(problem.weights_labeled, len(problem.y))
+    w = _normalised(weights, len(problem.y))
     outer = q * (1 - q) * (w @ w) * len(w) / (len(w) - 1 - tuned)
     is_step = pieces is _indicator_pieces
     curve = ShareCurve(t, F, np.sqrt(variance * inflation), q, df, is_step, float(np.sqrt(outer * inflation)))
@@ -161,29 +164,23 @@ def solve_imputed_quantile(problem: Problem) -> Rectified:
     """Quantile of outcomes and predictions together, as if all were real: not valid."""
     y = np.concatenate([problem.y, problem.f_unlabeled])
     whole = replace(
-        problem, y=y, X_labeled=np.ones((len(y), 1)), X_unlabeled=np.empty((0, 1)), f_labeled=None, f_unlabeled=None,
-        weights_labeled=None, weights_unlabeled=None, weights_pooled=None, clusters_labeled=None,
-        clusters_unlabeled=None, strata_labeled=None, strata_unlabeled=None, memo={},
-    )  # fmt: skip
-    return replace(solve_quantile(whole, 0.0), name="imputed", weight=float("nan"), is_valid=False)
+        problem,
+        y=y,
+        X_labeled=np.ones((len(y), 1)),
+        X_unlabeled=np.empty((0, 1)),
+        surrogate=None,
+        sampling=Sampling(pools=problem.sampling.pools),
+    )
+    return replace(solve_quantile(Contributions(whole), 0.0), name="imputed", weight=float("nan"), is_valid=False)
 
 
 def at_threshold(problem: Problem, t: float) -> Problem:
     """The problem of the share of outcomes at or below t."""
-    f_labeled, f_unlabeled = problem.f_labeled, problem.f_unlabeled
-    if problem.cdf_thresholds is not None:
-        f_labeled, f_unlabeled = (read_cdf(problem.cdf_thresholds, F, t) for F in problem.cdfs)
-    elif f_labeled is not None:
-        f_labeled, f_unlabeled = (f_labeled <= t).astype(float), (f_unlabeled <= t).astype(float)
-    y = (problem.y <= t).astype(float)
-    return replace(problem, y=y, f_labeled=f_labeled, f_unlabeled=f_unlabeled, memo={})
-
-
-def read_cdf(thresholds: np.ndarray, values: np.ndarray, t: float) -> np.ndarray:
-    """(R,) P(Y <= t) from its values (R, T) at increasing thresholds: linear between them, flat outside."""
-    k = int(np.clip(np.searchsorted(thresholds, t) - 1, 0, len(thresholds) - 2))
-    share = float(np.clip((t - thresholds[k]) / (thresholds[k + 1] - thresholds[k]), 0, 1))
-    return (1 - share) * values[:, k] + share * values[:, k + 1]
+    surrogate = problem.surrogate
+    if surrogate is not None:
+        f_labeled, f_unlabeled = surrogate.cdf(t)
+        surrogate = replace(surrogate, f_labeled=f_labeled, f_unlabeled=f_unlabeled)
+    return replace(problem, y=(problem.y <= t).astype(float), surrogate=surrogate)
 
 
 def weighted_quantile(values: np.ndarray, q: float, weights: np.ndarray | None) -> float:
@@ -198,7 +195,7 @@ def _indicator_pieces(
     problem: Problem, value: float, pooled: bool, ddof: int
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Points, F, and its variance under the null, from sorted outcomes and predictions."""
-    y, w = problem.y, _normalised(problem.weights_labeled, len(problem.y))
+    y, w = problem.y, _normalised(problem.sampling.weights_labeled, len(problem.y))
     q, n = problem.estimand.q, len(y)
     if value == 0:
         t = np.unique(y)
@@ -211,7 +208,7 @@ def _indicator_pieces(
     jumps.sort()
     t = jumps[np.concatenate([[True], jumps[1:] > jumps[:-1]])] if len(jumps) else jumps
     place = np.searchsorted(g, t, side="right")
-    wu = problem.weights_unlabeled
+    wu = problem.sampling.weights_unlabeled
     if wu is None:
         above, scale_u = place / N, 1 / N
         var_u = above * (1 - above) * scale_u
@@ -228,7 +225,7 @@ def _indicator_pieces(
     Y, B = at(moments.y, 0.0), at(moments.f, 0.0)
     share_u = _share_of_unlabeled(problem, pooled)
     F = Y + value * share_u * (above - B)
-    if problem.pools:  # labeled rows have other weights among all rows than among themselves
+    if problem.sampling.pools:  # labeled rows have other weights among all rows than among themselves
         F += value * (1 - share_u) * (at(share_below(own, f, _pooled_weights(problem)), 0.0) - B)
     rest = at(moments.rest(value * share_u, q), q * (1 - q) * (w @ w))
     return t, F, rest * n / (n - ddof) + (value * share_u) ** 2 * var_u
@@ -277,9 +274,10 @@ def _distribution_pieces(
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """The same with predicted probabilities, which are linear between thresholds."""
     y, q, n = problem.y, problem.estimand.q, len(problem.y)
-    w = _normalised(problem.weights_labeled, n)
-    knots, (F_L, F_U) = problem.cdf_thresholds, problem.cdfs
-    wu = _normalised(problem.weights_unlabeled, len(F_U))
+    w = _normalised(problem.sampling.weights_labeled, n)
+    surrogate = problem.surrogate
+    knots, F_L, F_U = surrogate.thresholds, surrogate.cdf_labeled, surrogate.cdf_unlabeled
+    wu = _normalised(problem.sampling.weights_unlabeled, len(F_U))
     mean_u = wu @ F_U
     centered = F_U - mean_u
     square = (wu**2) @ centered**2
@@ -287,8 +285,7 @@ def _distribution_pieces(
     t = np.unique(np.concatenate([y, knots, np.linspace(knots[0], knots[-1], GRID)]))
     # Just below a labeled outcome F is lower by its jump: keep both sides, as points a rounding apart.
     t = np.unique(np.concatenate([t, np.nextafter(y, -np.inf)]))
-    k = np.clip(np.searchsorted(knots, t) - 1, 0, len(knots) - 2)
-    s = np.clip((t - knots[k]) / (knots[k + 1] - knots[k]), 0, 1)
+    k, s = between(knots, t)
     above = (1 - s) * mean_u[k] + s * mean_u[k + 1]
     var_u = (1 - s) ** 2 * square[k] + s**2 * square[k + 1] + 2 * s * (1 - s) * cross[k]
     Y, w2 = share_below(t, y, w), w**2
@@ -306,7 +303,7 @@ def _distribution_pieces(
     share_u = _share_of_unlabeled(problem, pooled)
     slope = value * share_u
     F = Y + slope * (above - B)
-    if problem.pools:
+    if problem.sampling.pools:
         off = [float(_pooled_weights(problem) @ read_cdf(knots, F_L, v)) for v in t]
         F += value * (1 - share_u) * (np.array(off) - B)
     return t, F, moments.rest(slope, q) * n / (n - ddof) + slope**2 * var_u
@@ -322,14 +319,11 @@ def _share_of_unlabeled(problem: Problem, pooled: bool) -> float:
 
 def _design_effect(problem: Problem, t: float, value: float, pooled: bool, independent: float) -> float:
     """Variance under clusters, strata and unequal probabilities over that of independent rows, at one threshold."""
-    if not problem.is_grouped and not problem.pools:
+    if not problem.sampling.is_grouped and not problem.sampling.pools:
         return 1.0
-    from icl.inference.engine.covariance import covariance_of
-    from icl.inference.engine.weights import Weight
-
-    here = at_threshold(problem, t)
+    here = Contributions(at_threshold(problem, t))
     W = Weight("fixed", np.array([[value]]), pooled)
-    elsewhere = None if value == 0 else (here.all_f if pooled else here.unlabeled_f)
+    elsewhere = None if value == 0 else here.elsewhere(pooled)
     return float(covariance_of(here, W, elsewhere)[0, 0] / independent)
 
 

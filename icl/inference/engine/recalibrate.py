@@ -11,7 +11,9 @@ from __future__ import annotations
 import numpy as np
 
 from icl.inference.engine.answer import Rectified
+from icl.inference.engine.contributions import Contributions
 from icl.inference.engine.fit import inverse, solve
+from icl.inference.engine.freedom import degrees_of_freedom
 from icl.inference.engine.problem import Problem
 from icl.inference.engine.rows import Rows
 
@@ -20,19 +22,20 @@ ROWS_PER_PARAMETER = 10
 """Labeled rows in a fold for each coefficient, below which the matrix of a fold is noise."""
 
 
-def solve_recalibrated(problem: Problem, weight: str = "recalibrated", order: np.ndarray | None = None) -> Rectified:
+def solve_recalibrated(parts: Contributions, order: np.ndarray | None = None) -> Rectified:
     """The RePPI answer of a model with one response and independent rows that count alike.
 
     Args:
         order: (n,) permutation of labeled rows whose thirds are the folds; default: drawn from `problem.seed`.
     """
+    problem = parts.problem
     model, n, P = problem.model, len(problem.y), len(problem.terms)
-    if not problem.is_plain or problem.unlabeled_source is not None or problem.rows_y.Y.shape[1] != 1:
+    if not problem.sampling.is_plain or problem.unlabeled_source is not None or problem.rows_y.Y.shape[1] != 1:
         raise ValueError(
             "weight='recalibrated' is for one outcome, independent rows that count alike, and unlabeled rows in "
             "memory; use 'auto'."
         )
-    if problem.labeled_f.residual(problem.rows_f) is None:
+    if parts.residual_f is None:
         raise ValueError(f"weight='recalibrated' needs residuals, which {problem.estimand} has not; use 'matrix'.")
     if n < FOLDS * ROWS_PER_PARAMETER * P:
         raise ValueError(
@@ -68,7 +71,7 @@ def solve_recalibrated(problem: Problem, weight: str = "recalibrated", order: np
     bread = inverse(hessian) * (n + N)
     spread = n / N * np.cov(imputed.T).reshape(P, P) + np.cov(rest.T).reshape(P, P)
     covariance = bread @ spread @ bread / n
-    return Rectified("recalibrated", estimate, covariance, problem.degrees_of_freedom(True), float("nan"), True)
+    return Rectified("recalibrated", estimate, covariance, degrees_of_freedom(parts, True), float("nan"), True)
 
 
 def _solve(problem: Problem, rows: np.ndarray) -> np.ndarray:

@@ -12,32 +12,30 @@ from __future__ import annotations
 import numpy as np
 
 from icl.inference.engine.answer import Rectified
+from icl.inference.engine.contributions import Contributions
 from icl.inference.engine.covariance import covariance_and_df
-from icl.inference.engine.problem import Problem
+from icl.inference.engine.freedom import degrees_of_freedom
 from icl.inference.engine.shares import is_one_share, rarer_side, variance_without_events
 from icl.inference.engine.weights import Weight, decide_weight
 
 
-def rectify(problem: Problem, weight: str | float) -> Rectified:
+def rectify(parts: Contributions, weight: str | float) -> Rectified:
     """Estimate and covariance under `weight`.
 
     Labeled rows contribute y - W f, so W = 0 is the textbook sandwich. A tuned weight is itself estimated from the
     labeled outcomes: what each of them adds through the weight joins its contribution. Without that term 90% intervals
     of a slope covered .86 instead of .89 (n = 30, N = 400, heteroskedastic, correlation .7, 1,500 repetitions).
     """
-    beta = problem.labeled_y
+    problem, beta = parts.problem, parts.labeled_y
     if weight == 0:
-        covariance, df_terms = covariance_and_df(
-            problem, Weight("classical", np.zeros((len(beta.estimate),) * 2)), None
-        )
+        covariance, df_terms = covariance_and_df(parts, Weight("classical", np.zeros((len(beta.estimate),) * 2)), None)
         if is_one_share(problem) and not rarer_side(problem.y):
             covariance = np.full((1, 1), variance_without_events(problem))
-        df = problem.degrees_of_freedom(False) if df_terms is None else float(df_terms.min())
+        df = degrees_of_freedom(parts, False) if df_terms is None else float(df_terms.min())
         return Rectified("classical", beta.estimate, covariance, df, 0.0, df_terms=df_terms)
-    W = decide_weight(problem, weight)
-    elsewhere = problem.all_f if W.pooled else problem.unlabeled_f
-    estimate = beta.estimate + W.W @ problem.gap(W.pooled)
-    covariance, df_terms = covariance_and_df(problem, W, elsewhere)
-    df = problem.degrees_of_freedom(W.tuned) if df_terms is None else float(df_terms.min())
+    W = decide_weight(parts, weight)
+    estimate = beta.estimate + W.W @ parts.gap(W.pooled)
+    covariance, df_terms = covariance_and_df(parts, W, parts.elsewhere(W.pooled))
+    df = degrees_of_freedom(parts, W.tuned) if df_terms is None else float(df_terms.min())
     heaviest = 0.0 if W.leverage is None else float(W.leverage.max())
     return Rectified(W.name, estimate, covariance, df, W.value, W.tuned, not W.is_defined, heaviest, df_terms=df_terms)

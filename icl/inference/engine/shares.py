@@ -118,7 +118,7 @@ def without_events(problem: Problem) -> Share:
     the rule of three. Uneven weights count as Kish has it, rows of a cluster as one. Predictions do not enter: that
     they go with the outcome is what no row has shown.
     """
-    w = problem.weights_labeled
+    w = problem.sampling.weights_labeled
     n = len(problem.y) if w is None else float(w.sum() ** 2 / (w @ w))
     return Share(float(problem.y[0]), min(n, problem.n_labeled_units), np.inf)
 

@@ -1,37 +1,63 @@
-"""Which solver answers a problem under a weight."""
+"""Which solver answers a problem under a weight, and the answers so far."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cached_property
 
 from icl.inference.engine.answer import Rectified
-from icl.inference.engine.bootstrap import solve_by_bootstrap
+from icl.inference.engine.bootstrap import Draws, draw, solve_by_bootstrap, solve_imputed_statistic
+from icl.inference.engine.contributions import Contributions
+from icl.inference.engine.imputed import solve_imputed
 from icl.inference.engine.peers.ipd import solve_like_ipd
 from icl.inference.engine.peers.ppi_py import solve_like_ppi_py
 from icl.inference.engine.problem import Problem
-from icl.inference.engine.quantile import solve_quantile
+from icl.inference.engine.quantile import solve_imputed_quantile, solve_quantile
 from icl.inference.engine.recalibrate import solve_recalibrated
 from icl.inference.engine.rectify import rectify
 from icl.inference.engine.weights import resolve_auto
 
-Solver = Callable[[Problem, "str | float"], Rectified]
-
-_PEERS: dict[str, Solver] = {"ipd": solve_like_ipd, "ppi_py": solve_like_ppi_py}
-_SOLVERS: dict[str, Solver] = {"scores": rectify, "inversion": solve_quantile, "bootstrap": solve_by_bootstrap}
-
-
-def solve(problem: Problem, weight: str | float) -> Rectified:
-    """The answer under `weight` (a name or a number); solved once and remembered."""
-    if weight == "auto":
-        weight = resolve_auto(problem)
-    if weight not in problem.memo:
-        problem.memo[weight] = _solver(problem, weight)(problem, weight)
-    return problem.memo[weight]
+PEERS: dict[str, Callable[[Contributions, str | float], Rectified]] = {
+    "ipd": solve_like_ipd,
+    "ppi_py": solve_like_ppi_py,
+}
 
 
-def _solver(problem: Problem, weight: str | float) -> Solver:
-    if problem.compat is not None:
-        return _PEERS[problem.compat]
-    if weight == "recalibrated" and problem.estimand.solver == "scores":
-        return lambda problem, _: solve_recalibrated(problem)
-    return _SOLVERS[problem.estimand.solver]
+class Solver:
+    """The answers to one problem. Each weight is solved once, from one set of contributions and of bootstrap draws."""
+
+    def __init__(self, problem: Problem) -> None:
+        self.problem = problem
+        self.parts = Contributions(problem)
+        self._answers: dict[str | float, Rectified] = {}
+
+    def under(self, weight: str | float) -> Rectified:
+        """The answer under `weight` (a name or a number)."""
+        if weight == "auto":
+            weight = resolve_auto(self.parts)
+        if weight not in self._answers:
+            self._answers[weight] = self._solve(weight)
+        return self._answers[weight]
+
+    @cached_property
+    def imputed(self) -> Rectified:
+        """The answer that counts predictions as real outcomes: not valid."""
+        kind = self.problem.estimand.solver
+        if kind == "bootstrap":
+            return solve_imputed_statistic(self.problem)
+        return solve_imputed_quantile(self.problem) if kind == "inversion" else solve_imputed(self.parts)
+
+    @cached_property
+    def draws(self) -> Draws:
+        """The statistic on resamples."""
+        return draw(self.problem)
+
+    def _solve(self, weight: str | float) -> Rectified:
+        kind = self.problem.estimand.solver
+        if self.problem.compat is not None:
+            return PEERS[self.problem.compat](self.parts, weight)
+        if kind == "bootstrap":
+            return solve_by_bootstrap(self.draws, weight)
+        if kind == "inversion":
+            return solve_quantile(self.parts, weight)
+        return solve_recalibrated(self.parts) if weight == "recalibrated" else rectify(self.parts, weight)

@@ -1,20 +1,17 @@
 """How much of the predictions enters the answer. The weight is decided once, before any interval or p-value.
 
 All weights act on influences: W multiplies what the predictions say about each coefficient, on the scale of the scores
-of the outcome (`Problem.bridge`). For a linear model that is the plain difference of two solutions.
+of the outcome (`Contributions.bridge`). For a linear model that is the plain difference of two solutions.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from icl.inference.engine.answer import name_of
-
-if TYPE_CHECKING:
-    from icl.inference.engine.problem import Problem
+from icl.inference.engine.contributions import Contributions
 
 POOLED = ("synsurr", "matrix")
 """Weights whose eta_elsewhere is solved on all rows."""
@@ -86,7 +83,7 @@ def read_weight(weight: str | float, compat: str | None = None) -> str | float:
     return value
 
 
-def resolve_auto(problem: Problem) -> str:
+def resolve_auto(parts: Contributions) -> str:
     """What `auto` stands for on this problem: decided from the kind of estimand alone, never from the outcome.
 
     `synsurr` where the model has residuals. No weight is narrower where many weights are safe: a slope among P = 2 or 6
@@ -98,48 +95,48 @@ def resolve_auto(problem: Problem) -> str:
     two .873, the narrowest of classical, ppi, ppi++, synsurr and matrix .861; slope at n = 20 with biased predictions
     .853, .855, .820, .790, for a width of .83 (benchmarks/coverage.md has more).
     """
-    if problem.estimand.solver == "bootstrap":
+    if parts.problem.estimand.solver == "bootstrap":
         return "coordinate"
-    if problem.labeled_f.residual(problem.rows_f) is None:
-        return "matrix" if problem.pools else "ppi++"
+    if parts.residual_f is None:
+        return "matrix" if parts.problem.sampling.pools else "ppi++"
     return "synsurr"
 
 
-def decide_weight(problem: Problem, weight: str | float) -> Weight:
+def decide_weight(parts: Contributions, weight: str | float) -> Weight:
     """The weight that `weight` (after `read_weight`) stands for on this problem."""
-    P = len(problem.terms)
+    problem = parts.problem
+    P, pools = len(problem.terms), problem.sampling.pools
     if not isinstance(weight, str):
-        return Weight(name_of(weight), float(weight) * np.eye(P), pooled=problem.pools)
-    if problem.pools and weight not in POOLED:
+        return Weight(name_of(weight), float(weight) * np.eye(P), pooled=pools)
+    if pools and weight not in POOLED:
         raise ValueError(
             f"weight={weight!r} compares labeled rows with unlabeled ones, which this design makes different by "
             f"intention. Use 'auto', a number, or one of {', '.join(map(repr, POOLED))}."
         )
-    b = problem.influence_f
+    b, u = parts.influence_f, parts.residual_f
     pooled = weight in POOLED
-    u = problem.labeled_f.residual(problem.rows_f)
-    signal, size = (b, np.abs(problem.labeled_f.estimate)) if u is None else (u, np.abs(problem.rows_f.Y))
+    signal, size = (b, np.abs(parts.labeled_f.estimate)) if u is None else (u, np.abs(problem.rows_f.Y))
     if np.linalg.norm(signal) <= UNINFORMATIVE * np.linalg.norm(size):
         return Weight(weight, np.zeros((P, P)), pooled, is_defined=False)
-    return {"synsurr": _synsurr, "ppi++": _scalar, "coordinate": _coordinate, "matrix": _matrix}[weight](problem, b, u)
+    return {"synsurr": _synsurr, "ppi++": _scalar, "coordinate": _coordinate, "matrix": _matrix}[weight](parts)
 
 
-def _synsurr(problem: Problem, b: np.ndarray, u: np.ndarray | None) -> Weight:
+def _synsurr(parts: Contributions) -> Weight:
     """Slope of the outcome on the predictions, given the covariates: between their score residuals in a GLM.
 
     One slope for each response of a linear model (the means of several outcomes); one for all classes of a multinomial.
     Source: McCaw, Gao, Lin, Gronsbell (2024), Nature Genetics, doi:10.1038/s41588-024-01793-9, for least squares.
     """
+    problem, r, u = parts.problem, parts.residual_y, parts.residual_f
     if u is None:
         raise ValueError(
             f"weight='synsurr' needs residuals, which {str(problem.estimand)!r} has not; use 'ppi++', 'coordinate' or "
             "'matrix'."
         )
-    r = problem.labeled_y.residual(problem.rows_y)
     w = problem.rows_y.weights
     wu = u if w is None else w[:, None] * u
     P, K = len(problem.terms), u.shape[1]
-    gap = problem.gap(pooled=True)
+    gap = parts.gap(pooled=True)
     if not problem.model.is_linear:
         information = float((wu * u).sum())
         lever = wu / information
@@ -158,7 +155,7 @@ def _synsurr(problem: Problem, b: np.ndarray, u: np.ndarray | None) -> Weight:
     return Weight("synsurr", np.diag(np.repeat(delta, repeat)), True, tilt, np.repeat(share, repeat, axis=1))
 
 
-def _tuning_terms(problem: Problem, b: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _tuning_terms(parts: Contributions) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Pieces of the optimal two-sample weight Cov(beta, eta_L) / (Var eta_L + Var eta_U), coordinate by coordinate.
 
     The variance of labeled predictions comes from labeled rows although the unlabeled ones know it better: a row with a
@@ -170,63 +167,67 @@ def _tuning_terms(problem: Problem, b: np.ndarray) -> tuple[np.ndarray, np.ndarr
         B (n, P): what multiplies the contribution of a row to beta in that covariance (of its cluster, if it has one);
         covariance (P,) and both variances added (P,).
     """
-    B = problem.over_clusters(b)
-    covariance = np.einsum("np,np->p", problem.influence_y, B)
-    variance = np.einsum("np,np->p", b, B) + np.diag(problem.unlabeled_spread_on_bridge)
+    b = parts.influence_f
+    B = parts.over_clusters(b)
+    covariance = np.einsum("np,np->p", parts.influence_y, B)
+    variance = np.einsum("np,np->p", b, B) + np.diag(parts.unlabeled_spread_on_bridge)
     return B, covariance, variance
 
 
-def _scalar(problem: Problem, b: np.ndarray, u: np.ndarray | None) -> Weight:
+def _scalar(parts: Contributions) -> Weight:
     """The scalar that minimises the sum of the variances of the coefficients; not clipped.
 
     Source: Angelopoulos, Duchi, Zrnic (2023), PPI++, arXiv:2311.01453. Deviations: each group of rows is centered
     at its own solution, which is what the estimate uses, so the weight does not depend on the level of the predictions;
     the variances are those of `_tuning_terms`.
     """
-    B, covariance, variance = _tuning_terms(problem, b)
+    b = parts.influence_f
+    B, covariance, variance = _tuning_terms(parts)
     lever = B / variance.sum()  # derivative of the weight by the contribution of a row to beta
     value = covariance.sum() / variance.sum()
-    rest = problem.influence_y - value * b
-    tilt = np.einsum("np,np->n", rest, lever)[:, None] * problem.gap(pooled=False)
-    by_residual = None
-    if problem.model.is_linear and u.shape[1] == 1 and problem.is_plain:
-        by_residual = np.einsum("np,np->n", problem.X_labeled @ problem.labeled_y.bread, lever)
+    rest = parts.influence_y - value * b
+    tilt = np.einsum("np,np->n", rest, lever)[:, None] * parts.gap(pooled=False)
+    problem, by_residual = parts.problem, None
+    if problem.model.is_linear and parts.residual_f.shape[1] == 1 and problem.sampling.is_plain:
+        by_residual = np.einsum("np,np->n", problem.X_labeled @ parts.labeled_y.bread, lever)
     share = np.einsum("np,np->n", b, lever)
     return Weight("ppi++", value * np.eye(len(covariance)), False, tilt, share, by_residual, block=(b, lever))
 
 
-def _coordinate(problem: Problem, b: np.ndarray, u: np.ndarray | None) -> Weight:
+def _coordinate(parts: Contributions) -> Weight:
     """One scalar for each coefficient, each minimising the variance of its own; not clipped.
 
     Source: Miao, Miao, Wu, Zhao, Lu (2023), PSPA, arXiv:2311.14220. Deviations as in `_scalar`.
     """
-    B, covariance, variance = _tuning_terms(problem, b)
+    b = parts.influence_f
+    B, covariance, variance = _tuning_terms(parts)
     lever = np.divide(B, variance, out=np.zeros_like(B), where=variance > 0)
     value = np.divide(covariance, variance, out=np.zeros_like(variance), where=variance > 0)
-    rest = problem.influence_y - value * b
-    return Weight("coordinate", np.diag(value), False, rest * lever * problem.gap(pooled=False), b * lever)
+    rest = parts.influence_y - value * b
+    return Weight("coordinate", np.diag(value), False, rest * lever * parts.gap(pooled=False), b * lever)
 
 
-def _matrix(problem: Problem, b: np.ndarray, u: np.ndarray | None) -> Weight:
+def _matrix(parts: Contributions) -> Weight:
     """The full matrix that minimises the covariance; needs many labeled rows for each coefficient.
 
     Source: Chen & Chen (2000), doi:10.1111/1467-9868.00243; Gronsbell et al. (2024), arXiv:2411.19908.
     """
-    n, P = b.shape
-    if problem.n_labeled_units < 2 * P + 2:
+    b = parts.influence_f
+    P, n_units = b.shape[1], parts.problem.n_labeled_units
+    if n_units < 2 * P + 2:
         raise ValueError(
             f"weight='matrix' estimates {P} numbers for each of {P} coefficients, which takes at least {2 * P + 2} "
-            f"independent labeled rows; there are {problem.n_labeled_units}. Use weight='auto'."
+            f"independent labeled rows; there are {n_units}. Use weight='auto'."
         )
-    B = problem.over_clusters(b)
+    B = parts.over_clusters(b)
     gram = b.T @ B
     scale = np.sqrt(np.diag(gram))
     scale = np.where(scale > 0, scale, 1.0)
     inverse = np.linalg.pinv(gram / scale / scale[:, None], rcond=1e-10, hermitian=True) / scale / scale[:, None]
-    W = problem.influence_y.T @ B @ inverse
-    rest = problem.influence_y - b @ W.T
+    W = parts.influence_y.T @ B @ inverse
+    rest = parts.influence_y - b @ W.T
     solved = B @ inverse
-    tilt = rest * (solved @ problem.gap(pooled=True))[:, None]
+    tilt = rest * (solved @ parts.gap(pooled=True))[:, None]
     return Weight("matrix", W, True, tilt, np.einsum("np,np->n", solved, b))
 
 

@@ -7,13 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from icl.inference.checks import sum_is_finite
+from icl.inference.checks import stacked, sum_is_finite
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from icl.inference.estimands.equations import Model
-    from icl.inference.inputs.sample import Rows
+    from icl.inference.estimands.equations import EstimatingEquation
 
 
 class Estimand(ABC):
@@ -37,7 +36,7 @@ class Estimand(ABC):
 
     @property
     @abstractmethod
-    def model(self) -> Model:
+    def model(self) -> EstimatingEquation:
         """The estimating equation; after `resolve`, where that matters."""
 
     @property
@@ -57,10 +56,10 @@ class Estimand(ABC):
     def design(self, frame: pd.DataFrame) -> tuple[np.ndarray, list[str]]:
         """(R, p) design of labeled and unlabeled rows together, so that levels are shared, and p term names."""
 
-    def designs(self, rows: Rows) -> tuple[np.ndarray, np.ndarray, list[str]]:
+    def designs(self, labeled: pd.DataFrame, unlabeled: pd.DataFrame) -> tuple[np.ndarray, np.ndarray, list[str]]:
         """Designs of labeled (n, p) and unlabeled (N, p) rows, and p term names."""
-        X, terms = self.design(rows.columns(self.covariate_columns))
-        n = len(rows.labeled)
+        X, terms = self.design(stacked(labeled, unlabeled, self.covariate_columns))
+        n = len(labeled)
         return X[:n], X[n:], terms
 
     def parameters(self, terms: list[str]) -> list[str]:

@@ -16,7 +16,7 @@ import numpy as np
 from icl.inference.estimands.families import Family
 
 
-class Model(ABC):
+class EstimatingEquation(ABC):
     """The contract between an estimand and the engine."""
 
     is_linear: bool = False
@@ -71,7 +71,7 @@ class Model(ABC):
 
 
 @dataclass(frozen=True)
-class CanonicalGLM(Model):
+class CanonicalGLM(EstimatingEquation):
     """Generalised linear model with its canonical link; the model need not be true, the scores define the estimand."""
 
     family: Family
@@ -177,7 +177,7 @@ class CanonicalGLM(Model):
 
 
 @dataclass(frozen=True)
-class CustomModel(Model):
+class CustomModel(EstimatingEquation):
     """Scores that the user wrote; see `MEstimand`."""
 
     user_scores: Any

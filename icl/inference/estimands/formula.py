@@ -23,8 +23,6 @@ from icl.inference.estimands.formula_language import (
 if TYPE_CHECKING:
     import pandas as pd
 
-    from icl.inference.inputs.sample import Rows
-
 
 @dataclass(frozen=True)
 class Regression(Estimand):
@@ -127,11 +125,11 @@ class Regression(Estimand):
             raise ValueError(f"the terms {bad} of {self.formula!r} are not finite on every row; check their domain.")
         return values, [str(name) for name in X.columns]
 
-    def designs(self, rows: Rows) -> tuple[np.ndarray, np.ndarray, list[str]]:
+    def designs(self, labeled: pd.DataFrame, unlabeled: pd.DataFrame) -> tuple[np.ndarray, np.ndarray, list[str]]:
         if self.covariates is None:  # levels and knots are learned from labeled and unlabeled rows together
-            return super().designs(rows)
-        X, terms = self.design(rows.labeled)
-        return X, self.design(rows.unlabeled)[0] if len(rows.unlabeled) else X[:0], terms
+            return super().designs(labeled, unlabeled)
+        X, terms = self.design(labeled)
+        return X, self.design(unlabeled)[0] if len(unlabeled) else X[:0], terms
 
     def designer(self, labeled: pd.DataFrame) -> Callable[[pd.DataFrame], np.ndarray]:
         """Design of a batch of rows, with the levels of the labeled rows."""

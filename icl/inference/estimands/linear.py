@@ -15,8 +15,6 @@ from icl.inference.estimands.formula import Regression
 if TYPE_CHECKING:
     import pandas as pd
 
-    from icl.inference.inputs.sample import Rows
-
 
 def intercept(n_rows: int) -> np.ndarray:
     """(R, 1) ones that take no memory: a view of a single one."""
@@ -118,10 +116,10 @@ class Mean(Estimand):
         X[np.arange(len(frame)), code] = 1
         return X, [", ".join(f"{k}={v}" for k, v in zip(keys, group)) for group in self.groups]
 
-    def designs(self, rows: Rows) -> tuple[np.ndarray, np.ndarray, list[str]]:
+    def designs(self, labeled: pd.DataFrame, unlabeled: pd.DataFrame) -> tuple[np.ndarray, np.ndarray, list[str]]:
         if self.by is None:
-            return intercept(len(rows.labeled)), intercept(len(rows.unlabeled)), ["Intercept"]
-        return super().designs(rows)
+            return intercept(len(labeled)), intercept(len(unlabeled)), ["Intercept"]
+        return super().designs(labeled, unlabeled)
 
     def parameters(self, terms: list[str]) -> list[str]:
         outcomes = [c if self.event is None else f"{c}={self.event}" for c in self.outcome_columns]

@@ -7,12 +7,13 @@ a class, or, for quantiles, the probability of lying below a threshold.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from icl.inference.checks import sum_is_finite
+from icl.inference.engine.surrogate import Surrogate
 from icl.inference.inputs.folds import assign_folds, check_folds, fold_shares
 
 if TYPE_CHECKING:
@@ -22,35 +23,6 @@ BLOCK_ROWS = 16_384
 """Rows whose predictive distributions are alive at once."""
 N_THRESHOLDS = 25
 """Where a predictive distribution is read off for a quantile; between them it is taken to be linear."""
-
-
-@dataclass(frozen=True)
-class Surrogate:
-    """Predictions f of the labeled (n, ...) and unlabeled (N, ...) rows, in the units of the outcome, and their source.
-
-    The trailing shape is that of the outcome: none for one outcome, (K,) for K outcomes or classes.
-    """
-
-    f_labeled: np.ndarray
-    f_unlabeled: np.ndarray
-    source: str
-    thresholds: np.ndarray | None = None
-    """(T,) increasing values at which the predictive distribution is known."""
-    cdf_labeled: np.ndarray | None = None
-    """(n, T) predicted P(Y <= threshold)."""
-    cdf_unlabeled: np.ndarray | None = None
-    """(N, T) the same, averaged over folds."""
-
-    @property
-    def has_distribution(self) -> bool:
-        return self.thresholds is not None
-
-    def cdf(self, t: float) -> tuple[np.ndarray, np.ndarray]:
-        """(n,) and (N,) predicted P(Y <= t): what stands in for 1{Y <= t}; linear between thresholds, flat outside."""
-        edges = self.thresholds
-        k = int(np.clip(np.searchsorted(edges, t) - 1, 0, len(edges) - 2))
-        share = float(np.clip((t - edges[k]) / (edges[k + 1] - edges[k]), 0, 1))
-        return tuple((1 - share) * F[:, k] + share * F[:, k + 1] for F in (self.cdf_labeled, self.cdf_unlabeled))
 
 
 def cross_fit(
@@ -124,7 +96,7 @@ def cross_fit(
         )
     if hasattr(predictor, "predict_folds") and y.ndim == 1:
         f_labeled, f_unlabeled = _batched(predictor, X_labeled, target, X_unlabeled, fold_of_row, share, seed)
-        return Surrogate(f_labeled, f_unlabeled, source)
+        return Surrogate(f_labeled, f_unlabeled, source, is_cross_fitted=True)
     n_classes = y.shape[1] if y.ndim == 2 else None
     f_labeled = np.empty(y.shape, dtype=float)
     f_unlabeled = np.zeros((len(X_unlabeled), *y.shape[1:]))
@@ -135,7 +107,7 @@ def cross_fit(
         if len(X_unlabeled):
             f = _predict(model, X_unlabeled, classifies, "unlabeled", n_classes)
             f_unlabeled += f * (share[k] if y.ndim == 1 else share[k][:, None])
-    return Surrogate(f_labeled, f_unlabeled, source)
+    return Surrogate(f_labeled, f_unlabeled, source, is_cross_fitted=True)
 
 
 def quantile_thresholds(y: np.ndarray, q: float, n_thresholds: int = N_THRESHOLDS) -> np.ndarray:
@@ -234,7 +206,8 @@ def _cross_fit_distribution(
         if len(X_unlabeled):
             parts["unlabeled"] += share[k][:, None] * _read_off(model, X_unlabeled, thresholds, "unlabeled")
     L, U = parts["labeled"], parts["unlabeled"]
-    return Surrogate(L[:, 0], U[:, 0], source, np.asarray(thresholds, dtype=float), L[:, 1:], U[:, 1:])
+    edges = np.asarray(thresholds, dtype=float)
+    return Surrogate(L[:, 0], U[:, 0], source, edges, L[:, 1:], U[:, 1:], is_cross_fitted=True)
 
 
 def _read_off(model: Any, X: pd.DataFrame, thresholds: np.ndarray, which: str) -> np.ndarray:

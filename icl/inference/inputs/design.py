@@ -11,17 +11,16 @@ cross-fitted as in Chernozhukov et al. (2018), doi:10.1111/ectj.12097; strata, F
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, fields
+from typing import Any
 
 import numpy as np
 
 from icl.inference.checks import Diagnostic, require_columns
+from icl.inference.engine.problem import Sampling
 from icl.inference.inputs.balance import balance
 from icl.inference.inputs.propensity import LEAST_PROPENSITY, estimate_propensity
-
-if TYPE_CHECKING:
-    from icl.inference.inputs.sample import Rows
+from icl.inference.inputs.sample import Sample
 
 FEW_CLUSTERS = 20
 
@@ -68,6 +67,16 @@ class Design:
         return tuple(v for v in (self.probability, self.strata, self.clusters, self.weights) if isinstance(v, str))
 
     @property
+    def is_simple(self) -> bool:
+        """A simple random sample of rows that are independent and count alike."""
+        return all(getattr(self, entry.name) is None for entry in fields(self))
+
+    @property
+    def needs_features(self) -> bool:
+        """A propensity model is to be fitted, and does not bring its own list of features."""
+        return self.propensity is not None and self.features is None
+
+    @property
     def assumption(self) -> str:
         """What must be true of the labeled rows, as a sentence for the reader."""
         if self.propensity is not None:
@@ -85,23 +94,25 @@ class Design:
             rows += ", and that clusters are independent of one another"
         return rows
 
-    def resolve(self, rows: Rows, features: Sequence[str], folds: int, seed: int) -> DesignArrays:
+    def resolve(self, sample: Sample, features: Sequence[str], folds: int, seed: int) -> ResolvedDesign:
         """Read, check and normalise. `features`: what the predictor sees."""
-        n, N = len(rows.labeled), len(rows.unlabeled)
+        if sample.stream is not None and not self.is_simple:
+            raise ValueError("design= needs unlabeled= in memory; rows from a file count alike and are independent.")
+        n, N = len(sample.labeled), len(sample.unlabeled)
         notes: list[Diagnostic] = []
-        d = _read(self.weights, rows, "weights")
+        d = _read(self.weights, sample, "weights")
         if d is not None:
             d = _positive(d, "weights")
             d = d / d.mean()
-        strata, clusters = _read(self.strata, rows, "strata"), _read(self.clusters, rows, "clusters")
+        strata, clusters = _read(self.strata, sample, "strata"), _read(self.clusters, sample, "clusters")
         probability = None
         if self.probability is not None:
-            probability = _probabilities(_read(self.probability, rows, "probability"))
+            probability = _probabilities(_read(self.probability, sample, "probability"))
         elif self.propensity is not None:
             if not N:
                 raise ValueError("propensity= needs unlabeled rows to learn from; there are none.")
             probability, n_raised = estimate_propensity(
-                self.propensity, rows.columns(list(self.features or features)), n, folds, seed, _codes(clusters)
+                self.propensity, sample.columns(list(self.features or features)), n, folds, seed, _codes(clusters)
             )
             if n_raised:
                 notes.append(_overlap_note(n_raised, n))
@@ -123,7 +134,7 @@ class Design:
             notes += _cluster_notes(clusters, n)
         is_weighted = weights_labeled is not None
         strata, clusters = _codes(strata), _codes(clusters)
-        return DesignArrays(
+        sampling = Sampling(
             weights_labeled=weights_labeled,
             weights_unlabeled=weights_all[n:] if is_weighted else None,
             weights_pooled=weights_all[:n] if is_weighted else None,
@@ -131,62 +142,41 @@ class Design:
             clusters_unlabeled=None if clusters is None else clusters[n:],
             strata_labeled=None if strata is None else strata[:n],
             strata_unlabeled=None if strata is None else strata[n:],
-            inclusion=np.broadcast_to(n / (n + N), n + N) if probability is None else probability,
             knows_strata=d is not None,
-            unequal=probability is not None,
-            notes=notes,
-            balanced=basis,
+            pools=probability is not None,
         )
+        inclusion = np.broadcast_to(n / (n + N), n + N) if probability is None else probability
+        return ResolvedDesign(sampling, inclusion, tuple(notes), basis)
 
 
 @dataclass(frozen=True, eq=False)
-class DesignArrays:
-    """A design as the engine needs it: arrays of the n labeled and N unlabeled rows; None where nothing is special."""
+class ResolvedDesign:
+    """A design as the engine needs it, and what it says about each row."""
 
-    weights_labeled: np.ndarray | None
-    """(n,) survey weight over probability, of mean one: makes labeled rows stand for all rows."""
-    weights_unlabeled: np.ndarray | None
-    """(N,) survey weight, on one scale with `weights_pooled`."""
-    weights_pooled: np.ndarray | None
-    """(n,) survey weight of labeled rows where all rows stand together."""
-    clusters_labeled: np.ndarray | None
-    clusters_unlabeled: np.ndarray | None
-    strata_labeled: np.ndarray | None
-    strata_unlabeled: np.ndarray | None
+    sampling: Sampling
     inclusion: np.ndarray
     """(n + N,) probability of each row to be labeled, labeled rows first."""
-    knows_strata: bool
-    """Survey weights say how large the strata are in the population."""
-    unequal: bool
-    """Unlabeled rows alone do not stand for the population: predictions must be compared with those of all rows."""
-    notes: list[Diagnostic]
+    notes: tuple[Diagnostic, ...] = ()
     balanced: np.ndarray | None = None
     """(n + N, k) functions of estimated probabilities whose means agree between weighted labeled rows and all rows."""
 
-    @property
-    def of_problem(self) -> dict[str, Any]:
-        """What `Problem` takes."""
-        names = ("weights_labeled", "weights_unlabeled", "weights_pooled", "clusters_labeled", "clusters_unlabeled")
-        arrays = {name: getattr(self, name) for name in (*names, "strata_labeled", "strata_unlabeled")}
-        return arrays | {"pools": self.unequal, "knows_strata": self.knows_strata}
 
-
-def _read(entry: str | np.ndarray | None, rows: Rows, name: str) -> np.ndarray | None:
+def _read(entry: str | np.ndarray | None, sample: Sample, name: str) -> np.ndarray | None:
     """(n + N,) values, labeled rows first."""
     if entry is None:
         return None
     if isinstance(entry, str):
-        for part, which in ((rows.labeled, "labeled rows"), (rows.unlabeled, "unlabeled rows")):
+        for part, which in ((sample.labeled, "labeled rows"), (sample.unlabeled, "unlabeled rows")):
             if len(part):
                 require_columns(part, [entry], which, f"as {name} of the design")
-        values, what = rows.columns([entry])[entry].to_numpy(), f"column {entry!r}"
+        values, what = sample.columns([entry])[entry].to_numpy(), f"column {entry!r}"
     else:
         values, what = np.asarray(entry), f"{name}= of the design"
-        if values.shape != (len(rows.order),):
+        if values.shape != (len(sample.order),):
             raise ValueError(
-                f"{what} got shape {values.shape}; expected one value for each of the {len(rows.order)} rows."
+                f"{what} got shape {values.shape}; expected one value for each of the {len(sample.order)} rows."
             )
-        values = values[rows.order]
+        values = values[sample.order]
     import pandas as pd
 
     n_missing = int(pd.isna(values).sum())

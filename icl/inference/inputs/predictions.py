@@ -8,24 +8,15 @@ from typing import Any
 import numpy as np
 
 from icl.inference.checks import require_columns
+from icl.inference.engine.surrogate import Surrogate
 from icl.inference.estimands import Estimand
-from icl.inference.inputs.cross_fit import Surrogate, finite
+from icl.inference.inputs.cross_fit import finite
 from icl.inference.inputs.design import Design
-from icl.inference.inputs.sample import Rows
+from icl.inference.inputs.sample import Sample
 
 
-def read_distribution(surrogate: Surrogate | None) -> dict[str, np.ndarray]:
-    if surrogate is None or not surrogate.has_distribution:
-        return {}
-    return {
-        "cdf_thresholds": surrogate.thresholds,
-        "cdf_labeled": surrogate.cdf_labeled,
-        "cdf_unlabeled": surrogate.cdf_unlabeled,
-    }
-
-
-def read_predictions(rows: Rows, predictions: Any, estimand: Estimand) -> Surrogate:
-    n, N, K = len(rows.labeled), len(rows.unlabeled), estimand.n_responses
+def read_predictions(sample: Sample, predictions: Any, estimand: Estimand) -> Surrogate:
+    n, N, K = len(sample.labeled), len(sample.unlabeled), estimand.n_responses
     each = "one number" if K == 1 else f"{K} numbers"
     if isinstance(predictions, Surrogate):
         sizes = len(predictions.f_labeled), len(predictions.f_unlabeled)
@@ -34,9 +25,9 @@ def read_predictions(rows: Rows, predictions: Any, estimand: Estimand) -> Surrog
         return predictions
     names = [predictions] if isinstance(predictions, str) else predictions
     if isinstance(names, list) and names and all(isinstance(name, str) for name in names):
-        for part, which in ((rows.labeled, "labeled rows"), (rows.unlabeled, "unlabeled rows")):
+        for part, which in ((sample.labeled, "labeled rows"), (sample.unlabeled, "unlabeled rows")):
             require_columns(part, names, which, "as predictions")
-        values = [[_numbers(part[c]) for c in names] for part in (rows.labeled, rows.unlabeled)]
+        values = [[_numbers(part[c]) for c in names] for part in (sample.labeled, sample.unlabeled)]
         values = [part[0][:, None] if len(names) == 1 else np.column_stack(part) for part in values]  # else no copy
         source = f"column{'s' * (len(names) > 1)} {', '.join(map(repr, names))}, taken to be out-of-sample"
     elif isinstance(predictions, tuple):
@@ -47,7 +38,7 @@ def read_predictions(rows: Rows, predictions: Any, estimand: Estimand) -> Surrog
         array = _numbers(predictions)
         if array.ndim not in (1, 2) or len(array) != n + N:
             raise ValueError(f"predictions= got shape {array.shape}; expected {each} for each of the {n + N} rows.")
-        values, source = np.split(array[rows.order], [n]), "an array, taken to be out-of-sample"
+        values, source = np.split(array[sample.order], [n]), "an array, taken to be out-of-sample"
     checked = []
     for part, size, which in ((values[0], n, "labeled"), (values[1], N, "unlabeled")):
         got = part.shape
@@ -77,11 +68,23 @@ def _numbers(values: Any) -> np.ndarray:
         ) from reason
 
 
-def feature_columns(rows: Rows, estimand: Estimand, features: Sequence[str] | None, design: Design) -> list:
+def features_seen(
+    sample: Sample, estimand: Estimand, predictor: Any, features: Sequence[str] | None, design: Design
+) -> list:
+    """Columns that the predictor, and a propensity model without a list of its own, may see; none without either."""
+    if hasattr(predictor, "refuse_seen_rows"):
+        # A model fine-tuned on these rows knows their labels, and no cross-fitting undoes that.
+        predictor.refuse_seen_rows(sample.labeled, sample.unlabeled)
+    if not len(sample.unlabeled) or (predictor is None and not design.needs_features):
+        return []
+    return feature_columns(sample, estimand, features, design)
+
+
+def feature_columns(sample: Sample, estimand: Estimand, features: Sequence[str] | None, design: Design) -> list:
     hidden = set(estimand.outcome_columns)
     if features is None:
-        columns = [name for name in rows.labeled.columns if name not in hidden and name not in design.columns]
-        absent = [name for name in columns if name not in rows.unlabeled.columns]
+        columns = [name for name in sample.labeled.columns if name not in hidden and name not in design.columns]
+        absent = [name for name in columns if name not in sample.unlabeled.columns]
         if absent:
             raise ValueError(
                 f"the unlabeled rows have no column {absent}, which the labeled rows have. Name the columns "
@@ -94,7 +97,7 @@ def feature_columns(rows: Rows, estimand: Estimand, features: Sequence[str] | No
         leaks = sorted(hidden.intersection(columns))
         if leaks:
             raise ValueError(f"features= contains the outcome {leaks}; remove it, the predictor must not see it.")
-        for part, which in ((rows.labeled, "labeled rows"), (rows.unlabeled, "unlabeled rows")):
+        for part, which in ((sample.labeled, "labeled rows"), (sample.unlabeled, "unlabeled rows")):
             require_columns(part, columns, which, "as features")
     if not columns:
         raise ValueError("there is no column that the predictor could see; add covariates or pass predictions=.")

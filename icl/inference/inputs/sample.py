@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from icl.inference.checks import as_frame, require_columns
+from icl.inference.checks import Diagnostic, as_frame, require_columns, stacked
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -17,28 +17,30 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Rows:
+class Sample:
     """Labeled and unlabeled rows, and the order that puts an array given in the caller's order labeled-first."""
 
     labeled: pd.DataFrame
     unlabeled: pd.DataFrame
     order: np.ndarray | range
     """(n + N,) positions in the caller's rows."""
-    n_unused_labels: int = 0
-    """Unlabeled rows that carry an outcome, which nothing here looks at."""
+    stream: Any = None
+    """Unlabeled rows that come in batches, in place of `unlabeled`; see `icl.inference.inputs.stream`."""
+    notes: tuple[Diagnostic, ...] = ()
 
     def columns(self, names: Sequence[str]) -> pd.DataFrame:
         """The named columns of all rows, labeled first."""
-        import pandas as pd
+        return stacked(self.labeled, self.unlabeled, names)
 
-        if not names:
-            return pd.DataFrame(index=range(len(self.order)))
-        if not len(self.unlabeled):
-            return self.labeled[list(names)]
-        return pd.concat([self.labeled[list(names)], self.unlabeled[list(names)]], ignore_index=True)
+    def frames(self, estimand: Estimand) -> tuple[pd.DataFrame, pd.DataFrame] | None:
+        """Labeled and unlabeled rows as tables, for estimands that are computed from tables."""
+        if estimand.solver != "bootstrap":
+            return None
+        covariates = list(estimand.covariate_columns)
+        return self.labeled[[*estimand.outcome_columns, *covariates]], self.unlabeled[covariates]
 
 
-def read_rows(estimand: Estimand, table: Any, labeled: Any, unlabeled: Any) -> Rows:
+def read_sample(estimand: Estimand, table: Any, labeled: Any, unlabeled: Any) -> Sample:
     """Split `table` by missing outcome, or take `labeled` and `unlabeled` as they are.
 
     Raises:
@@ -55,12 +57,10 @@ def read_rows(estimand: Estimand, table: Any, labeled: Any, unlabeled: Any) -> R
     if table is not None:
         if unlabeled is not None:
             raise ValueError("got table= and unlabeled=; a table already holds its unlabeled rows. Pass one of them.")
-        rows = _split(as_frame(table, "table"), outcome)
+        sample = _split(as_frame(table, "table"), outcome)
     else:
-        rows = _pair(
-            as_frame(labeled, "labeled"), None if unlabeled is None else as_frame(unlabeled, "unlabeled"), outcome
-        )
-    for name, frame in (("labeled", rows.labeled), ("unlabeled", rows.unlabeled)):
+        sample = _pair(as_frame(labeled, "labeled"), unlabeled, outcome)
+    for name, frame in (("labeled", sample.labeled), ("unlabeled", sample.unlabeled)):
         if name == "unlabeled" and not len(frame):
             continue
         require_columns(frame, estimand.covariate_columns, f"{name} rows", f"as covariates of {str(estimand)!r}")
@@ -71,10 +71,10 @@ def read_rows(estimand: Estimand, table: Any, labeled: Any, unlabeled: Any) -> R
                     f"covariate {column!r} is missing on {n_missing} of {len(frame)} {name} rows. {str(estimand)!r} "
                     "needs complete covariates: fill them, add an indicator of missingness, or drop those rows."
                 )
-    return rows
+    return sample
 
 
-def _split(table: pd.DataFrame, outcome: list[str]) -> Rows:
+def _split(table: pd.DataFrame, outcome: list[str]) -> Sample:
     if not len(table):
         raise ValueError("table= has no rows; pass the labeled rows and the unlabeled ones (missing outcome).")
     require_columns(table, outcome, "rows of table=", "as the outcome")
@@ -86,14 +86,14 @@ def _split(table: pd.DataFrame, outcome: list[str]) -> Rows:
             f"none of the {len(table)} rows has a value of {outcome}; without one real label there is nothing to "
             "correct the predictions with. Label a random sample of rows first."
         )
-    return Rows(table.iloc[order[:n_labeled]], table.iloc[order[n_labeled:]], order)
+    return Sample(table.iloc[order[:n_labeled]], table.iloc[order[n_labeled:]], order)
 
 
 def _has_all(frame: pd.DataFrame, columns: list[str]) -> np.ndarray:
     return np.logical_and.reduce([frame[name].notna().to_numpy() for name in columns])
 
 
-def _pair(labeled: pd.DataFrame, unlabeled: pd.DataFrame | None, outcome: list[str]) -> Rows:
+def _pair(labeled: pd.DataFrame, unlabeled: Any, outcome: list[str]) -> Sample:
     if not len(labeled):
         raise ValueError("labeled= has no rows; label a random sample of rows first.")
     require_columns(labeled, outcome, "labeled rows", "as the outcome")
@@ -103,8 +103,20 @@ def _pair(labeled: pd.DataFrame, unlabeled: pd.DataFrame | None, outcome: list[s
             f"{n_missing} of {len(labeled)} rows in labeled= have no value of {outcome}. Move them to unlabeled=, or "
             "pass everything as table=, where a missing outcome marks an unlabeled row."
         )
-    if unlabeled is None:
-        unlabeled = labeled.iloc[:0]
+    stream = unlabeled if is_stream(unlabeled) else None
+    unlabeled = labeled.iloc[:0] if unlabeled is None or stream is not None else as_frame(unlabeled, "unlabeled")
     held_out = [name for name in outcome if name in unlabeled.columns]
     n_unused = int(_has_all(unlabeled, held_out).sum()) if held_out else 0
-    return Rows(labeled, unlabeled, range(len(labeled) + len(unlabeled)), n_unused)
+    note = Diagnostic(
+        "unused_labels",
+        f"{n_unused} rows of unlabeled= carry an outcome; it was not used. Move them to labeled= if they were sampled "
+        "at random too.",
+    )
+    return Sample(labeled, unlabeled, range(len(labeled) + len(unlabeled)), stream, (note,) * (n_unused > 0))
+
+
+def is_stream(unlabeled: Any) -> bool:
+    """Whether `unlabeled` is something to be read in batches: not a DataFrame, not a dict of columns."""
+    import pandas as pd
+
+    return unlabeled is not None and not isinstance(unlabeled, (pd.DataFrame, dict, np.ndarray, list))

@@ -7,30 +7,25 @@ two or three passes over the file, logistic regression about six.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from icl.inference.engine.rows import Rows, RowSource
+from icl.inference.engine.surrogate import Surrogate
+from icl.inference.estimands import Estimand
+from icl.inference.inputs.predictions import read_predictions
+from icl.inference.inputs.sample import Sample
 
 if TYPE_CHECKING:
     import pandas as pd
-
-    from icl.inference.estimands import Estimand
 
 BATCH = 65_536
 """Rows read at a time."""
 SAMPLE = 100_000
 """Rows kept for diagnostics and for starting values."""
-
-
-def is_stream(unlabeled: Any) -> bool:
-    """Whether `unlabeled` is something to be read in batches: not a DataFrame, not a dict of columns."""
-    import pandas as pd
-
-    return unlabeled is not None and not isinstance(unlabeled, (pd.DataFrame, dict, np.ndarray, list))
 
 
 def open_batches(unlabeled: Any, columns: list[str]) -> Callable[[], Iterator[pd.DataFrame]]:
@@ -152,18 +147,21 @@ def stream_columns(predictor: Any, predictions: Any, compat: str | None, solver:
 
 
 def read_stream(
-    estimand: Estimand, labeled: pd.DataFrame, unlabeled: Any, predictions: str | list[str]
-) -> dict[str, Any]:
-    """Fields of a `Problem` for unlabeled rows that come in batches."""
-    names = [predictions] if isinstance(predictions, str) else predictions
-    batches = open_batches(unlabeled, list(dict.fromkeys([*estimand.covariate_columns, *names])))
+    estimand: Estimand, sample: Sample, predictor: Any, predictions: Any, compat: str | None
+) -> tuple[Surrogate, np.ndarray, RowSource | None]:
+    """Surrogate, design (N, p) of unlabeled rows that must be in memory after all, the rows that come in batches."""
+    names = stream_columns(predictor, predictions, compat, estimand.solver)
+    surrogate = read_predictions(sample, names, estimand)
+    estimand.check_predictions(surrogate.f_labeled, "labeled")
+    batches = open_batches(sample.stream, list(dict.fromkeys([*estimand.covariate_columns, *names])))
     learn = getattr(estimand, "designer", None)
-    design = learn(labeled) if learn else lambda frame: estimand.design(frame)[0]
+    design = learn(sample.labeled) if learn else lambda frame: estimand.design(frame)[0]
     rows = StreamRows(estimand, batches, design, names)
-    if estimand.surrogate == "distribution":  # quantiles sort the predictions: one column in memory, 8 bytes a row
-        f = np.concatenate([chunk.Y[:, 0] for chunk in rows.chunks()])
-        return {"X_unlabeled": np.ones((len(f), 1)), "f_unlabeled": f}
-    return {"f_unlabeled": None, "unlabeled_source": rows}
+    if estimand.surrogate != "distribution":
+        return replace(surrogate, f_unlabeled=None), np.empty((0, rows.sample(1).X.shape[1])), rows
+    # Quantiles sort the predictions: one column in memory, 8 bytes a row.
+    f = np.concatenate([chunk.Y[:, 0] for chunk in rows.chunks()])
+    return replace(surrogate, f_unlabeled=f), np.ones((len(f), 1)), None
 
 
 def _arrow_batches(data: Any, columns: list[str]) -> Iterator[Any]:

@@ -9,23 +9,24 @@ import numpy as np
 
 from icl.inference.checks import Diagnostic
 from icl.inference.engine.shares import FEW_EVENTS, is_one_share, rarer_side
-from icl.inference.engine.solve import solve
 
 if TYPE_CHECKING:
     from icl.inference.engine.answer import Rectified
     from icl.inference.engine.problem import Problem
+    from icl.inference.engine.solve import Solver
 
 ONE_ROW, THIN, ROWS_PER_COEFFICIENT = 0.65, 5, 5
 SHIFT_LEVEL = 1e-3
 """Error rate of the test of labeled against unlabeled rows, shared by all columns of one analysis."""
 
 
-def diagnose(problem: Problem, answer: Rectified) -> list[Diagnostic]:
+def diagnose(solver: Solver, answer: Rectified) -> list[Diagnostic]:
     """All findings on this analysis; empty where nothing deserves a word."""
-    found = [*_outcome_findings(problem), *_design_findings(problem)]
+    problem = solver.problem
+    found = [*_outcome_findings(solver), *_design_findings(problem)]
     if problem.has_predictions:
-        found += [*_prediction_findings(problem, answer)]
-        found += _balance_findings(problem) if problem.pools else _shift_findings(problem)
+        found += [*_prediction_findings(solver, answer)]
+        found += _balance_findings(problem) if problem.sampling.pools else _shift_findings(problem)
     lower, upper = answer.interval(0.95, "two-sided")
     if not (np.isfinite(lower).all() and np.isfinite(upper).all()):
         side = "below" if not np.isfinite(lower).all() else "above"
@@ -39,7 +40,8 @@ def diagnose(problem: Problem, answer: Rectified) -> list[Diagnostic]:
     return found
 
 
-def _outcome_findings(problem: Problem) -> Iterator[Diagnostic]:
+def _outcome_findings(solver: Solver) -> Iterator[Diagnostic]:
+    problem = solver.problem
     y, n = problem.y, len(problem.y)
     if is_one_share(problem):
         if not rarer_side(y):
@@ -58,7 +60,7 @@ def _outcome_findings(problem: Problem) -> Iterator[Diagnostic]:
         return
     if problem.estimand.surrogate == "distribution" or n < 10:
         return
-    square = problem.influence_y**2
+    square = solver.parts.influence_y**2
     share = square.max(axis=0) / np.maximum(square.sum(axis=0), np.finfo(float).tiny)
     if share.max() > ONE_ROW:
         term = problem.terms[int(share.argmax())]
@@ -72,7 +74,7 @@ def _outcome_findings(problem: Problem) -> Iterator[Diagnostic]:
 def _design_findings(problem: Problem) -> Iterator[Diagnostic]:
     X, n = problem.X_labeled, len(problem.y)
     p = X.shape[1]
-    names = problem.columns or problem.terms
+    names = problem.columns
     is_indicator = ((X == 0) | (X == 1)).all(axis=0)
     fewer = np.minimum((X == 1).sum(axis=0), (X == 0).sum(axis=0))
     thin = [
@@ -93,7 +95,8 @@ def _design_findings(problem: Problem) -> Iterator[Diagnostic]:
         )
 
 
-def _prediction_findings(problem: Problem, answer: Rectified) -> Iterator[Diagnostic]:
+def _prediction_findings(solver: Solver, answer: Rectified) -> Iterator[Diagnostic]:
+    problem = solver.problem
     n = len(problem.y)
     y, f = problem.y, problem.f_labeled
     n_equal = int(np.isclose(f, y, rtol=1e-9, atol=0).reshape(n, -1).all(axis=1).sum())
@@ -116,7 +119,7 @@ def _prediction_findings(problem: Problem, answer: Rectified) -> Iterator[Diagno
             "weight_clipped",
             "the tuned weight was cut off at 0 or 1, as compat='ppi_py' does; without compat it is not.",
         )
-    strongest, limit = float(np.max(np.abs(problem.correlation))), 1 / np.sqrt(max(n - 2, 1))
+    strongest, limit = float(np.max(np.abs(solver.parts.correlation))), 1 / np.sqrt(max(n - 2, 1))
     if answer.weight_is_undefined:
         yield Diagnostic(
             "no_information",
@@ -140,7 +143,7 @@ def _prediction_findings(problem: Problem, answer: Rectified) -> Iterator[Diagno
             "weight_leverage",
             f"one labeled row decides {answer.weight_leverage:.0%} of the weight; check its prediction, or label more.",
         )
-    wider = answer.std_error > 1.1 * solve(problem, 0).std_error
+    wider = answer.std_error > 1.1 * solver.under(0).std_error
     if not answer.tuned and wider.any():
         names = [term for term, is_wider in zip(problem.terms, wider, strict=True) if is_wider]
         yield Diagnostic(
@@ -154,13 +157,15 @@ def _shift_findings(problem: Problem) -> Iterator[Diagnostic]:
     from scipy.special import stdtr
 
     n, N = len(problem.X_labeled), len(problem.unlabeled_sample)
-    if n < 10 or N < 10 or problem.clusters_labeled is not None:  # rows of a cluster are no independent evidence
+    if (
+        n < 10 or N < 10 or problem.sampling.clusters_labeled is not None
+    ):  # rows of a cluster are no independent evidence
         return
     # A line for each column of the table, so that sums run along memory.
     L = np.vstack([problem.X_labeled.T, problem.rows_f.Y.T])
     U = np.vstack([problem.unlabeled_sample.X.T, problem.unlabeled_sample.Y.T])
     n_predictions = len(L) - problem.X_labeled.shape[1]
-    names = [*(problem.columns or problem.terms), *["predictions"] * n_predictions]
+    names = [*problem.columns, *["predictions"] * n_predictions]
     means, variances = (L.mean(axis=1), U.mean(axis=1)), (L.var(axis=1), U.var(axis=1))
     center = (n * means[0] + N * means[1]) / (n + N)
     spread = np.sqrt((n * variances[0] + N * variances[1]) / (n + N))
@@ -171,7 +176,7 @@ def _shift_findings(problem: Problem) -> Iterator[Diagnostic]:
     # Squares see a labeled sample that is tighter or wider at the same mean, as in-sample predictions often are.
     squares = (np.minimum(part * part, 9) for part in (L, U))
     z = np.concatenate([_two_sample_z(L, U), _two_sample_z(*squares)])
-    if problem.is_cross_fitted and varies[-1]:
+    if problem.surrogate.is_cross_fitted and varies[-1]:
         # Averages over folds are tighter than the predictions of one fold: no sign of anything.
         z[-n_predictions:] = 0.0
     p = 2 * stdtr(n - 1, -np.abs(z)) * len(z)
@@ -197,19 +202,19 @@ def _balance_findings(problem: Problem) -> Iterator[Diagnostic]:
     """Whether labeled rows, weighted by the design, look like all rows, as they do if the probabilities are right."""
     from scipy.special import stdtr
 
-    n, w = len(problem.y), problem.weights_labeled / problem.weights_labeled.sum()
-    if n < 10 or problem.clusters_labeled is not None:
+    n, w = len(problem.y), problem.sampling.weights_labeled / problem.sampling.weights_labeled.sum()
+    if n < 10 or problem.sampling.clusters_labeled is not None:
         return
     L = np.column_stack([problem.X_labeled, problem.f_labeled])
     U = np.column_stack([problem.unlabeled_sample.X, problem.unlabeled_sample.Y])
-    names = [*(problem.columns or problem.terms), *["predictions"] * (L.shape[1] - problem.X_labeled.shape[1])]
+    names = [*problem.columns, *["predictions"] * (L.shape[1] - problem.X_labeled.shape[1])]
     some = problem.unlabeled_sample
-    everyone = np.concatenate([problem.weights_pooled, some.weights * (problem.n_unlabeled / len(some))])
+    everyone = np.concatenate([problem.sampling.weights_pooled, some.weights * (problem.n_unlabeled / len(some))])
     target = everyone @ np.concatenate([L, U]) / everyone.sum()
     center = w @ L
     noise = np.sqrt((w**2) @ (L - center) ** 2 * n / (n - 1))
     z = np.divide(center - target, noise, out=np.zeros_like(noise), where=noise > 1e-12 * np.maximum(np.abs(center), 1))
-    if problem.is_cross_fitted:
+    if problem.surrogate.is_cross_fitted:
         z[problem.X_labeled.shape[1] :] = 0.0
     p = 2 * stdtr(n - 1, -np.abs(z)) * len(z)
     guilty = list(dict.fromkeys(name for name, is_off in zip(names, p < SHIFT_LEVEL, strict=True) if is_off))

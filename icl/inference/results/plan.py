@@ -148,7 +148,7 @@ def plan(
     if n_rows is None and cost_prediction == 0:
         n_rows = result.n_labeled + result.n_unlabeled
 
-    is_even = result._problem.weights_labeled is None and result._problem.clusters_labeled is None
+    is_even = result._problem.sampling.weights_labeled is None and result._problem.sampling.clusters_labeled is None
 
     def width_of(n: float, N: float) -> float:
         # Parameters cost as many degrees of freedom whatever n is; uneven weights and clusters cost a share of them.

@@ -11,10 +11,9 @@ import numpy as np
 from icl.inference.checks import Diagnostic, check_level
 from icl.inference.engine.answer import Rectified
 from icl.inference.engine.hypothesis import WaldTest, adjust_p_values, t_interval, t_p_value, wald_test
-from icl.inference.engine.imputed import solve_imputed
 from icl.inference.engine.problem import Problem
 from icl.inference.engine.shares import KINDS, Share, interval_kind, is_one_share, rarer_side, share_of, without_events
-from icl.inference.engine.solve import solve
+from icl.inference.engine.solve import Solver
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -57,7 +56,7 @@ class InferenceResult:
     predictions: str
     diagnostics: list[Diagnostic]
     design: Design
-    _problem: Problem
+    _solver: Solver
     _answer: Rectified
     _order: np.ndarray | range
     """(n + N,) positions of labeled, then unlabeled rows in the table(s) that the caller passed."""
@@ -67,7 +66,7 @@ class InferenceResult:
     @classmethod
     def of(
         cls,
-        problem: Problem,
+        solver: Solver,
         answer: Rectified,
         *,
         level: float,
@@ -80,8 +79,9 @@ class InferenceResult:
         """Label the arrays of `answer`."""
         import pandas as pd
 
+        problem = solver.problem
         terms = pd.Index(problem.terms, name="term")
-        rho = problem.correlation if problem.has_predictions else np.zeros(len(terms))
+        rho = solver.parts.correlation if problem.has_predictions else np.zeros(len(terms))
         return cls(
             problem.estimand,
             pd.Series(answer.estimate, terms, name="estimate"),
@@ -96,11 +96,15 @@ class InferenceResult:
             source,
             diagnostics,
             design,
-            problem,
+            solver,
             answer,
             order,
             inclusion,
         )
+
+    @property
+    def _problem(self) -> Problem:
+        return self._solver.problem
 
     @property
     def std_error(self) -> pd.Series:
@@ -115,7 +119,7 @@ class InferenceResult:
     @property
     def gain(self) -> pd.Series:
         """(P,) variance of the classical answer over variance of this one: 2 means labels count double."""
-        return self._series(variance_ratio(solve(self._problem, 0.0), self._answer), "gain")
+        return self._series(variance_ratio(self._solver.under(0.0), self._answer), "gain")
 
     def interval(self, level: float | None = None, alternative: str = "two-sided", kind: str = "auto") -> pd.DataFrame:
         """Confidence interval of each parameter: columns lower, upper; `larger` leaves the upper side open.
@@ -139,8 +143,7 @@ class InferenceResult:
         share, kind = self._share(self._answer, kind)
         if share is not None:
             return self._series(np.array([share.p_value(kind, float(null[0]), alternative)]), "p_value")
-        answer = self._answer
-        return self._series(answer.p_value(null, alternative), "p_value")
+        return self._series(self._answer.p_value(null, alternative), "p_value")
 
     def wald(self, R: Any, r: Any = 0.0) -> WaldTest:
         """Joint test of R theta = r.
@@ -229,7 +232,7 @@ class InferenceResult:
             names.remove("synsurr")
         if self.method not in names:
             names.append(self.method)
-        classical = solve(self._problem, 0.0)
+        classical = self._solver.under(0.0)
         parts = []
         for name in names:
             answer, note = self._solve_by_name(name)
@@ -350,7 +353,7 @@ class InferenceResult:
             return None, kind
         if not rarer_side(problem.y):
             return without_events(problem), kind
-        classical = solve(problem, 0.0).estimate[0]
+        classical = self._solver.under(0.0).estimate[0]
         variance = answer.covariance[0, 0]
         if not np.isfinite(variance):
             return None, "t"
@@ -370,11 +373,9 @@ class InferenceResult:
             return self._answer, ""
         try:
             if name == "imputed":
-                return solve_imputed(self._problem), "INVALID: predictions counted as real outcomes"
-            return solve(self._problem, {"classical": 0.0, "ppi": 1.0}.get(name, name)), ""
-        except (
-            ValueError
-        ) as reason:  # for instance, a category that no unlabeled row has: PPI has no answer, SynSurr has
+                return self._solver.imputed, "INVALID: predictions counted as real outcomes"
+            return self._solver.under({"classical": 0.0, "ppi": 1.0}.get(name, name)), ""
+        except ValueError as reason:  # a category that no unlabeled row has, say: PPI has no answer, SynSurr has
             missing = np.full(len(self.estimate), np.nan)
             return Rectified(name, missing, np.diag(missing), np.inf), f"not available: {reason}"
 

@@ -46,7 +46,7 @@ def head(result: InferenceResult) -> list[tuple[str, str]]:
         if problem.compat
         else STD_ERROR_WORDS.get(problem.std_error_kind, problem.std_error_kind)
     )
-    if problem.clusters_labeled is not None:
+    if problem.sampling.clusters_labeled is not None:
         kind += f" by cluster ({problem.n_labeled_units} with labels)"
     lines = [
         ("estimand", str(result.estimand)),

@@ -10,32 +10,34 @@ from __future__ import annotations
 import numpy as np
 
 from icl.inference.engine.answer import Rectified
+from icl.inference.engine.contributions import Contributions
 from icl.inference.engine.fit import inverse
-from icl.inference.engine.problem import Problem
 from icl.inference.engine.rectify import rectify
 
 
-def solve_like_ipd(problem: Problem, weight: str | float) -> Rectified:
+def solve_like_ipd(parts: Contributions, weight: str | float) -> Rectified:
     """The answer of R ipd; its interval is estimate -+ z std_error."""
-    if not problem.is_plain:
+    problem = parts.problem
+    if not problem.sampling.is_plain:
         raise ValueError("compat='ipd' knows no weights of rows, clusters or strata; drop compat or design.")
     if problem.estimand.surrogate == "distribution":
         raise ValueError("compat='ipd' is for means and regressions; drop compat for quantiles.")
     if weight == "coordinate":
-        return _pspa(problem)
+        return _pspa(parts)
     if weight == "matrix":
-        return _chen(problem)
+        return _chen(parts)
     if weight != 0 and (weight != 1 or not problem.model.is_linear):
         raise ValueError(
             f"compat='ipd' with weight={weight!r} and {problem.estimand} is not reproduced; use 'coordinate' (pspa), "
             "'matrix' (chen), 0, or 1 for a linear model."
         )
-    return rectify(problem, weight)
+    return rectify(parts, weight)
 
 
-def _pspa(problem: Problem) -> Rectified:
+def _pspa(parts: Contributions) -> Rectified:
+    problem = parts.problem
     model, n, N = problem.model, len(problem.y), problem.n_unlabeled
-    XL, XU, theta = problem.X_labeled, problem.X_unlabeled, problem.labeled_y.estimate
+    XL, XU, theta = problem.X_labeled, problem.X_unlabeled, parts.labeled_y.estimate
     Y, F, G = problem.rows_y.Y, problem.rows_f.Y, problem.rows_u.Y
 
     def moments(at: np.ndarray) -> tuple[np.ndarray, ...]:
@@ -65,16 +67,17 @@ def _pspa(problem: Problem) -> Rectified:
     return Rectified("coordinate", estimate, (covariance + covariance.T) / 2, np.inf, omega, tuned=True)
 
 
-def _chen(problem: Problem) -> Rectified:
+def _chen(parts: Contributions) -> Rectified:
+    problem = parts.problem
     model, n, N = problem.model, len(problem.y), problem.n_unlabeled
     rows_y, rows_f = problem.rows_y, problem.rows_f
-    beta, gamma = problem.labeled_y.estimate, problem.all_f.estimate
+    beta, gamma = parts.labeled_y.estimate, parts.all_f.estimate
     D1, D2 = (model.sums(rows_y.X, r.Y, None, at)[1] / n for r, at in ((rows_y, beta), (rows_f, gamma)))
     s, s_hat = model.scores(rows_y.X, rows_y.Y, beta), model.scores(rows_f.X, rows_f.Y, gamma)
     C11, C12, C22 = s.T @ s / n, s.T @ s_hat / n, s_hat.T @ s_hat / n
     bread = inverse(D1)
     slope = bread @ C12 @ inverse(C22)
     W = slope @ D2
-    estimate = beta + W @ (gamma - problem.labeled_f.estimate)
+    estimate = beta + W @ (gamma - parts.labeled_f.estimate)
     covariance = (bread @ C11 @ bread - N / (n + N) * slope @ C12.T @ bread) / n
     return Rectified("matrix", estimate, covariance, np.inf, np.diag(W), tuned=True)

@@ -14,6 +14,7 @@ import numpy as np
 
 from icl.inference.checks import check_alternative
 from icl.inference.engine.answer import Rectified, name_of
+from icl.inference.engine.contributions import Contributions
 from icl.inference.engine.fit import inverse, solve
 from icl.inference.engine.problem import Problem
 from icl.inference.engine.quantile import labeled_moments, share_below
@@ -21,15 +22,19 @@ from icl.inference.engine.rows import Rows, Together
 from icl.inference.estimands import Mean, MEstimand, Multinomial
 
 
-def solve_like_ppi_py(problem: Problem, weight: str | float) -> Rectified:
+def solve_like_ppi_py(parts: Contributions, weight: str | float) -> Rectified:
     """The answer of ppi-python 0.2.3; its interval is estimate -+ z std_error."""
-    if problem.is_grouped or problem.pools:
+    problem = parts.problem
+    if problem.sampling.is_grouped or problem.sampling.pools:
         raise ValueError("compat='ppi_py' knows no clusters, strata or unequal probabilities; drop compat or design.")
     if problem.estimand.surrogate == "distribution":
         return _quantile(problem, weight)
     if isinstance(problem.estimand, (MEstimand, Multinomial)) or getattr(problem.estimand, "by", None) is not None:
         raise ValueError(f"compat='ppi_py' has no {problem.estimand}; drop compat.")
-    estimate, covariance, value = (_mean if isinstance(problem.estimand, Mean) else _regression)(problem, weight)
+    if isinstance(problem.estimand, Mean):
+        estimate, covariance, value = _mean(problem, weight)
+    else:
+        estimate, covariance, value = _regression(parts, weight)
     return Rectified(name_of(weight), estimate, covariance, np.inf, value, tuned=isinstance(weight, str))
 
 
@@ -40,12 +45,12 @@ def _row_weights(weights: np.ndarray | None, n: int) -> np.ndarray:
 def _mean(problem: Problem, weight: str | float) -> tuple[np.ndarray, np.ndarray, float | np.ndarray]:
     y = problem.rows_y.Y
     n = len(y)
-    w = _row_weights(problem.weights_labeled, n)[:, None]
+    w = _row_weights(problem.sampling.weights_labeled, n)[:, None]
     if not problem.has_predictions:
         return (w * y).mean(axis=0), np.atleast_2d(np.cov((w * y).T, ddof=0)) / n, 0.0
     f, g = problem.rows_f.Y, problem.rows_u.Y
     N = len(g)
-    wu = _row_weights(problem.weights_unlabeled, N)[:, None]
+    wu = _row_weights(problem.sampling.weights_unlabeled, N)[:, None]
     if isinstance(weight, str):
         first = (wu * g).mean(axis=0) + (w * (y - f)).mean(axis=0)
         weight = _tuned(w * (y - first), w * (f - first), wu * (g - first), np.eye(y.shape[1]), weight)
@@ -54,42 +59,46 @@ def _mean(problem: Problem, weight: str | float) -> tuple[np.ndarray, np.ndarray
     return imputed.mean(axis=0) + rest.mean(axis=0), covariance, weight
 
 
-def _regression(problem: Problem, weight: str | float) -> tuple[np.ndarray, np.ndarray, float]:
+def _regression(parts: Contributions, weight: str | float) -> tuple[np.ndarray, np.ndarray, float]:
+    problem = parts.problem
     if weight == "coordinate":
         raise ValueError("ppi-python tunes single coordinates of means only; use weight='ppi++', or drop compat.")
     if isinstance(weight, str):
-        first = _tuned(*_scores(problem, _theta(problem, 1.0)), _inverse_hessian(problem, _theta(problem, 1.0), 1.0))
-        theta = _theta(problem, first)
+        first = _tuned(*_scores(problem, _theta(parts, 1.0)), _inverse_hessian(problem, _theta(parts, 1.0), 1.0))
+        theta = _theta(parts, first)
         weight = _tuned(*_scores(problem, theta), _inverse_hessian(problem, theta, 1.0))
-    theta = _theta(problem, weight)
+    theta = _theta(parts, weight)
     return theta, _sandwich(problem, theta, weight), float(weight)
 
 
-def _theta(problem: Problem, weight: float) -> np.ndarray:
+def _theta(parts: Contributions, weight: float) -> np.ndarray:
+    problem = parts.problem
     if weight == 0:
-        return problem.labeled_y.estimate
+        return parts.labeled_y.estimate
     if problem.model.is_linear:
-        gap = problem.unlabeled_f.estimate - problem.labeled_f.estimate
-        return problem.labeled_y.estimate + weight * gap
+        gap = parts.unlabeled_f.estimate - parts.labeled_f.estimate
+        return parts.labeled_y.estimate + weight * gap
     # One loss: that of outcomes, plus `weight` times the loss of unlabeled less that of labeled predictions.
     n, N = len(problem.y), problem.n_unlabeled
-    w, wu = _row_weights(problem.weights_labeled, n), _row_weights(problem.weights_unlabeled, N)
+    w, wu = _row_weights(problem.sampling.weights_labeled, n), _row_weights(problem.sampling.weights_unlabeled, N)
     rows = problem.rows_y
-    parts = Together(
+    together = Together(
         [
             Rows(rows.X, rows.Y, w / n),
             Rows(rows.X, problem.rows_f.Y, -weight * w / n),
             Rows(problem.X_unlabeled, problem.rows_u.Y, weight * wu / N),
         ]
     )
-    return solve(problem.model, parts, str(problem.estimand), problem.terms, problem.labeled_y.estimate, "all").estimate
+    return solve(
+        problem.model, together, str(problem.estimand), problem.terms, parts.labeled_y.estimate, "all"
+    ).estimate
 
 
 def _scores(problem: Problem, theta: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Scores of outcome and predictions on labeled rows (n, P) each, and of predictions on unlabeled rows (N, P)."""
     model, XL, XU = problem.model, problem.X_labeled, problem.X_unlabeled
-    w = _row_weights(problem.weights_labeled, len(XL))[:, None]
-    wu = _row_weights(problem.weights_unlabeled, len(XU))[:, None]
+    w = _row_weights(problem.sampling.weights_labeled, len(XL))[:, None]
+    wu = _row_weights(problem.sampling.weights_unlabeled, len(XU))[:, None]
     return (
         -w * model.scores(XL, problem.rows_y.Y, theta),
         -w * model.scores(XL, problem.rows_f.Y, theta),
@@ -99,11 +108,11 @@ def _scores(problem: Problem, theta: np.ndarray) -> tuple[np.ndarray, np.ndarray
 
 def _inverse_hessian(problem: Problem, theta: np.ndarray, weight: float) -> np.ndarray:
     n = len(problem.X_labeled)
-    w = _row_weights(problem.weights_labeled, n)
+    w = _row_weights(problem.sampling.weights_labeled, n)
     hessian, total = problem.model.sums(problem.X_labeled, problem.rows_y.Y, w, theta)[1], n
     if weight != 0:
         N = len(problem.X_unlabeled)
-        wu = _row_weights(problem.weights_unlabeled, N)
+        wu = _row_weights(problem.sampling.weights_unlabeled, N)
         hessian, total = hessian + problem.model.sums(problem.X_unlabeled, problem.rows_u.Y, wu, theta)[1], n + N
     return inverse(hessian) * total
 
@@ -125,7 +134,7 @@ def _sandwich(problem: Problem, theta: np.ndarray, weight: float) -> np.ndarray:
     n, P = len(problem.y), len(theta)
     H_inv = _inverse_hessian(problem, theta, weight)
     if weight == 0:
-        w = _row_weights(problem.weights_labeled, n)[:, None]
+        w = _row_weights(problem.sampling.weights_labeled, n)[:, None]
         g = w * problem.model.scores(problem.X_labeled, problem.rows_y.Y, theta)
         meat = np.cov(g.T, ddof=1).reshape(P, P)
     else:
@@ -170,19 +179,19 @@ class _PeerQuantile(Rectified):
 
 def _quantile(problem: Problem, weight: str | float) -> Rectified:
     """Weight 1 on the grid of all outcomes and predictions (`exact_grid=True`)."""
-    if problem.cdf_thresholds is not None:
+    if problem.has_predictions and problem.surrogate.has_distribution:
         raise ValueError("compat='ppi_py' counts predictions at or below t; it knows no predictive distributions.")
     if weight not in ("ppi++", 0.0, 1.0):
         raise ValueError("ppi-python does not tune quantiles; use weight=1 (or 'auto'), or drop compat.")
     q, y, n = problem.estimand.q, problem.y, len(problem.y)
-    w = _row_weights(problem.weights_labeled, n) / n
+    w = _row_weights(problem.sampling.weights_labeled, n) / n
     if weight == 0 or not problem.has_predictions:
         t, value = np.unique(y), 0.0
         f, above, var_u = np.full(n, np.inf), 0.0, 0.0
     else:
         f, g, value = problem.f_labeled, problem.f_unlabeled, 1.0
         N = len(g)
-        wu = _row_weights(problem.weights_unlabeled, N) / N
+        wu = _row_weights(problem.sampling.weights_unlabeled, N) / N
         t = np.unique(np.concatenate([y, f, g]))
         above = share_below(t, g, wu)
         var_u = share_below(t, g, wu**2) - above**2 / N

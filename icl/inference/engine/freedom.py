@@ -1,0 +1,39 @@
+"""Degrees of freedom of the t reference."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from icl.inference.engine.contributions import Contributions
+from icl.inference.engine.sandwich import effective_units
+
+
+def degrees_of_freedom(parts: Contributions, tuned: bool) -> float:
+    """Of the t reference: counts independent units; with uneven weights the share of them that these are worth."""
+    problem, weights = parts.problem, parts.problem.sampling.weights_labeled
+    if problem.reference != "t":
+        return np.inf
+    if problem.sampling.clusters_labeled is not None:
+        return float(_of_labeled_clusters(parts, tuned).min())
+    n = len(problem.y)
+    df = problem.estimand.degrees_of_freedom(n, problem.n_fitted, tuned)
+    if weights is not None:
+        df *= (effective_units(weights) - 1) / max(n - 1, 1)
+    return max(df, 1)
+
+
+def cluster_df(parts: Contributions, tuned: bool, labeled: np.ndarray, others: np.ndarray) -> np.ndarray:
+    """(P,) degrees of freedom of variances (P,) that labeled clusters and others add up to (Satterthwaite 1946)."""
+    df = np.broadcast_to(_of_labeled_clusters(parts, tuned), labeled.shape)
+    if not others.any():
+        return df
+    sampling = parts.problem.sampling
+    ids = sampling.clusters_unlabeled[~np.isin(sampling.clusters_unlabeled, sampling.clusters_labeled)]
+    worth = max(effective_units(np.ones(len(ids)), ids) - 1, 1)
+    return (labeled + others) ** 2 / (labeled**2 / df + others**2 / worth)
+
+
+def _of_labeled_clusters(parts: Contributions, tuned: bool) -> np.ndarray:
+    """A tuned weight costs as large a share of them as it costs of clusters that count alike."""
+    G = parts.problem.n_labeled_units
+    return np.maximum(parts.cluster_worth * (G - 1 - tuned) / max(G - 1, 1), 1)

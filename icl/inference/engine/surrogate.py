@@ -1,0 +1,50 @@
+"""What stands in for the outcome: predictions of labeled and of unlabeled rows."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class Surrogate:
+    """Predictions f of the labeled (n, ...) and unlabeled (N, ...) rows, in the units of the outcome, and their source.
+
+    The trailing shape is that of the outcome: none for one outcome, (K,) for K outcomes or classes. `f_unlabeled` is
+    None where unlabeled rows come in batches, which bring their predictions along.
+    """
+
+    f_labeled: np.ndarray
+    f_unlabeled: np.ndarray | None
+    source: str
+    thresholds: np.ndarray | None = None
+    """(T,) increasing values at which the predictive distribution is known."""
+    cdf_labeled: np.ndarray | None = None
+    """(n, T) predicted P(Y <= threshold)."""
+    cdf_unlabeled: np.ndarray | None = None
+    """(N, T) the same, averaged over folds."""
+    is_cross_fitted: bool = False
+    """Predictions were made inside the call, so those of unlabeled rows are averages over folds, and tighter."""
+
+    @property
+    def has_distribution(self) -> bool:
+        return self.thresholds is not None
+
+    def cdf(self, t: float) -> tuple[np.ndarray, np.ndarray]:
+        """(n,) and (N,) predicted P(Y <= t): what stands in for 1{Y <= t}; 0 or 1 where only values are predicted."""
+        if not self.has_distribution:
+            return (self.f_labeled <= t).astype(float), (self.f_unlabeled <= t).astype(float)
+        return read_cdf(self.thresholds, self.cdf_labeled, t), read_cdf(self.thresholds, self.cdf_unlabeled, t)
+
+
+def read_cdf(thresholds: np.ndarray, values: np.ndarray, t: float) -> np.ndarray:
+    """(R,) P(Y <= t) from its values (R, T) at increasing thresholds: linear between them, flat outside."""
+    k, share = between(thresholds, t)
+    return (1 - share) * values[:, k] + share * values[:, k + 1]
+
+
+def between(thresholds: np.ndarray, t: float | np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The threshold below each t, and how far t lies on the way to the next one, a fraction in [0, 1]."""
+    k = np.clip(np.searchsorted(thresholds, t) - 1, 0, len(thresholds) - 2)
+    return k, np.clip((t - thresholds[k]) / (thresholds[k + 1] - thresholds[k]), 0, 1)

@@ -1,0 +1,42 @@
+"""The outcome of the labeled rows."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from icl.inference.estimands import Estimand, Mean
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+def read_outcome(estimand: Estimand, labeled: pd.DataFrame, n_parameters: int) -> np.ndarray:
+    """(n,) or (n, K) outcome that is finite, varies, and has enough rows for its P parameters.
+
+    Raises:
+        ValueError: where it is not so; a share may lack variation, since it has an exact interval without any event.
+    """
+    y = estimand.outcome(labeled)
+    P = n_parameters // estimand.n_responses
+    if not np.isfinite(y).all():
+        raise ValueError(
+            f"the outcome of {str(estimand)!r} is not finite on {int((~np.isfinite(y)).sum())} labeled rows; "
+            "check the domain of its transformation (the logarithm of zero?)."
+        )
+    if len(y) < P + 2:
+        raise ValueError(
+            f"{len(y)} labeled rows are too few for {str(estimand)!r} with {P} coefficient(s); at least "
+            f"{P + 2} are needed. Label more rows or drop covariates."
+        )
+    flat = np.ptp(y, axis=0) == 0
+    is_share = isinstance(estimand, Mean) and estimand.by is None and y.ndim == 1 and y[0] in (0, 1)
+    if np.any(flat) and not is_share:
+        which = "" if y.ndim == 1 else f" of {estimand.outcome_columns[int(np.argmax(flat))]!r}"
+        value = y[0] if y.ndim == 1 else y[0, int(np.argmax(flat))]
+        raise ValueError(
+            f"all {len(y)} labeled outcomes{which} equal {value:g}: they show no variation to judge uncertainty by, "
+            "and an interval of width zero would be false. Label more rows."
+        )
+    return y
