@@ -7,8 +7,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
-import tempfile
 from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
@@ -16,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from icl.atomic import replacing_folder
 from icl.releases.card import model_card
 from icl.releases.names import CARD, CONFIG, PROVENANCE, WEIGHTS, CheckpointError, resolve_checkpoint
 from icl.releases.provenance import environment, version_of
@@ -136,6 +135,7 @@ def save_release(
     """Write a release folder and return it: first in full beside its place, then renamed, so it is never half there.
 
     An earlier release at `folder` is replaced; files of its own that are not part of a release (curves, results) stay.
+    Writers of one folder come one after the other; a reader sees the old release or the new one.
 
     Args:
         model: its weights must be finite, and stay so in `dtype`.
@@ -147,27 +147,18 @@ def save_release(
     Raises:
         ValueError: if a weight is not finite, or `folder` holds something that is not a release.
     """
-    folder = Path(os.path.abspath(Path(folder).expanduser()))
+    folder = Path(os.path.realpath(Path(folder).expanduser()))
     if folder.exists() and (not folder.is_dir() or (any(folder.iterdir()) and not (folder / CONFIG).is_file())):
         raise ValueError(
             f"{folder} exists and is not a release folder; choose another folder or move it away, it will not be "
             f"overwritten."
         )
     facts = {**environment(model, dtype), **provenance}
-    weights = _to_disk_type(model, dtype)
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    # Same parent, hence same file system: the rename cannot turn into a copy.
-    staging = Path(tempfile.mkdtemp(prefix=f".{folder.name}.new-", dir=folder.parent))
-    try:
-        staging.chmod(0o755)
-        if folder.exists():
-            shutil.copytree(folder, staging, dirs_exist_ok=True)
-        for name, content in (files or {}).items():
-            (staging / name).write_bytes(content)
-        _write(staging, model, weights, facts, folder.name, notes)
-        _swap(staging, folder)
-    finally:
-        shutil.rmtree(staging, ignore_errors=True)
+    content = dict(files or {}) | _files_of(model, _to_disk_type(model, dtype), facts, folder.name, notes)
+    with replacing_folder(folder) as staging:
+        for name, data in content.items():
+            (staging / name).unlink(missing_ok=True)  # it may be a link to a file elsewhere
+            (staging / name).write_bytes(data)
     return folder
 
 
@@ -185,31 +176,15 @@ def _to_disk_type(model: TabularTransformer, dtype: torch.dtype) -> dict[str, to
     return weights
 
 
-def _write(folder: Path, model, weights: dict[str, torch.Tensor], facts: dict, name: str, notes: str) -> None:
-    from safetensors.torch import save_file
+def _files_of(model, weights: dict[str, torch.Tensor], facts: dict, name: str, notes: str) -> dict[str, bytes]:
+    from safetensors.torch import save
 
     config = model.config.to_dict()
     own = {key: config[key] for key in sorted(_own_fields(model.config))}
     head = {"model_type": config["model_type"], "architectures": [type(model).__name__]}
-    (folder / CONFIG).write_text(json.dumps(head | own, indent=2) + "\n", encoding="utf-8")
-    (folder / PROVENANCE).write_text(json.dumps(facts, indent=2, default=str) + "\n", encoding="utf-8")
-    (folder / CARD).write_text(model_card(name, facts, own, notes), encoding="utf-8")
-    save_file(weights, folder / WEIGHTS, metadata={"format": "pt"})
-    for file in (CONFIG, WEIGHTS, PROVENANCE, CARD):
-        (folder / file).chmod(0o644)  # safetensors writes for the owner alone; a wheel is read by everybody
-        with open(folder / file, "rb+") as handle:
-            os.fsync(handle.fileno())
-
-
-def _swap(staging: Path, folder: Path) -> None:
-    """Put `staging` in the place of `folder`; the old one comes back if that fails."""
-    retired = staging.with_name(staging.name + ".old")
-    if folder.exists():
-        os.replace(folder, retired)
-    try:
-        os.replace(staging, folder)
-    except BaseException:
-        if retired.exists():
-            os.replace(retired, folder)
-        raise
-    shutil.rmtree(retired, ignore_errors=True)
+    return {
+        CONFIG: (json.dumps(head | own, indent=2) + "\n").encode(),
+        PROVENANCE: (json.dumps(facts, indent=2, default=str) + "\n").encode(),
+        CARD: model_card(name, facts, own, notes).encode(),
+        WEIGHTS: save(weights, metadata={"format": "pt"}),
+    }

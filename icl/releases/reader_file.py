@@ -5,13 +5,13 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import tempfile
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from icl.atomic import write_atomically
 from icl.network.reader import Reader, ReaderConfig
 from icl.releases.folder import load_release
 from icl.releases.names import READER, WEIGHTS, CheckpointError, available_checkpoints, resolve_checkpoint
@@ -116,16 +116,7 @@ def save_reader(reader: Reader, folder: str | os.PathLike, provenance: dict[str,
     shape = {name: getattr(reader.shape, name) for name in ReaderConfig.__dataclass_fields__}
     facts = {"shape": shape, "weights_sha256": _sha256(folder / WEIGHTS), "provenance": provenance}
     content = save(weights, metadata={"format": "pt", **{k: json.dumps(v, default=str) for k, v in facts.items()}})
-    handle, temporary = tempfile.mkstemp(prefix=f".{READER}.", dir=folder)
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.chmod(temporary, 0o644)
-        os.replace(temporary, folder / READER)
-    finally:
-        Path(temporary).unlink(missing_ok=True)
+    write_atomically(folder / READER, content)
     return folder / READER
 
 

@@ -7,11 +7,12 @@ import csv
 import difflib
 import os
 import re
-import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from icl.atomic import replacing
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -145,18 +146,17 @@ class TableWriter:
         self._writer: Any = None
 
     def __enter__(self) -> TableWriter:
-        # The ending stays last: pandas and Arrow choose format and compression by it.
-        suffix = "".join(self.path.suffixes[-2:]) if self.path.suffix.lower() in _COMPRESSED else self.path.suffix
-        handle, name = tempfile.mkstemp(prefix=f".{self.path.stem}.", suffix=suffix, dir=self.path.parent)
-        os.close(handle)
-        self._temporary = Path(name)
+        self._stack = contextlib.ExitStack()
+        # Pandas and Arrow choose format and compression by the ending, which the partial file shares.
+        self._partial = self._stack.enter_context(replacing(self.path))
+        self._stack.push(self._finish)
         return self
 
     def write(self, part: pd.DataFrame) -> None:
         if self.kind == TEXT:
             separator = "\t" if ".tsv" in [s.lower() for s in self.path.suffixes] else ","
             # Members of one compressed file may follow each other: readers join them.
-            part.to_csv(self._temporary, mode="a", header=self.n_rows == 0, index=False, sep=separator)
+            part.to_csv(self._partial, mode="a", header=self.n_rows == 0, index=False, sep=separator)
         elif self.kind == PARQUET:
             self._write_parquet(part)
         else:
@@ -176,25 +176,21 @@ class TableWriter:
                 f"({error}); write .csv, or only the predictions with --only_predictions."
             ) from error
         if self._writer is None:
-            self._writer = pq.ParquetWriter(self._temporary, table.schema)
+            self._writer = pq.ParquetWriter(self._partial, table.schema)
         self._writer.write_table(table)
 
-    def __exit__(self, kind, error, trace) -> None:
-        try:
-            if self._writer is not None:
-                self._writer.close()
-            if kind is None:
-                if self.kind == EXCEL:
-                    import pandas as pd
+    def __exit__(self, *error) -> None:
+        self._stack.__exit__(*error)
 
-                    with _explained(self.path):
-                        pd.concat(self._parts).to_excel(self._temporary, index=False)
-                umask = os.umask(0)
-                os.umask(umask)
-                self._temporary.chmod(0o666 & ~umask)
-                os.replace(self._temporary, self.path)
-        finally:
-            self._temporary.unlink(missing_ok=True)
+    def _finish(self, kind, error, trace) -> None:
+        """What is left to write before the file takes its place."""
+        if self._writer is not None:
+            self._writer.close()
+        if kind is None and self.kind == EXCEL:
+            import pandas as pd
+
+            with _explained(self.path):
+                pd.concat(self._parts).to_excel(self._partial, index=False)
 
 
 def _kind_of(path: Path) -> str:

@@ -113,6 +113,7 @@ class WriteRelease(L.Callback):
 
     def on_fit_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         from icl.releases.folder import save_release
+        from icl.releases.prior_limits import TRAINING
         from icl.training.export import RUN, provenance
 
         if not trainer.is_global_zero:
@@ -124,7 +125,6 @@ class WriteRelease(L.Callback):
         pl_module.on_save_checkpoint(record)
         if any(isinstance(callback, WeightAveraging) for callback in trainer.callbacks):
             record["averaging_state"] = {}
-        save_release(pl_module.model, folder, provenance(record))
-        if self._run["training_yaml"]:
-            (folder / "training.yaml").write_text(self._run["training_yaml"], encoding="utf-8")
+        text = self._run["training_yaml"]
+        save_release(pl_module.model, folder, provenance(record), files={TRAINING: text.encode()} if text else None)
         rank_zero_info(f"Release written to {folder}")

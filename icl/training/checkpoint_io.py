@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import io
 import os
 from pathlib import Path
@@ -11,9 +10,11 @@ from typing import Any
 import torch
 from lightning.pytorch.plugins.io import TorchCheckpointIO
 
+from icl.atomic import replacing
+
 
 class WholeCheckpointIO(TorchCheckpointIO):
-    """Writes beside the old file, waits until the bytes are on the disk, then renames.
+    """Writes beside the old file, waits until the bytes are on the disk, then renames (`icl.atomic`).
 
     Lightning's own writer goes through the system's temporary folder: where that is another file system its last step
     is a copy, which a kill can cut in half, and nothing waits for the disk. Remote addresses (s3://...) are left to it.
@@ -31,34 +32,14 @@ class WholeCheckpointIO(TorchCheckpointIO):
         buffer = io.BytesIO()  # whole before the disk sees any of it
         torch.save(checkpoint, buffer)
         path = Path(path)
-        partial = path.with_name(
-            f"{path.name}.partial"
-        )  # one name, so that what a kill leaves is overwritten next time
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            with open(partial, "wb") as file:
+            with replacing(path) as partial, open(partial, "wb") as file:
                 file.write(buffer.getbuffer())
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(partial, path)
-            _sync_folder(path.parent)
         except OSError as error:
-            with contextlib.suppress(OSError):
-                partial.unlink()
             kept = f"the one before it is whole: free some space, then resume with --ckpt_path {path}"
             raise OSError(
                 error.errno,
                 f"could not write the checkpoint of {buffer.getbuffer().nbytes / 1e6:.0f} MB to {path}: "
-                f"{error.strerror or error}; {kept if path.exists() else 'there is none before it'}.",
+                f"{os.strerror(error.errno or 0)}; {kept if path.exists() else 'there is none before it'}.",
             ) from error
-
-
-def _sync_folder(folder: Path) -> None:
-    """Make the rename itself survive a power cut; Windows has no such call."""
-    if os.name != "posix":
-        return
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -12,6 +12,7 @@ from icl.network.config import TabularConfig
 from icl.network.model import TabularTransformer
 from icl.releases.folder import save_release
 from icl.releases.names import CheckpointError
+from icl.releases.prior_limits import TRAINING
 from icl.releases.provenance import origin_of
 
 RUN = "run"
@@ -52,10 +53,7 @@ def export_checkpoint(ckpt_path: str, out: str, training_yaml: str | None = None
     prefix = "model."
     state = {k.removeprefix(prefix): v for k, v in checkpoint["state_dict"].items() if k.startswith(prefix)}
     model.load_state_dict(state)
-    folder = save_release(model, out, provenance(checkpoint))
-    if text:
-        (folder / "training.yaml").write_text(text, encoding="utf-8")
-    return folder
+    return save_release(model, out, provenance(checkpoint), files={TRAINING: text.encode()} if text else None)
 
 
 def provenance(checkpoint: dict[str, Any]) -> dict[str, Any]:

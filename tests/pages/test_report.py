@@ -1,13 +1,10 @@
 """Tables and pages: everything that goes in comes out, safely, and a page needs nothing but itself."""
 
 import io
-import os
 from html.parser import HTMLParser
 
-import pytest
 from rich.console import Console
 
-from icl.atomic import write_atomically
 from icl.pages.page import Page
 from icl.pages.table import Row, Table
 
@@ -74,25 +71,3 @@ def test_page_holds_every_cell_escaped():
         assert word in parser.text
     assert [link[:22] for link in parser.links] == ["data:image/png;base64,"]
     assert "http" not in page.html()
-
-
-def test_write_replaces_whole_files_and_leaves_no_other(tmp_path):
-    file = tmp_path / "a.txt"
-    write_atomically(file, "old")
-    write_atomically(file, b"new")
-    assert file.read_bytes() == b"new"
-    assert os.listdir(tmp_path) == ["a.txt"]
-
-
-def test_a_failed_write_keeps_the_old_file(tmp_path, monkeypatch):
-    file = tmp_path / "a.txt"
-    write_atomically(file, "old")
-
-    def fail(*args):
-        raise OSError("disk full")
-
-    monkeypatch.setattr(os, "replace", fail)
-    with pytest.raises(OSError, match="disk full"):
-        write_atomically(file, "new")
-    assert file.read_text() == "old"
-    assert os.listdir(tmp_path) == ["a.txt"]

@@ -1,12 +1,15 @@
 """Release folders: what is saved comes back, what is damaged is refused with a reason, nothing is lost on failure."""
 
+import errno
 import json
 import os
+import pathlib
 
 import pytest
 import torch
 from torch.testing import assert_close
 
+from icl import atomic
 from icl.releases import folder as checkpoint
 from icl.releases import names
 from icl.releases.folder import load_release, save_release
@@ -76,23 +79,20 @@ def test_saving_again_replaces_the_release_and_keeps_other_files(tiny_model, rel
     assert [p.name for p in release.parent.iterdir()] == [release.name]
 
 
-@pytest.mark.parametrize("step", ["write", "swap"])
+@pytest.mark.parametrize("step", ["card", "write", "swap"])
 def test_a_failed_save_leaves_the_old_release(tiny_model, release, monkeypatch, step):
     before = {p.name: p.read_bytes() for p in release.iterdir()}
-    replace = os.replace
 
-    def fail(*args):
-        raise OSError("disk full")
+    def fail(*args, **kwargs):
+        raise OSError(errno.ENOSPC, "disk full")
 
-    def fail_to_place_the_new_one(source, destination):
-        new = destination == release and not source.name.endswith(".old")
-        return fail() if new else replace(source, destination)
-
-    if step == "write":
-        monkeypatch.setattr(checkpoint, "model_card", fail)  # config and provenance have been written by then
-    else:
-        monkeypatch.setattr(os, "replace", fail_to_place_the_new_one)
-    with pytest.raises(OSError, match="disk full"):
+    owner, name = {
+        "card": (checkpoint, "model_card"),
+        "write": (pathlib.Path, "write_bytes"),
+        "swap": (atomic, "_swap"),
+    }[step]
+    monkeypatch.setattr(owner, name, fail)
+    with pytest.raises(OSError, match="disk full" if step == "card" else f"cannot write {release}: disk full"):
         save_release(tiny_model, release, {"seed": 4})
     assert {p.name: p.read_bytes() for p in release.iterdir()} == before
     assert [p.name for p in release.parent.iterdir()] == [release.name]

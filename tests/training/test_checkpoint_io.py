@@ -1,5 +1,6 @@
 """A checkpoint is whole, whatever happens while it is written."""
 
+import builtins
 import errno
 import io
 import multiprocessing
@@ -10,7 +11,7 @@ import time
 import pytest
 import torch
 
-from icl.training import checkpoint_io
+from icl import atomic
 from icl.training.checkpoint_io import WholeCheckpointIO
 
 N_KILLS = 8
@@ -30,6 +31,7 @@ def assert_whole(path) -> int:
 def write_forever(path: str, first: int) -> None:
     """Checkpoints as fast as they come, each written in small pieces, so that a kill falls into a write."""
     torch.set_num_threads(1)
+    usual = open
 
     class Slow(io.BufferedWriter):
         def write(self, data):
@@ -39,7 +41,7 @@ def write_forever(path: str, first: int) -> None:
                 time.sleep(0.001)
             return len(data)
 
-    checkpoint_io.open = lambda path, mode: Slow(io.FileIO(path, mode))
+    builtins.open = lambda path, mode, *args: Slow(io.FileIO(path, mode)) if mode == "wb" else usual(path, mode, *args)
     for number in range(first, first + 10_000):
         WholeCheckpointIO().save_checkpoint(content(number), path)
 
@@ -61,7 +63,7 @@ def test_a_process_killed_while_it_writes_leaves_a_whole_checkpoint(tmp_path):
         writer.kill()
         writer.join()
         numbers.append(assert_whole(path))
-        partial += path.with_name("last.ckpt.partial").exists()
+        partial += len(os.listdir(tmp_path)) > 1
     assert numbers == sorted(set(numbers))  # every writer got somewhere
     assert partial > 0  # some kill did fall into a write
     WholeCheckpointIO().save_checkpoint(content(7), path)
@@ -75,7 +77,7 @@ def test_a_full_disk_keeps_the_old_checkpoint(tmp_path, monkeypatch):
     def full(descriptor):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    monkeypatch.setattr(checkpoint_io.os, "fsync", full)
+    monkeypatch.setattr(atomic.os, "fsync", full)
     with pytest.raises(OSError, match=r"No space left on device.*before it is whole") as caught:
         WholeCheckpointIO().save_checkpoint(content(2), path)
     assert caught.value.errno == errno.ENOSPC
