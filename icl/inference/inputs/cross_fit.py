@@ -7,6 +7,7 @@ a class, or, for quantiles, the probability of lying below a threshold.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -14,11 +15,13 @@ import numpy as np
 
 from icl.inference.checks import sum_is_finite
 from icl.inference.engine.surrogate import Surrogate
-from icl.inference.inputs.folds import assign_folds, check_folds, fold_shares
+from icl.inference.inputs.folds import Folds, deal
 
 if TYPE_CHECKING:
     import pandas as pd
 
+LabeledAndNot = tuple["pd.DataFrame", np.ndarray, "pd.DataFrame"]
+"""Features of labeled rows, what is to be predicted of them, features of unlabeled rows."""
 BLOCK_ROWS = 16_384
 """Rows whose predictive distributions are alive at once."""
 N_THRESHOLDS = 25
@@ -64,49 +67,27 @@ def cross_fit(
     _check_predictor(predictor)
     classifies = is_classifier(predictor)
     if y.ndim == 2 and not classifies:
-        columns = [
-            cross_fit(
-                predictor,
-                X_labeled,
-                y[:, k],
-                X_unlabeled,
-                folds,
-                seed,
-                groups=groups,
-                groups_unlabeled=groups_unlabeled,
-                strata=strata,
-            )
-            for k in range(y.shape[1])
-        ]
+        options = {"groups": groups, "groups_unlabeled": groups_unlabeled, "strata": strata}
+        columns = [cross_fit(predictor, X_labeled, column, X_unlabeled, folds, seed, **options) for column in y.T]
         stack = lambda name: np.column_stack([getattr(c, name) for c in columns])
         return replace(columns[0], f_labeled=stack("f_labeled"), f_unlabeled=stack("f_unlabeled"))
     name = type(predictor).__name__
     target = _classes(y, name) if classifies else y
-    check_folds(
-        folds, len(y) if groups is None else len(np.unique(groups)), "labeled rows" if groups is None else "clusters"
-    )
     if strata is None and classifies:
         strata = target
-    fold_of_row = assign_folds(len(y), int(folds), seed, strata=strata, groups=groups)
-    share = fold_shares(fold_of_row, groups, groups_unlabeled, int(folds), len(X_unlabeled))
+    dealt = deal(len(y), len(X_unlabeled), folds, seed, strata=strata, groups=groups, groups_unlabeled=groups_unlabeled)
     source = f"{name}, cross-fitted inside the call ({folds} folds, seed {seed})"
+    rows = (X_labeled, target, X_unlabeled)
     if thresholds is not None and hasattr(predictor, "predict_distribution") and not classifies:
-        return _cross_fit_distribution(
-            predictor, X_labeled, y, X_unlabeled, fold_of_row, share, seed, thresholds, source
-        )
+        edges = np.asarray(thresholds, dtype=float)
+        L, U = _out_of_fold(predictor, rows, dealt, seed, lambda *asked: _read_off(*asked, edges), (1 + len(edges),))
+        return Surrogate(L[:, 0], U[:, 0], source, edges, L[:, 1:], U[:, 1:], is_cross_fitted=True)
     if hasattr(predictor, "predict_folds") and y.ndim == 1:
-        f_labeled, f_unlabeled = _batched(predictor, X_labeled, target, X_unlabeled, fold_of_row, share, seed)
-        return Surrogate(f_labeled, f_unlabeled, source, is_cross_fitted=True)
-    n_classes = y.shape[1] if y.ndim == 2 else None
-    f_labeled = np.empty(y.shape, dtype=float)
-    f_unlabeled = np.zeros((len(X_unlabeled), *y.shape[1:]))
-    for k in range(folds):
-        held_out = fold_of_row == k
-        model = _fit(predictor, X_labeled[~held_out], target[~held_out], seed, k)
-        f_labeled[held_out] = _predict(model, X_labeled[held_out], classifies, "labeled", n_classes)
-        if len(X_unlabeled):
-            f = _predict(model, X_unlabeled, classifies, "unlabeled", n_classes)
-            f_unlabeled += f * (share[k] if y.ndim == 1 else share[k][:, None])
+        f_labeled, f_unlabeled = _batched(predictor, rows, dealt, seed)
+    else:
+        n_classes = y.shape[1] if y.ndim == 2 else None
+        ask = lambda *asked: _predict(*asked, classifies, n_classes)
+        f_labeled, f_unlabeled = _out_of_fold(predictor, rows, dealt, seed, ask, y.shape[1:])
     return Surrogate(f_labeled, f_unlabeled, source, is_cross_fitted=True)
 
 
@@ -163,54 +144,37 @@ def _classes(y: np.ndarray, name: str) -> np.ndarray:
     return np.where(y.any(axis=1), y.argmax(axis=1), y.shape[1])
 
 
-def _batched(
-    predictor: Any,
-    X_labeled: pd.DataFrame,
-    y: np.ndarray,
-    X_unlabeled: pd.DataFrame,
-    fold_of_row: np.ndarray,
-    share: np.ndarray,
-    seed: int,
+def _out_of_fold(
+    predictor: Any, rows: LabeledAndNot, folds: Folds, seed: int, ask: Callable, shape: tuple[int, ...]
 ) -> tuple[np.ndarray, np.ndarray]:
-    name, folds = type(predictor).__name__, int(fold_of_row.max()) + 1
-    f_labeled, by_fold = _seeded(predictor, seed).predict_folds(X_labeled, y, fold_of_row, X_unlabeled)
+    """What `ask(model, X, which) -> (R, *shape)` answers: labeled rows out of fold, unlabeled rows on average."""
+    X_labeled, target, X_unlabeled = rows
+    f_labeled, f_unlabeled = np.empty((len(X_labeled), *shape)), np.zeros((len(X_unlabeled), *shape))
+    for k, held_out in folds:
+        model = _fit(predictor, X_labeled[~held_out], target[~held_out], seed, k)
+        f_labeled[held_out] = ask(model, X_labeled[held_out], "labeled")
+        if len(X_unlabeled):
+            f_unlabeled += folds.share[k].reshape(-1, *[1] * len(shape)) * ask(model, X_unlabeled, "unlabeled")
+    return f_labeled, f_unlabeled
+
+
+def _batched(predictor: Any, rows: LabeledAndNot, folds: Folds, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    X_labeled, target, X_unlabeled = rows
+    name = type(predictor).__name__
+    f_labeled, by_fold = _seeded(predictor, seed).predict_folds(X_labeled, target, folds.of_row, X_unlabeled)
     by_fold = np.asarray(by_fold, dtype=float)
-    if by_fold.shape != (folds, len(X_unlabeled)):
+    if by_fold.shape != folds.share.shape:
         raise ValueError(
             f"{name}.predict_folds gave unlabeled predictions of shape {by_fold.shape}; expected "
-            f"(folds, unlabeled rows) = {(folds, len(X_unlabeled))}."
+            f"(folds, unlabeled rows) = {folds.share.shape}."
         )
     return (
-        _checked(f_labeled, (len(y),), name, "labeled"),
-        _checked((share * by_fold).sum(axis=0), (len(X_unlabeled),), name, "unlabeled"),
+        _checked(f_labeled, (len(target),), name, "labeled"),
+        _checked((folds.share * by_fold).sum(axis=0), (len(X_unlabeled),), name, "unlabeled"),
     )
 
 
-def _cross_fit_distribution(
-    predictor: Any,
-    X_labeled: pd.DataFrame,
-    y: np.ndarray,
-    X_unlabeled: pd.DataFrame,
-    fold_of_row: np.ndarray,
-    share: np.ndarray,
-    seed: int,
-    thresholds: np.ndarray,
-    source: str,
-) -> Surrogate:
-    folds, T = int(fold_of_row.max()) + 1, len(thresholds)
-    parts = {"labeled": np.empty((len(y), T + 1)), "unlabeled": np.zeros((len(X_unlabeled), T + 1))}
-    for k in range(folds):
-        held_out = fold_of_row == k
-        model = _fit(predictor, X_labeled[~held_out], y[~held_out], seed, k)
-        parts["labeled"][held_out] = _read_off(model, X_labeled[held_out], thresholds, "labeled")
-        if len(X_unlabeled):
-            parts["unlabeled"] += share[k][:, None] * _read_off(model, X_unlabeled, thresholds, "unlabeled")
-    L, U = parts["labeled"], parts["unlabeled"]
-    edges = np.asarray(thresholds, dtype=float)
-    return Surrogate(L[:, 0], U[:, 0], source, edges, L[:, 1:], U[:, 1:], is_cross_fitted=True)
-
-
-def _read_off(model: Any, X: pd.DataFrame, thresholds: np.ndarray, which: str) -> np.ndarray:
+def _read_off(model: Any, X: pd.DataFrame, which: str, thresholds: np.ndarray) -> np.ndarray:
     """(R, 1 + T) predictive mean, then P(Y <= threshold)."""
     out = np.empty((len(X), 1 + len(thresholds)))
     for start in range(0, len(X), BLOCK_ROWS):
@@ -255,7 +219,7 @@ def _ambient(predictor: Any) -> list[str]:
     return [k for k, v in predictor.get_params().items() if k.split("__")[-1] == "random_state" and v is None]
 
 
-def _predict(model: Any, X: pd.DataFrame, classifies: bool, which: str, n_classes: int | None = None) -> np.ndarray:
+def _predict(model: Any, X: pd.DataFrame, which: str, classifies: bool, n_classes: int | None) -> np.ndarray:
     """(R,) predictions, or (R, n_classes) probabilities of the classes 0, 1, ..."""
     name = type(model).__name__
     if not classifies:

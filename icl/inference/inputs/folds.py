@@ -2,9 +2,51 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Iterator
+from dataclasses import dataclass
 
 import numpy as np
+
+
+@dataclass(frozen=True)
+class Folds:
+    """The fold of each labeled row, whose model must not see it, and what each model says about unlabeled rows."""
+
+    of_row: np.ndarray
+    """(n,) from 0 to K - 1."""
+    share: np.ndarray
+    """(K, N) of each fold model in the prediction of each unlabeled row; columns sum to one."""
+
+    @property
+    def number(self) -> int:
+        """K."""
+        return len(self.share)
+
+    def __iter__(self) -> Iterator[tuple[int, np.ndarray]]:
+        """Each fold and the mask (n,) of the rows that it holds out."""
+        return ((k, self.of_row == k) for k in range(self.number))
+
+
+def deal(
+    n: int,
+    N: int,
+    folds: int,
+    seed: int,
+    *,
+    strata: np.ndarray | None = None,
+    groups: np.ndarray | None = None,
+    groups_unlabeled: np.ndarray | None = None,
+) -> Folds:
+    """Folds of n labeled rows; arguments as in `cross_fit`.
+
+    Raises:
+        ValueError: unless `folds` is a whole number from 2 to the number of rows, or of groups.
+    """
+    most, what = (n, "labeled rows") if groups is None else (len(np.unique(groups)), "clusters")
+    if not isinstance(folds, (int, np.integer)) or not 2 <= folds <= most:
+        raise ValueError(f"folds got {folds!r}; with {most} {what} it must be a whole number from 2 to {most}.")
+    of_row = assign_folds(n, int(folds), seed, strata=strata, groups=groups)
+    return Folds(of_row, _shares(of_row, groups, groups_unlabeled, int(folds), N))
 
 
 def assign_folds(
@@ -18,7 +60,8 @@ def assign_folds(
     """(n,) fold of each row: shuffled, sizes that differ by at most one, strata spread evenly, groups kept whole.
 
     With groups the sizes differ by as much as whole groups make necessary: the largest group goes first, each to the
-    smallest fold so far.
+    smallest fold so far. Not scikit-learn's StratifiedGroupKFold: it deals by the names of classes, and which of two
+    classes is called 1 must not change an answer.
     """
     rng = np.random.default_rng(seed)
     if groups is not None:
@@ -40,15 +83,9 @@ def assign_folds(
     return fold_of_row
 
 
-def check_folds(folds: Any, most: int, what: str) -> None:
-    if not isinstance(folds, (int, np.integer)) or not 2 <= folds <= most:
-        raise ValueError(f"folds got {folds!r}; with {most} {what} it must be a whole number from 2 to {most}.")
-
-
-def fold_shares(
-    fold_of_row: np.ndarray, groups: np.ndarray | None, groups_unlabeled: np.ndarray | None, folds: int, N: int
+def _shares(
+    of_row: np.ndarray, groups: np.ndarray | None, groups_unlabeled: np.ndarray | None, folds: int, N: int
 ) -> np.ndarray:
-    """(folds, N) share of each fold model in the prediction of each unlabeled row; columns sum to one."""
     share = np.full((folds, N), 1 / folds)
     if groups is None or groups_unlabeled is None:
         return share
@@ -56,5 +93,5 @@ def fold_shares(
     place = np.searchsorted(names, groups_unlabeled).clip(max=len(names) - 1)
     known = np.flatnonzero(names[place] == groups_unlabeled)
     share[:, known] = 0
-    share[fold_of_row[first[place[known]]], known] = 1
+    share[of_row[first[place[known]]], known] = 1
     return share
