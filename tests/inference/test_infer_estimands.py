@@ -5,27 +5,8 @@ import pandas as pd
 import pytest
 from numpy.testing import assert_allclose
 
-from icl.inference import OLS, Design, Estimand, Logistic, Mean, MEstimand, Multinomial, Poisson, Quantile, infer
-
-
-def draw(seed: int = 0, n: int = 120, N: int = 600) -> pd.DataFrame:
-    """Outcomes of every kind, with predictions f (number), p (probability), mu (expected count), q0 to q2 (classes)."""
-    rng = np.random.default_rng(seed)
-    x, z, e = rng.normal(size=(3, n + N))
-    eta = 0.3 + 0.6 * x
-    table = pd.DataFrame({"x": x, "z": z, "group": rng.choice(list("abc"), n + N)})
-    table["y"] = eta + e
-    table["event"] = (rng.random(n + N) < 1 / (1 + np.exp(-eta))).astype(float)
-    table["count"] = rng.poisson(np.exp(eta / 2)).astype(float)
-    table["level"] = np.digitize(table["y"], [-0.3, 0.8]).astype(float)
-    table["f"] = eta + 0.5 * e + 0.3 * z
-    table["p"] = 1 / (1 + np.exp(-(eta + 0.8 * (table["event"] - 0.5) + 0.3 * z)))
-    table["mu"] = np.exp(eta / 2 + 0.1 * (table["count"] - 1) + 0.2 * z)
-    raw = np.exp(np.column_stack([np.zeros(n + N), 0.5 + table["f"] / 2, table["f"]]))
-    table[["q0", "q1", "q2"]] = raw / raw.sum(axis=1, keepdims=True)
-    table.loc[n:, ["y", "event", "count", "level"]] = np.nan
-    return table
-
+from icl.inference import OLS, Estimand, Logistic, Mean, MEstimand, Multinomial, Poisson, Quantile, infer
+from icl.inference.estimands.registry import example_table as draw
 
 CASES = {
     "logistic": (Logistic("event ~ x"), "p"),
@@ -39,48 +20,6 @@ CASES = {
     ),
     "median": (Quantile("y"), "f"),
 }
-WEIGHTS = ["auto", "ppi++", "coordinate", "matrix", 0, 1, 0.3]
-
-
-def numbers(result) -> np.ndarray:
-    return result.to_frame(null=0.4).drop(columns="term").to_numpy()
-
-
-@pytest.mark.parametrize("name", CASES)
-@pytest.mark.parametrize("weight", WEIGHTS)
-def test_row_order_is_irrelevant(name, weight):
-    estimand, f = CASES[name]
-    table = draw()
-    shuffled = table.sample(frac=1, random_state=1)
-    ours, other = (numbers(infer(estimand, t, predictions=f, weight=weight)) for t in (table, shuffled))
-    assert_allclose(other, ours, rtol=1e-8, atol=1e-12)
-
-
-@pytest.mark.parametrize("name", CASES)
-@pytest.mark.parametrize("weight", WEIGHTS)
-@pytest.mark.parametrize("alternative", ["two-sided", "larger", "smaller"])
-def test_interval_and_p_value_are_dual(name, weight, alternative):
-    estimand, f = CASES[name]
-    result = infer(estimand, draw(), predictions=f, weight=weight)
-    for side, outwards in (("lower", -np.inf), ("upper", np.inf)):
-        edge = result.interval(0.9, alternative)[side].to_numpy()
-        if not np.isfinite(edge).all():
-            continue
-        if name == "median":  # a step function jumps at the edge: at it the null survives, beyond it the null falls
-            assert result.p_value(edge, alternative).iloc[0] >= 0.1 - 1e-9
-            assert result.p_value(np.nextafter(edge, outwards), alternative).iloc[0] <= 0.1 + 1e-9
-        else:
-            assert_allclose(result.p_value(edge, alternative), 0.1, rtol=1e-8)
-
-
-@pytest.mark.parametrize("name", ["logistic", "poisson", "two means", "means by group"])
-@pytest.mark.parametrize("weight", ["auto", "ppi++", "coordinate", "matrix"])
-def test_constant_predictions_give_the_classical_estimate(name, weight):
-    estimand, f = CASES[name]
-    table = draw().assign(f=0.37, p=0.37, mu=0.37)
-    ours, classical = infer(estimand, table, predictions=f, weight=weight), infer(estimand, table)
-    assert_allclose(ours.estimate, classical.estimate, rtol=1e-7)
-    assert_allclose(ours.std_error, classical.std_error, rtol=0.01)
 
 
 @pytest.mark.parametrize("name", ["logistic", "poisson", "multinomial", "m-estimand", "median", "two means"])
@@ -114,22 +53,6 @@ def test_other_coordinates_of_the_covariates_change_nothing(estimand, weight):
     other = infer(estimand, turned, predictions=f, weight=weight)
     assert_allclose(A @ other.estimate, ours.estimate, rtol=1e-7, atol=1e-9)
     assert_allclose(A @ other.covariance.to_numpy() @ A.T, ours.covariance, rtol=1e-6, atol=1e-12)
-
-
-@pytest.mark.parametrize("name", ["logistic", "poisson", "two means", "means by group", "m-estimand"])
-@pytest.mark.parametrize("weight", ["auto", "ppi++", "coordinate", "matrix", 0, 1])
-def test_integer_weights_are_repeated_rows(name, weight):
-    """Repeated rows depend on one another, so they form clusters; then estimate and sandwich are the same."""
-    estimand, f = CASES[name]
-    rng = np.random.default_rng(3)
-    table = draw().assign(times=rng.integers(1, 4, 720), row=np.arange(720))
-    table = table[table["y"].notna() | (rng.random(720) < 0.5)]
-    repeated = table.loc[table.index.repeat(table["times"])]
-    options = dict(predictions=f, weight=weight, std_error="HC0")
-    weighted = infer(estimand, table, design=Design(weights="times"), **options)
-    clustered = infer(estimand, repeated, design=Design(clusters="row"), **options)
-    assert_allclose(weighted.estimate, clustered.estimate, rtol=1e-9, atol=1e-12)
-    assert_allclose(weighted.covariance, clustered.covariance, rtol=1e-8, atol=1e-14)
 
 
 def test_several_means_are_their_single_ones_with_a_covariance():

@@ -26,17 +26,6 @@ def numbers(result) -> np.ndarray:
 
 @pytest.mark.parametrize("estimand", ESTIMANDS, ids=str)
 @pytest.mark.parametrize("weight", ALL)
-def test_row_order_is_irrelevant(estimand, weight):
-    table = draw()
-    shuffled = table.sample(frac=1, random_state=1)
-    options = dict(predictions="f", weight=weight)
-    assert_allclose(
-        numbers(infer(estimand, table, **options)), numbers(infer(estimand, shuffled, **options)), rtol=1e-9
-    )
-
-
-@pytest.mark.parametrize("estimand", ESTIMANDS, ids=str)
-@pytest.mark.parametrize("weight", ALL)
 def test_the_three_ways_to_pass_rows_and_predictions_agree(estimand, weight):
     table = draw()
     is_labeled = table["y"].notna()
@@ -80,19 +69,6 @@ def test_rescaled_covariates_rescale_their_coefficients(weight):
     assert_allclose(scaled.std_error * [1, 1000], ours.std_error, rtol=1e-9)
 
 
-@pytest.mark.parametrize("estimand", ESTIMANDS, ids=str)
-@pytest.mark.parametrize("weight", ALL)
-def test_units_of_the_outcome_carry_over(estimand, weight):
-    table = draw()
-    ours = infer(estimand, table, predictions="f", weight=weight)
-    for factor in (1000.0, -0.5):
-        scaled = table.assign(y=factor * table["y"], f=factor * table["f"])
-        other = infer(estimand, scaled, predictions="f", weight=weight)
-        assert_allclose(other.estimate, factor * ours.estimate, rtol=1e-9)
-        assert_allclose(other.std_error, abs(factor) * ours.std_error, rtol=1e-9)
-        assert_allclose(other.p_value(), ours.p_value(), rtol=1e-6)
-
-
 @pytest.mark.parametrize("N", [300, 200_000])
 @pytest.mark.parametrize("weight", ALL)
 def test_a_far_away_origin_costs_no_digits(weight, N):
@@ -105,26 +81,10 @@ def test_a_far_away_origin_costs_no_digits(weight, N):
     assert_allclose(far.std_error, near.std_error, rtol=1e-8)
 
 
-@pytest.mark.parametrize("estimand", ESTIMANDS, ids=str)
-@pytest.mark.parametrize("weight", ALL)
-@pytest.mark.parametrize("alternative", ["two-sided", "larger", "smaller"])
-def test_interval_and_p_value_are_dual(estimand, weight, alternative):
-    result = infer(estimand, draw(), predictions="f", weight=weight)
-    for level in (0.6, 0.95):
-        edges = result.interval(level, alternative)
-        for side in ("lower", "upper"):
-            if np.isfinite(edges[side]).all():
-                assert_allclose(result.p_value(edges[side], alternative), 1 - level, rtol=1e-8)
-    if alternative == "two-sided":
-        one_sided = result.p_value(0.1, "larger") + result.p_value(0.1, "smaller")
-        assert_allclose(one_sided, 1, rtol=1e-12)
-
-
-@pytest.mark.parametrize("weight", ALL)
-@pytest.mark.parametrize("compat", [None, "ppi_py"])
+@pytest.mark.parametrize(
+    ("weight", "compat"), [*((w, None) for w in ALL), *((w, "ppi_py") for w in ALL if w != "synsurr")]
+)
 def test_one_sided_bounds_are_tighter_than_two_sided_ones(weight, compat):
-    if compat and weight == "synsurr":
-        return
     result = infer(Mean("y"), draw(), predictions="f", weight=weight, compat=compat)
     both = result.interval(0.9)
     lower, upper = result.interval(0.9, "larger"), result.interval(0.9, "smaller")

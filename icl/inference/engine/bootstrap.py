@@ -100,7 +100,8 @@ def draw(problem: Problem) -> Draws:
         raise ValueError("a Statistic sees rows that count alike; it knows no weights or probabilities. Use MEstimand.")
     labeled, unlabeled = problem.frames
     column, B, sampling = problem.estimand.column, problem.estimand.n_draws, problem.sampling
-    rng = np.random.default_rng(problem.seed)
+    # Two generators, so that the classical answer is the same whether there are predictions or not.
+    rng, rng_unlabeled = np.random.default_rng(problem.seed), np.random.default_rng([problem.seed, 1])
     pick_labeled = _Resampler(len(labeled), sampling.clusters_labeled, sampling.strata_labeled)
     beta, predicted = _value(problem, labeled), None
     P = len(beta)
@@ -115,7 +116,7 @@ def draw(problem: Problem) -> Draws:
         drawn[0, b] = _value(problem, labeled.iloc[rows])
         if predicted is not None:
             drawn[1, b] = _value(problem, predicted.iloc[rows])
-            drawn[2, b] = _value(problem, unlabeled.iloc[pick_unlabeled(rng)])
+            drawn[2, b] = _value(problem, unlabeled.iloc[pick_unlabeled(rng_unlabeled)])
     n_bad = int((~np.isfinite(drawn)).any(axis=(0, 2)).sum())
     if n_bad:
         raise ValueError(

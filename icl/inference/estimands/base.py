@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,6 +14,17 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from icl.inference.estimands.equations import EstimatingEquation
+
+
+@dataclass(frozen=True)
+class Example:
+    """An estimand on the columns of `icl.inference.estimands.registry.example_table`."""
+
+    estimand: Estimand
+    predictions: str | list[str]
+    """Columns that predict its outcome."""
+    has_units: bool = True
+    """With outcome and predictions in other units, the estimate changes as they do."""
 
 
 class Estimand(ABC):
@@ -43,6 +55,11 @@ class Estimand(ABC):
     def n_responses(self) -> int:
         """K, numbers that make up the outcome of a row."""
         return 1
+
+    @classmethod
+    def examples(cls) -> tuple[Example, ...]:
+        """What the contract test runs through the laws that hold for every estimand."""
+        return ()
 
     def resolve(self, labeled: pd.DataFrame) -> Estimand:
         """This estimand with what must be read off the labeled rows (classes, groups) written down."""

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from icl.inference.estimands.base import Estimand, as_numbers, as_tuple
+from icl.inference.estimands.base import Estimand, Example, as_numbers, as_tuple
 from icl.inference.estimands.equations import CustomModel
 
 if TYPE_CHECKING:
@@ -86,6 +86,12 @@ class MEstimand(Estimand):
     def model(self) -> CustomModel:
         return CustomModel(self.scores, self.hessian, len(self.parameters_), self.solve)
 
+    @classmethod
+    def examples(cls) -> tuple[Example, ...]:
+        return (
+            Example(cls(_least_squares, "y", ["x"], ["Intercept", "x"], intercept=True, name="least squares"), "f"),
+        )
+
     def outcome(self, labeled: pd.DataFrame) -> np.ndarray:
         columns = [as_numbers(labeled[c], "numbers as the outcome of an MEstimand") for c in self.outcome_columns]
         return columns[0] if len(columns) == 1 else np.column_stack(columns)
@@ -101,3 +107,7 @@ class MEstimand(Estimand):
 
     def degrees_of_freedom(self, n_labeled: int, n_terms: int, tuned: bool) -> int:
         return n_labeled - n_terms - tuned
+
+
+def _least_squares(theta: np.ndarray, X: np.ndarray, y: np.ndarray) -> np.ndarray:
+    return X * (y - X @ theta)[:, None]

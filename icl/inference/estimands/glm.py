@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from icl.inference.estimands.base import Example
 from icl.inference.estimands.equations import CanonicalGLM
 from icl.inference.estimands.families import Log, Logit, Softmax
 from icl.inference.estimands.formula import Regression
@@ -25,6 +26,10 @@ class Logistic(Regression):
     """
 
     event: object = None
+
+    @classmethod
+    def examples(cls) -> tuple[Example, ...]:
+        return (Example(cls("event ~ x"), "p", has_units=False),)
 
     @property
     def model(self) -> CanonicalGLM:
@@ -65,6 +70,10 @@ class Logistic(Regression):
 class Poisson(Regression):
     """Log rate ratios of a non-negative outcome, whose variance need not equal its mean; see `Regression`."""
 
+    @classmethod
+    def examples(cls) -> tuple[Example, ...]:
+        return (Example(cls("count ~ x"), "mu", has_units=False),)
+
     @property
     def model(self) -> CanonicalGLM:
         return CanonicalGLM(Log())
@@ -104,6 +113,10 @@ class Multinomial(Regression):
         super().__post_init__()
         if self.classes is not None:
             object.__setattr__(self, "classes", tuple(self.classes))
+
+    @classmethod
+    def examples(cls) -> tuple[Example, ...]:
+        return (Example(cls("level ~ x"), ["q0", "q1", "q2"], has_units=False),)
 
     @property
     def model(self) -> CanonicalGLM:

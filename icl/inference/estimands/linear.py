@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from icl.inference.estimands.base import Estimand, as_numbers, as_tuple
+from icl.inference.estimands.base import Estimand, Example, as_numbers, as_tuple
 from icl.inference.estimands.equations import CanonicalGLM
 from icl.inference.estimands.families import Identity
 from icl.inference.estimands.formula import Regression
@@ -73,6 +73,15 @@ class Mean(Estimand):
     def model(self) -> CanonicalGLM:
         return CanonicalGLM(Identity(), self.n_responses)
 
+    @classmethod
+    def examples(cls) -> tuple[Example, ...]:
+        return (
+            Example(cls("y"), "f"),
+            Example(cls("level", event=2.0), "q2", has_units=False),
+            Example(cls(["y", "event"]), ["f", "p"]),
+            Example(cls("y", by="group"), "f"),
+        )
+
     def resolve(self, labeled: pd.DataFrame) -> Mean:
         if self.by is None or self.groups is not None:
             return self
@@ -134,6 +143,10 @@ class Mean(Estimand):
 @dataclass(frozen=True)
 class OLS(Regression):
     """Coefficients of the best linear approximation of the outcome, which need not be linear; see `Regression`."""
+
+    @classmethod
+    def examples(cls) -> tuple[Example, ...]:
+        return (Example(cls("y ~ x + C(group)"), "f"), Example(cls("y", covariates=["x", "z"]), "f"))
 
     @property
     def model(self) -> CanonicalGLM:

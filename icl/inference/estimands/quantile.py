@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from icl.inference.estimands.base import Estimand, as_numbers
+from icl.inference.estimands.base import Estimand, Example, as_numbers
 from icl.inference.estimands.equations import CanonicalGLM
 from icl.inference.estimands.families import Identity
 
@@ -54,6 +54,10 @@ class Quantile(Estimand):
     def model(self) -> CanonicalGLM:
         """Of a mean: at each threshold a quantile is a question about the mean of an indicator."""
         return CanonicalGLM(Identity())
+
+    @classmethod
+    def examples(cls) -> tuple[Example, ...]:
+        return (Example(cls("y"), "f"), Example(cls("y", 0.8), "f"))
 
     def outcome(self, labeled: pd.DataFrame) -> np.ndarray:
         return as_numbers(labeled[self.column], "numbers, or ordered codes of the categories")

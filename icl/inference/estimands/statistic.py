@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from icl.inference.estimands.base import Estimand, as_numbers, as_tuple
+from icl.inference.estimands.base import Estimand, Example, as_numbers, as_tuple
 from icl.inference.estimands.equations import CanonicalGLM
 from icl.inference.estimands.families import Identity
 
@@ -78,6 +78,10 @@ class Statistic(Estimand):
     def model(self) -> CanonicalGLM:
         """Of the mean outcome: what diagnostics compare predictions and outcomes by."""
         return CanonicalGLM(Identity())
+
+    @classmethod
+    def examples(cls) -> tuple[Example, ...]:
+        return (Example(cls(lambda d: d["y"].std(), "y", n_draws=119, name="deviation"), "f"),)
 
     def outcome(self, labeled: pd.DataFrame) -> np.ndarray:
         return as_numbers(labeled[self.column], "numbers as the outcome of a Statistic")
