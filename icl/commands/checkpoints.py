@@ -26,7 +26,7 @@ def checkpoints() -> None:
         size = f"{(folder / WEIGHTS).stat().st_size / 1e6:.1f} MB"
         rows.append(Row([name, size, "yes" if (folder / READER).is_file() else "no", *_origin(facts)]))
     columns = ["name", "size", "fast", "parameters", "tasks seen", "device", "hours", "seed", "made", "commit"]
-    make_console().print(Table("Shipped checkpoints", columns, rows).to_rich())
+    make_console().print(Table("Shipped checkpoints", columns, rows))
 
 
 def _origin(facts: dict) -> list[str]:

@@ -45,6 +45,7 @@ def compare(
 
     from icl.atomic import write_atomically
     from icl.estimators.compare import compare_checkpoints
+    from icl.pages import escape
 
     console = make_console()
     with status("Comparing ..."):
@@ -53,9 +54,9 @@ def compare(
             general=None if general == "none" else general, seeds=seeds, members=members,
         )  # fmt: skip
     for table in found.to_tables(level):
-        console.print(table.to_rich())
+        console.print(table)
     for name, why in found.skipped.items():
         console.print(f"left out {name}: {why}", markup=False)
     if output:
-        write_atomically(Path(output), found.scores.to_csv(index=False))
+        write_atomically(Path(output), escape.csv(found.scores))
         console.print(f"wrote {output}")

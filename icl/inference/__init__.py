@@ -15,7 +15,8 @@ from icl.inference.engine.surrogate import Surrogate
 from icl.inference.estimands import OLS, Estimand, Logistic, Mean, MEstimand, Multinomial, Poisson, Quantile, Statistic
 from icl.inference.inputs.cross_fit import cross_fit
 from icl.inference.inputs.design import Design
-from icl.inference.results.plan import Choice, Plan, choose, plan
+from icl.inference.results.choose import Choice, choose
+from icl.inference.results.plan import Plan, plan
 from icl.inference.results.result import InferenceResult
 from icl.inference.synsurr import SynSurrFit, fit_synsurr
 

@@ -14,10 +14,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Diagnostic:
-    """One finding: a short stable `code` for programs, a `message` that says what was seen and what to do."""
+    """One finding: a short stable `code` for programs, a `message` that says what was seen and what to do.
+
+    `severity` is "note", or "warning" for what makes the numbers doubtful: reports begin with it.
+    """
 
     code: str
     message: str
+    severity: str = "note"
 
     def __str__(self) -> str:
         return self.message

@@ -1,14 +1,20 @@
-"""Tables and pages: one description of a table, shown on a terminal and in a self-contained HTML file."""
+"""Pages: built from top to bottom, self-contained, whole for a file or as a fragment for a notebook."""
 
 from __future__ import annotations
 
 import base64
+import re
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from html import escape
 from io import BytesIO
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from icl.pages.escape import html
 from icl.pages.table import Table
+from icl.pages.templates import render
+
+if TYPE_CHECKING:
+    from markupsafe import Markup
 
 
 @dataclass
@@ -16,88 +22,66 @@ class Page:
     """An HTML page that is built from top to bottom and needs nothing but itself."""
 
     title: str
-    lead: str
+    lead: str = ""
     parts: list[str] = field(default_factory=list)
 
     def heading(self, text: str) -> None:
-        self.parts.append(f"<h2>{escape(text)}</h2>")
+        self._add("heading", text=text)
 
     def text(self, *paragraphs: str) -> None:
-        """Paragraphs of plain text; what stands between two backticks is set as code."""
-        self.parts += [f"<p>{_inline(p)}</p>" for p in paragraphs]
+        """Paragraphs of text, names of people's tables included."""
+        for paragraph in paragraphs:
+            self._add("text", text=paragraph)
+
+    def prose(self, *paragraphs: str) -> None:
+        """Paragraphs of our own, in which what stands between two backticks is code."""
+        for paragraph in paragraphs:
+            self._add("text", text=_with_code(paragraph))
 
     def warning(self, text: str) -> None:
-        self.parts.append(f'<p class="warning" role="note">{_inline(text)}</p>')
+        self._add("warning", text=text)
+
+    def facts(self, pairs: Sequence[tuple[str, str]]) -> None:
+        """Names and what is to be said of each, one below the other."""
+        self._add("facts", items=pairs)
+
+    def notes(self, pairs: Sequence[tuple[str, str]]) -> None:
+        """A list of sentences, each with a word in bold before it."""
+        self._add("notes", items=pairs)
 
     def table(self, table: Table) -> None:
-        self.parts.append(table.to_html())
+        from markupsafe import Markup
+
+        self.parts.append(Markup(table.to_html()))
 
     def figure(self, png: bytes, caption: str) -> None:
         """An image with its caption, which is also what a screen reader says."""
-        data = base64.b64encode(png).decode()
-        self.parts.append(
-            f'<figure class=image><div class=scroll><img src="data:image/png;base64,{data}" alt="{escape(caption)}">'
-            f"</div><figcaption>{escape(caption)}</figcaption></figure>"
-        )
+        self._add("image", data=base64.b64encode(png).decode(), caption=caption)
 
     def details(self, summary: str, text: str) -> None:
         """Preformatted text that opens on a click."""
-        self.parts.append(f"<details><summary>{escape(summary)}</summary><pre>{escape(text)}</pre></details>")
+        self._add("details", title=summary, lines=text.split("\n"))
 
     def html(self) -> str:
-        return (
-            f'<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
-            f'<meta name="viewport" content="width=device-width, initial-scale=1">\n<title>{escape(self.title)}</title>'
-            f"\n<style>{CSS}</style>\n</head>\n<body>\n<main>\n<h1>{escape(self.title)}</h1>\n"
-            f"<p class=lead>{_inline(self.lead)}</p>\n" + "\n".join(self.parts) + "\n</main>\n</body>\n</html>\n"
-        )
+        """The whole page, for a file."""
+        return str(render("page.html", title=self.title, lead=_with_code(self.lead), parts=self.parts))
+
+    def fragment(self) -> str:
+        """The parts without title and lead, for a notebook; the styles touch nothing else there."""
+        return str(render("fragment.html", parts=self.parts))
+
+    def _add(self, kind: str, **values: Any) -> None:
+        self.parts.append(render("parts.html", kind=kind, **values))
 
 
-def png_bytes(figure: Any) -> bytes:
+def png_bytes(figure: Any, **options: Any) -> bytes:
     """A matplotlib figure as PNG."""
     buffer = BytesIO()
-    figure.savefig(buffer, format="png", dpi=160, facecolor="white")
+    figure.savefig(buffer, **({"format": "png", "dpi": 160, "facecolor": "white"} | options))
     return buffer.getvalue()
 
 
-def _inline(text: str) -> str:
-    parts = escape(text, quote=False).split("`")
-    return "".join(f"<code>{part}</code>" if i % 2 else part for i, part in enumerate(parts))
+def _with_code(text: str) -> Markup:
+    from markupsafe import Markup
 
-
-CSS = """
-:root { color-scheme: light dark; --ink: #1d2430; --soft: #5b6675; --paper: #ffffff; --line: #d9dee6;
-  --band: #f5f7fa; --blue: #1a5fb4; --red: #b3261e; --red-paper: #fdf0ef; }
-@media (prefers-color-scheme: dark) { :root { --ink: #e4e8ee; --soft: #9aa5b4; --paper: #14181f; --line: #323a46;
-  --band: #1b212a; --blue: #82b4f5; --red: #ff9089; --red-paper: #2d1a1a; } }
-* { box-sizing: border-box; }
-body { margin: 0; background: var(--paper); color: var(--ink); font: 16px/1.55 system-ui, sans-serif; }
-main { max-width: 60rem; margin: 0 auto; padding: 1.5rem 1rem 4rem; }
-h1 { font-size: 1.75rem; line-height: 1.2; margin: 0.5rem 0; }
-h2 { font-size: 1.25rem; margin: 2.75rem 0 0.5rem; padding-top: 1rem; border-top: 1px solid var(--line); }
-p { max-width: 44rem; }
-.lead { font-size: 1.1rem; color: var(--soft); }
-code { background: var(--band); padding: 0.05rem 0.3rem; border-radius: 4px; font-size: 0.9em; }
-figure { margin: 1.5rem 0; }
-figcaption { color: var(--soft); font-size: 0.92rem; max-width: 44rem; }
-figure.table figcaption { color: var(--ink); font-weight: 600; margin-bottom: 0.4rem; }
-.scroll { overflow-x: auto; }
-table { border-collapse: collapse; font-size: 0.92rem; font-variant-numeric: tabular-nums; }
-th, td { padding: 0.22rem 0.75rem; text-align: left; white-space: nowrap; }
-th:first-child, td:first-child { padding-left: 0; }
-th { border-bottom: 1.5px solid var(--soft); vertical-align: bottom; }
-.number { text-align: right; }
-tr.group td { border-top: 1px solid var(--line); }
-td.chosen { color: var(--blue); }
-td.invalid { color: var(--red); }
-td.best, td.truth { font-weight: 700; }
-.note { color: var(--soft); font-size: 0.88rem; margin: 0.4rem 0; }
-.warning { border-left: 4px solid var(--red); background: var(--red-paper); padding: 0.6rem 1rem; }
-figure.image img { display: block; width: 100%; height: auto; background: #fff; border: 1px solid var(--line);
-  border-radius: 6px; margin-bottom: 0.5rem; }
-@media (max-width: 36rem) { table { font-size: 0.8rem; } th, td { padding: 0.2rem 0.45rem; }
-  figure.image img { min-width: 34rem; } }
-details { margin: 1rem 0; }
-summary { cursor: pointer; color: var(--soft); }
-pre { overflow-x: auto; background: var(--band); padding: 0.8rem 1rem; border-radius: 6px; font-size: 0.82rem; }
-"""
+    return Markup(re.sub("`([^`]+)`", r"<code>\1</code>", html(text)))

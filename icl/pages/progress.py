@@ -12,15 +12,14 @@ def progress(console) -> Iterator[Any]:
     """step(words, total) shows a new line of progress and returns its advance(n); total None for a spinner."""
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
-    columns = (
-        SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn()
-    )  # fmt: skip
+    words = TextColumn("{task.description}", markup=False)
+    columns = (SpinnerColumn(), words, BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
 
         def step(words: str, total: int | None):
             for task in progress.task_ids:
                 progress.remove_task(task)
             task = progress.add_task(words, total=total)
-            return lambda n: progress.advance(task, n)
+            return lambda n=1: progress.advance(task, n)
 
         yield step

@@ -2,65 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from html import escape
 from typing import Any
 
-
-def markdown_table(columns: dict[str, Sequence[str]]) -> list[str]:
-    rule = "|".join("---" if name in LABELS else "---:" for name in columns)
-    rows = zip(*columns.values(), strict=True)
-    return [
-        "| " + " | ".join(map(_cell, columns)) + " |",
-        f"|{rule}|",
-        *("| " + " | ".join(map(_cell, row)) + " |" for row in rows),
-    ]
-
-
-def _cell(text: Any) -> str:
-    return plain(str(text)).replace("|", "\\|")
-
-
-def plain(text: str) -> str:
-    """Text in which Markdown sees no emphasis: y ~ a * b must not turn italic."""
-    return text.replace("\\", "\\\\").replace("*", "\\*").replace("_", "\\_")
-
-
-def html_table(columns: dict[str, Sequence[str]]) -> str:
-    kinds = ["label" if name in LABELS else "number" for name in columns]
-    header = "".join(f'<th class="{kind}">{escape(name)}</th>' for name, kind in zip(columns, kinds, strict=True))
-    body, last = [], None
-    for row in zip(*columns.values(), strict=True):
-        style = "invalid" if any("INVALID" in str(cell) for cell in row) else ""
-        shown = ["" if row[0] == last else row[0], *row[1:]]
-        style += " group" if row[0] != last and last is not None and "method" in columns else ""
-        cells = "".join(f'<td class="{kind}">{escape(str(cell))}</td>' for cell, kind in zip(shown, kinds, strict=True))
-        body.append(f'<tr class="{style.strip()}">{cells}</tr>')
-        last = row[0]
-    return f"<div class=scroll><table><thead><tr>{header}</tr></thead><tbody>{''.join(body)}</tbody></table></div>"
-
-
-LABELS = ("term", "method")
-"""Columns of words; all others are columns of numbers."""
-
-
-def align(columns: dict[str, list[str]]) -> list[str]:
-    widths = {name: max(len(name), *map(len, cells)) for name, cells in columns.items()}
-    first = next(iter(columns))
-
-    def line(cells: Sequence[str]) -> str:
-        parts = [
-            f"{c:<{widths[k]}}" if k == first else f"{c:>{widths[k]}}" for k, c in zip(columns, cells, strict=True)
-        ]
-        return "  ".join(parts).rstrip()
-
-    header = line(list(columns))
-    return [header, "-" * len(header), *(line(row) for row in zip(*columns.values(), strict=True))]
-
+from icl.pages.escape import clip, markdown, terminal, visible
+from icl.pages.templates import render
 
 # How a row or cell is shown: rich style on a terminal; the key is the CSS class on a page.
 STYLES = {"best": "bold", "truth": "bold", "chosen": "blue", "invalid": "red"}
+WIDTH = 100
+LONGEST, SHORTEST = 200, 24
+"""Characters of a label: at most on a page, and at least where a narrow screen cuts it."""
 
 
 @dataclass(frozen=True)
@@ -70,72 +23,128 @@ class Row:
     cells: Sequence[str]
     style: str = ""
     best: frozenset[int] = frozenset()
-    starts_group: bool = False
 
 
 @dataclass(frozen=True)
 class Table:
-    """A table of text. The first `n_labels` columns are left-aligned, the others hold numbers."""
+    """A table of text.
+
+    Attributes:
+        n_labels: the first columns, which hold words and are left-aligned; the others hold numbers.
+        n_groups: of these, the first ones that name a group of rows. Every row has them; they are shown once a group.
+    """
 
     title: str
     columns: Sequence[str]
     rows: Sequence[Row]
     n_labels: int = 1
     note: str = ""
+    n_groups: int = 0
 
-    def to_rich(self) -> Any:
-        """A rich renderable that reads well from 80 columns up."""
+    def __rich_console__(self, console: Any, options: Any) -> Iterator[Any]:
+        """`console.print(table)` fits it to the console."""
+        yield self.to_rich(options.max_width)
+
+    def to_rich(self, width: int = WIDTH) -> Any:
+        """A rich renderable that reads well from 80 columns up; long labels give way to the numbers beside them."""
         from rich import box
         from rich.table import Table as RichTable
-        from rich.text import Text
 
         note = self.note + (" *: best." if any(row.best for row in self.rows) else "")
         table = RichTable(
-            title=Text(self.title, style="bold"),
+            title=terminal(self.title, "bold") if self.title else None,
             title_justify="left",
-            caption=Text(note, style="dim") if note else None,
+            caption=terminal(note, "dim") if note else None,
             caption_justify="left",
             box=box.SIMPLE_HEAD,
             header_style="bold",
             pad_edge=False,
         )
-        for j, name in enumerate(self.columns):
-            table.add_column(Text(name), justify="left" if j < self.n_labels else "right", no_wrap=True)
-        for i, row in enumerate(self.rows):
-            if row.starts_group and i:
+        lines = self._fitting(width - 2, gap=3)
+        for j, name in enumerate(next(lines)):
+            table.add_column(terminal(name), justify="left" if j < self.n_labels else "right", no_wrap=True)
+        for row, cells, is_new in zip(self.rows, lines, self._starts(), strict=True):
+            if is_new and self.n_groups and table.row_count:
                 table.add_section()
-            table.add_row(*(self._text(j, row) for j in range(len(row.cells))))
+            styles = [" ".join(STYLES[name] for name in self._styles(j, row)) for j in range(len(cells))]
+            table.add_row(*(terminal(cell, style) for cell, style in zip(cells, styles, strict=True)))
         return table
+
+    def to_text(self, width: int = WIDTH) -> str:
+        """Lines of plain text, columns under one another."""
+        from rich.cells import cell_len
+
+        lines = list(self._fitting(width, gap=2))
+        widths = [max(map(cell_len, column)) for column in zip(*lines, strict=True)]
+
+        def line(cells: Sequence[str]) -> str:
+            room = [" " * (w - cell_len(cell)) for w, cell in zip(widths, cells, strict=True)]
+            parts = [cell + r if j < self.n_labels else r + cell for j, (cell, r) in enumerate(zip(cells, room))]
+            return "  ".join(parts).rstrip()
+
+        head = line(lines[0])
+        title, note = [visible(self.title), ""] if self.title else [], ["", visible(self.note)] if self.note else []
+        return "\n".join([*title, head, "-" * cell_len(head), *map(line, lines[1:]), *note])
+
+    def to_markdown(self) -> str:
+        """A pipe table; every row says its group."""
+        names, *rows = self._cells(shows_groups=True)
+
+        def line(cells: Sequence[str]) -> str:
+            return "| " + " | ".join(cells) + " |"
+
+        marked = [
+            [f"**{markdown(cell)}**" if j in row.best else markdown(cell) for j, cell in enumerate(cells)]
+            for row, cells in zip(self.rows, rows, strict=True)
+        ]
+        rule = "|".join("---" if j < self.n_labels else "---:" for j in range(len(names)))
+        title = [f"**{markdown(self.title)}**", ""] if self.title else []
+        note = ["", markdown(self.note)] if self.note else []
+        return "\n".join([*title, line(list(map(markdown, names))), f"|{rule}|", *map(line, marked), *note])
 
     def to_html(self) -> str:
         """A <figure> that scrolls sideways by itself on a narrow screen."""
+        names, *rows = self._cells()
+        kinds = ["label" if j < self.n_labels else "number" for j in range(len(names))]
+        lines = [
+            {"is_new": is_new and self.n_groups and i, "cells": [
+                (" ".join([kinds[j], *self._styles(j, row)]), cell) for j, cell in enumerate(cells)
+            ]}
+            for i, (row, cells, is_new) in enumerate(zip(self.rows, rows, self._starts(), strict=True))
+        ]  # fmt: skip
+        head = list(zip(kinds, names, strict=True))
+        return str(render("table.html", title=self.title, note=self.note, head=head, rows=lines))
 
-        def line(row: Row) -> str:
-            cells = "".join(self._cell(j, row) for j in range(len(row.cells)))
-            return f"<tr class=group>{cells}</tr>" if row.starts_group else f"<tr>{cells}</tr>"
+    def _cells(self, shows_groups: bool = False) -> Iterator[list[str]]:
+        """Names of the columns, then each row, as they are shown."""
+        yield [clip(visible(name), LONGEST) for name in self.columns]
+        for row, is_new in zip(self.rows, self._starts(), strict=True):
+            cells = [clip(visible(cell), LONGEST) for cell in row.cells]
+            yield cells if is_new or shows_groups else [""] * self.n_groups + cells[self.n_groups :]
 
-        head = "".join(
-            f'<th scope="col" class="{"label" if j < self.n_labels else "number"}">{escape(name)}</th>'
-            for j, name in enumerate(self.columns)
-        )
-        note = f"<p class=note>{escape(self.note)}</p>" if self.note else ""
-        body = "\n".join(line(row) for row in self.rows)
-        return (
-            f"<figure class=table><figcaption>{escape(self.title)}</figcaption><div class=scroll><table>\n"
-            f"<thead><tr>{head}</tr></thead>\n<tbody>\n{body}\n</tbody></table></div>{note}</figure>"
-        )
+    def _fitting(self, width: int, gap: int) -> Iterator[list[str]]:
+        """The same with the best cells marked and with labels, or then everything, cut to fit the width."""
+        lines = list(self._cells())
+        for j in range(len(self.columns)):
+            if any(j in row.best for row in self.rows):  # bold does not survive a pipe or a paste
+                for row, line in zip(self.rows, lines[1:], strict=True):
+                    line[j] += "*" if j in row.best else " "
+        widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+        for columns in (range(self.n_labels), range(self.n_labels, len(widths))):
+            while columns and (excess := sum(widths) + gap * (len(widths) - 1) - width) > 0:
+                longest = max(columns, key=lambda j: widths[j])  # one long name pays before all are cut alike
+                if widths[longest] <= SHORTEST:
+                    break
+                widths[longest] = max(widths[longest] - excess, SHORTEST)
+        yield from ([clip(cell, w) for cell, w in zip(line, widths, strict=True)] for line in lines)
 
-    def _text(self, j: int, row: Row) -> Any:
-        from rich.text import Text
-
-        text = row.cells[j]
-        if any(j in other.best for other in self.rows):
-            text += "*" if j in row.best else " "  # bold does not survive a pipe or a paste
-        return Text(text, style=" ".join(STYLES[name] for name in self._styles(j, row)))
-
-    def _cell(self, j: int, row: Row) -> str:
-        classes = ["label" if j < self.n_labels else "number", *self._styles(j, row)]
-        return f'<td class="{" ".join(classes)}">{escape(row.cells[j])}</td>'
+    def _starts(self) -> Iterator[bool]:
+        """Whether each row starts a group; without groups every row stands for itself."""
+        last = None
+        for row in self.rows:
+            group = tuple(row.cells[: self.n_groups])
+            yield not self.n_groups or group != last
+            last = group
 
     def _styles(self, j: int, row: Row) -> list[str]:
         """The last label names the row; those before it name its group, and keep their looks."""

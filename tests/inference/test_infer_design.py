@@ -243,7 +243,7 @@ def test_the_result_says_what_it_assumes(table):
     ):
         result = infer(Mean("y"), table, predictions="f", design=design)
         assert words in result.summary().replace("\n", " ")
-    assert result._problem.n_labeled_units == 3 and "few_clusters" in [d.code for d in result.diagnostics]
+    assert result.problem.n_labeled_units == 3 and "few_clusters" in [d.code for d in result.diagnostics]
 
 
 def test_uneven_weights_and_poor_overlap_are_flagged(table):

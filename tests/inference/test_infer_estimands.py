@@ -147,7 +147,7 @@ def test_predictive_distributions_that_are_indicators_are_point_predictions():
     from icl.inference.engine.solve import Solver
 
     table = draw()
-    problem = infer(Quantile("y"), table, predictions="f")._problem
+    problem = infer(Quantile("y"), table, predictions="f").problem
     knots = np.sort(np.concatenate([problem.f_labeled, problem.f_unlabeled, problem.y]))
     step = lambda f: (f[:, None] <= knots).astype(float)
     smooth = replace(

@@ -6,7 +6,8 @@ import pytest
 from numpy.testing import assert_allclose
 
 from icl.inference import OLS, Mean, choose, infer, plan
-from icl.inference.results.plan import effective_size, labels_needed, water_level
+from icl.inference.results.choose import water_level
+from icl.inference.results.plan import effective_size, labels_needed
 
 
 def draw(n: int, N: int, seed: int = 0, noise: float = 0.5) -> pd.DataFrame:

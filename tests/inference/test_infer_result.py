@@ -1,5 +1,6 @@
 """The result object: what it prints, draws and refuses."""
 
+import io
 import subprocess
 import sys
 
@@ -88,6 +89,97 @@ def test_summary_lists_the_diagnostics(table):
     assert "[no_information]" in text
 
 
+@pytest.fixture(scope="module")
+def shifted():
+    """Labels from one side only, which the test of labeled against unlabeled rows must see."""
+    rng = np.random.default_rng(0)
+    x = np.sort(rng.normal(size=400))
+    table = pd.DataFrame({"x": x, "y": x + rng.normal(size=400), "f": x})
+    table.loc[100:, "y"] = np.nan
+    return infer(OLS("y ~ x"), table, predictions="f")
+
+
+def test_a_shift_is_said_before_the_numbers_everywhere(result, shifted):
+    from html.parser import HTMLParser
+
+    from rich.console import Console
+
+    warned = [d for d in shifted.diagnostics if d.severity == "warning"]
+    assert [d.code for d in warned] == ["shift"]
+    assert shifted.summary().startswith("WARNING [shift] labeled and unlabeled rows differ in x")
+    assert shifted.summary().count("labeled and unlabeled rows differ") == 1
+    assert shifted.to_markdown().splitlines()[2].startswith("> **Warning, shift**: labeled")
+    assert (shifted.to_frame()["warning"] == "shift").all()
+    assert {d["code"]: d["severity"] for d in shifted.to_dict()["diagnostics"]}["shift"] == "warning"
+    console = Console(width=100, file=io.StringIO())
+    console.print(shifted.to_console())
+    assert console.file.getvalue().startswith("WARNING shift: labeled and unlabeled rows differ")
+    for page in (shifted.to_html(), shifted._repr_html_()):
+        parser = HTMLParser()
+        text = []
+        parser.handle_data = text.append
+        parser.feed(page[page.index("</style>") :])
+        said = "".join(text)
+        assert 0 < said.index("shift: labeled and unlabeled rows differ") < said.index("std.error")
+    assert "WARNING" not in result.summary() and 'class="warning"' not in result.to_html()
+    assert "warning" not in result.to_frame()
+
+
+def test_statsmodels_names_are_aliases(result):
+    from numpy.testing import assert_array_equal
+
+    for ours, theirs in (
+        (result.estimate, result.params),
+        (result.std_error, result.bse),
+        (result.p_value(), result.pvalues),
+        (result.to_frame()["statistic"], result.tvalues),
+        (result.covariance, result.cov_params()),
+        (result.interval(), result.conf_int()),
+        (result.interval(0.99), result.conf_int(alpha=0.01)),
+    ):
+        assert_allclose(ours, theirs, rtol=1e-15)
+    assert result.nobs == 400 and result.df_resid == 397
+    assert list(result.conf_int().columns) == [0, 1]  # as statsmodels calls them
+    with pytest.raises(ValueError, match=r"write 0.05 for 95%"):
+        result.conf_int(5)
+    assert result.wald_test(["x1", "x2"]) == result.wald(["x1", "x2"])
+    by_text, by_matrix = result.t_test("x1 - x2 = 0.5, 2 * x1"), result.t_test([[0, 1, -1], [0, 2, 0]], [0.5, 0])
+    assert list(by_text.index) == ["x1 - x2 = 0.5", "2 * x1"]
+    assert_array_equal(by_text, by_matrix)
+    both = result.wald([[0, 1, -1]], 0.5)
+    assert_allclose(by_text["p.value"].iloc[0], both.p_value, rtol=1e-9)
+
+
+@pytest.mark.parametrize("text", ["age", "x1 ** 2", "__import__('os').system('id')", "", "x1 = x2 =", "1 / 0 * x1"])
+def test_text_that_is_no_linear_combination_is_refused(result, text):
+    with pytest.raises(ValueError, match="no linear combination of the terms"):
+        result.t_test(text)
+
+
+def test_statsmodels_agrees_with_the_aliases(table):
+    import statsmodels.formula.api as smf
+
+    labeled = table.dropna(subset=["y_lin"])
+    theirs = smf.ols("y_lin ~ x1 + x2", labeled).fit(cov_type="HC3", use_t=True)
+    ours = infer(OLS("y_lin ~ x1 + x2"), table)
+    for name in ("params", "bse", "tvalues", "pvalues"):
+        assert_allclose(getattr(ours, name), getattr(theirs, name), rtol=1e-9)
+    assert_allclose(ours.conf_int(0.1), theirs.conf_int(0.1), rtol=1e-9)
+    assert_allclose(ours.t_test("x1 = x2")["p.value"], theirs.t_test("x1 = x2").pvalue, rtol=1e-9)
+
+
+def test_comparison_prints_whole_and_is_a_frame(result):
+    comparison = result.compare()
+    text = repr(comparison)
+    assert "..." not in text and "…" not in text and max(map(len, text.splitlines())) <= 100
+    for method in ("classical", "imputed (INVALID)", "ppi", "ppi++", "synsurr"):
+        assert text.count(f" {method} ") == 3
+    assert result.to_markdown().count("imputed (INVALID)") == 3
+    assert isinstance(comparison, pd.DataFrame) and type(comparison.round(2)) is pd.DataFrame
+    assert "INVALID" in comparison._repr_html_()
+    assert "80% low" in repr(result.compare(0.8))
+
+
 def test_wald_takes_terms_and_matrices_and_refuses_the_rest(result):
     by_name, by_matrix = result.wald(["x1", "x2"]), result.wald([[0, 1, 0], [0, 1, 1]])
     assert_allclose(by_name.statistic, by_matrix.statistic)  # the same plane in other coordinates
@@ -123,6 +215,34 @@ def test_plot_draws_every_method_and_the_truth_on_the_given_axes(result):
         result.plot(ax, terms=["age"])
     panels = result.plot(truth=0.0)
     assert [panel.get_xlabel().split()[0] for panel in panels] == ["x1", "x2"]
+    plt.close("all")
+
+
+@pytest.mark.parametrize(
+    ("x", "null", "is_drawn"),
+    [((1, 3), 0.0, False), ((0.4, 3), 0.0, True), ((-1, 3), 0.0, True), ((-1, 3), None, True), ((0.4, 3), None, False)],
+)
+def test_zero_line_is_drawn_where_it_is_near_and_means_something(x, null, is_drawn):
+    from matplotlib.figure import Figure
+
+    from icl.inference.results.forest import forest_plot
+
+    index = pd.MultiIndex.from_tuples([("classical", "x")], names=["method", "term"])
+    row = pd.DataFrame({"estimate": np.mean(x), "lower": x[0], "upper": x[1], "valid": True}, index)
+    ax = forest_plot(row, "classical", "it", Figure().subplots(), null=null)
+    assert [line.get_xdata() for line in ax.lines if line.get_gid() == "null"] == ([[0, 0]] if is_drawn else [])
+
+
+def test_means_have_no_zero_line_and_slopes_have(result, table):
+    import matplotlib.pyplot as plt
+
+    def has_line(of):
+        axes = np.ravel(np.asarray(of.plot(), dtype=object))
+        return any(line.get_gid() == "null" for ax in axes for line in ax.lines)
+
+    far = infer(Mean("y"), table.assign(y=table["y_lin"] + 3, f=table["f_lin"] + 3), predictions="f")
+    slope = infer(OLS("y ~ x2"), table.assign(y=table["y_lin"] - 0.2 * table["x2"]), predictions="f_lin")
+    assert not has_line(far) and has_line(slope)
     plt.close("all")
 
 

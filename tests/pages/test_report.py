@@ -3,6 +3,7 @@
 import io
 from html.parser import HTMLParser
 
+import pytest
 from rich.console import Console
 
 from icl.pages.page import Page
@@ -11,9 +12,14 @@ from icl.pages.table import Row, Table
 TABLE = Table(
     "Scores",
     ["table", "method", "R²"],
-    [Row(["a<b", "ours", "0.5"], "chosen", frozenset({2}), True), Row(["", "imputed", "0.4"], "invalid")],
+    [
+        Row(["a<b", "ours", "0.5"], "chosen", frozenset({2})),
+        Row(["a<b", "imputed", "0.4"], "invalid"),
+        Row(["b", "ours", "-0.1"]),
+    ],
     n_labels=2,
     note="Means.",
+    n_groups=1,
 )
 
 
@@ -45,8 +51,42 @@ def parse(html: str) -> Balance:
 
 def shown(table: Table, width: int = 100) -> str:
     console = Console(file=io.StringIO(), width=width)
-    console.print(table.to_rich())
+    console.print(table)
     return console.file.getvalue()
+
+
+def words(table: Table) -> list[str]:
+    return [table.title, table.note, *table.columns, *(cell for row in table.rows for cell in row.cells)]
+
+
+@pytest.mark.parametrize("show", [shown, Table.to_text, Table.to_markdown, lambda t: parse(t.to_html()).text])
+def test_every_form_holds_every_word(show):
+    text = show(TABLE).replace("a\\<b", "a<b")
+    assert [word for word in words(TABLE) if word not in text] == []
+
+
+def test_groups_are_named_once_but_in_every_line_of_markdown():
+    assert TABLE.to_text().count("a<b") == shown(TABLE).count("a<b") == parse(TABLE.to_html()).text.count("a<b") == 1
+    assert TABLE.to_markdown().count("a\\<b") == 2
+    assert TABLE.to_html().count('class="group"') == 1  # above b, not above the first
+
+
+def test_columns_stand_under_one_another():
+    lines = TABLE.to_text().splitlines()[2:6]
+    assert len({line.index(cell) for line, cell in zip(lines[2:], ("ours", "imputed"))}) == 1
+    ends = [line.rstrip("* ").rindex(c) for line, c in zip([*lines[2:], TABLE.to_text().splitlines()[6]], "541")]
+    assert len(set(ends)) == 1
+
+
+def test_long_labels_give_way_to_numbers():
+    table = Table("", ["term", "n", "p"], [Row([f"{'long ' * 100}end{i}", "12,345.678", "0.0001"]) for i in range(2)])
+    for width in (60, 80, 100):
+        for text in (shown(table, width), table.to_text(width)):
+            lines = [line.rstrip() for line in text.splitlines()]
+            assert max(map(len, lines)) <= width
+            assert sum(line.endswith("12,345.678  0.0001") or "12,345.678   0.0001" in line for line in lines) == 2
+            assert "end0" in text and "end1" in text  # the ends tell terms apart
+    assert "12,345.678" in parse(table.to_html()).text and len(parse(table.to_html()).text) < 800
 
 
 def test_terminal_table_holds_every_cell_and_marks_the_best():

@@ -11,23 +11,16 @@ import numpy as np
 
 from icl.atomic import write_atomically
 from icl.commands.demo.scores import BAND, OURS, central_coverage
-from icl.commands.demo.words import LEAD, PART_1, PART_2, PART_3, TERM_WORDS, opening
+from icl.commands.demo.words import LEAD, PART_1, PART_2, PART_3, TERM_WORDS
+from icl.pages.escape import csv
 from icl.pages.page import Page, png_bytes
 from icl.pages.table import Row, Table
-
-if TYPE_CHECKING:
-    import pandas as pd
-
-    from icl.commands.demo.hidden import Answer
 
 if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.figure import Figure
 
     from icl.commands.demo.hidden import Answer
-
-
-__all__ = ["coverage_table", "coverage_verdict", "estimate_table", "opening", "score_tables", "score_verdict", "write"]
 
 METHOD_WORDS = {
     "classical": "labelled only",
@@ -53,18 +46,18 @@ def score_tables(scores: pd.DataFrame, n_splits: int) -> list[Table]:
         means = part.groupby(["table", "n_context", "method"], sort=False)[[*metrics, "seconds"]].mean().reset_index()
         rows = []
         for (table, n_context), group in means.groupby(["table", "n_context"], sort=False):
-            for i, (_, row) in enumerate(group.iterrows()):
+            for _, row in group.iterrows():
                 best = {3 + j for j, m in enumerate(metrics) if _is_best(row[m], group[m], METRICS[m][1])}
-                first = [table, str(n_context)] if i == 0 else ["", ""]
-                cells = [*first, row["method"], *(_score(row[m], m) for m in metrics), f"{row['seconds']:.2f}"]
-                rows.append(Row(cells, "chosen" if row["method"] == OURS else "", frozenset(best), i == 0))
+                names = [table, str(n_context), row["method"]]
+                cells = [*names, *(_score(row[m], m) for m in metrics), f"{row['seconds']:.2f}"]
+                rows.append(Row(cells, "chosen" if row["method"] == OURS else "", frozenset(best)))
         headings = [f"{METRICS[m][0]} {'↑' if METRICS[m][1] else '↓'}" for m in metrics]
         note = (
             f"Mean over {n_splits} random splits; scored on all rows outside the context. Best in bold. "
             "Seconds: fit and predict, once."
         )
         columns = ["table", "context", "method", *headings, "seconds"]
-        tables.append(Table(f"Zero-shot {kind}", columns, rows, n_labels=3, note=note))
+        tables.append(Table(f"Zero-shot {kind}", columns, rows, n_labels=3, note=note, n_groups=2))
     return tables
 
 
@@ -89,12 +82,12 @@ def estimate_table(answers: list[Answer], level: float) -> Table:
             digits = _digits(part.loc[part["valid"], "std_error"].min())
             truth = f"{answer.full_data[term]:z.{digits}f}"
             name = TERM_WORDS.get(term, term)
-            rows.append(Row([name, f"all {n_all} labels", truth, "", "", ""], "truth", starts_group=True))
+            rows.append(Row([name, f"all {n_all} labels", truth, "", "", ""], "truth"))
             for _, row in part.iterrows():
                 interval = f"{row['lower']:z.{digits}f} to {row['upper']:z.{digits}f}"
                 worth = f"{row['n_effective']:.0f}" if np.isfinite(row["n_effective"]) else "—"
                 covers = "yes" if row["covers"] else "NO"
-                cells = ["", METHOD_WORDS[row["method"]], f"{row['estimate']:z.{digits}f}", interval, worth, covers]
+                cells = [name, METHOD_WORDS[row["method"]], f"{row['estimate']:z.{digits}f}", interval, worth, covers]
                 rows.append(Row(cells, _style(row["method"], answer.result.method)))
     note = (
         "Worth: number of labels that would give the same precision without predictions. Covers: whether the interval "
@@ -102,7 +95,7 @@ def estimate_table(answers: list[Answer], level: float) -> Table:
         "counts predictions as real outcomes: its interval means nothing."
     )
     columns = ["estimate of", "method", "estimate", f"{100 * level:g}% interval", "worth", "covers"]
-    return Table(f"{n} labels shown, the others hidden", columns, rows, n_labels=2, note=note)
+    return Table(f"{n} labels shown, the others hidden", columns, rows, n_labels=2, note=note, n_groups=1)
 
 
 def coverage_table(coverage: pd.DataFrame, level: float, n_draws: int) -> Table:
@@ -110,23 +103,23 @@ def coverage_table(coverage: pd.DataFrame, level: float, n_draws: int) -> Table:
     rows = []
     for (_, term), part in coverage.groupby(["estimand", "term"], sort=False):
         alone = part.set_index("method")["mean_width"]["classical"]
-        for i, (_, row) in enumerate(part.iterrows()):
+        for _, row in part.iterrows():
             cells = [
-                TERM_WORDS.get(term, term) if i == 0 else "",
+                TERM_WORDS.get(term, term),
                 METHOD_WORDS[row["method"]],
                 f"{100 * row['coverage']:.1f}%",
                 f"±{100 * row['monte_carlo_error']:.1f}",
                 f"{row['mean_width']:.{_digits(row['mean_width'] / 4)}f}",
                 _percent(row["mean_width"] / alone - 1) if row["method"] != "classical" else "",
             ]
-            rows.append(Row(cells, _style(row["method"], "synsurr"), starts_group=i == 0))
+            rows.append(Row(cells, _style(row["method"], "synsurr")))
     note = (
         "Random draws, with predictions from 60 other rows that are redrawn too. ± is the standard error of the "
         "coverage. A valid interval shows the nominal coverage; narrower is better only then."
     )
     columns = ["estimate of", "method", "coverage", "±", "mean width", "vs labelled only"]
     title = f"{n_draws} draws of 60 labels: coverage ({100 * level:g}% wanted) and width of the intervals"
-    return Table(title, columns, rows, n_labels=2, note=note)
+    return Table(title, columns, rows, n_labels=2, note=note, n_groups=1)
 
 
 def coverage_verdict(coverage: pd.DataFrame, level: float) -> str:
@@ -154,7 +147,7 @@ def write(done: Demonstration, seconds: float) -> None:
         write_atomically(folder / f"{name}.png", image)
     estimates = pd.concat([answer.estimates for answer in done.answers], ignore_index=True)
     for name, frame in (("scores", done.scores), ("estimates", estimates), ("coverage", done.coverage)):
-        write_atomically(folder / f"{name}.csv", frame.to_csv(index=False))
+        write_atomically(folder / f"{name}.csv", csv(frame))
     write_atomically(done.report, html_page(done, images, seconds))
 
 
@@ -191,7 +184,7 @@ def html_page(done: Demonstration, images: dict[str, bytes], seconds: float) -> 
     for answer in done.answers:
         page.details(answer.study.question, answer.result.summary())
     page.heading("How this was made")
-    page.text(
+    page.prose(
         f"icl {__version__}, checkpoint `{done.checkpoint}`, Python {platform.python_version()}, {seconds:.0f} s. "
         "The tables ship with scikit-learn; nothing was downloaded and nothing was tuned on them. The numbers lie "
         "beside this page in `scores.csv`, `estimates.csv` and `coverage.csv`."

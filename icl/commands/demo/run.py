@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from icl.commands.demo.page import Demonstration
+from icl.pages.escape import terminal
+from icl.pages.progress import progress
 
 # (splits, contexts, draws of labels from each)
 FULL, QUICK = (5, 10, 30), (2, 2, 10)
@@ -26,12 +26,11 @@ def run_demo(out: str | Path, checkpoint: str | None, seed: int, level: float, q
     folder = _writable_folder(Path(out))
     n_splits, n_contexts, n_each = QUICK if quick else FULL
     n_draws = n_contexts * n_each
-    with _progress(console) as step:
+    with progress(console) as step:
         step("loading the model", 1)
         import pandas as pd
-        from rich.text import Text
 
-        from icl.commands.demo import hidden, page, scores, tables
+        from icl.commands.demo import hidden, page, scores, tables, words
         from icl.releases.names import resolve_checkpoint
 
         name = resolve_checkpoint(checkpoint).name
@@ -40,14 +39,14 @@ def run_demo(out: str | Path, checkpoint: str | None, seed: int, level: float, q
         # Loads the weights and warms up, so that the seconds in the table are those of a prediction.
         band = scores.predictive_band(by_name["diabetes"], BAND_CONTEXT, checkpoint, seed)
 
-        console.print(page.opening(name))
+        console.print(words.opening(name), "")
         settings = [(table, n) for table in real for n in table.context_sizes]
         tick = step("predicting zero-shot", len(settings) * n_splits)
         parts = [scores.score_models(table, n, n_splits, checkpoint, seed, tick) for table, n in settings]
         table_scores = pd.concat(parts, ignore_index=True)
         for table in page.score_tables(table_scores, n_splits):
-            console.print(table.to_rich(), "")
-        console.print(Text(page.score_verdict(table_scores) + "\n", style="italic"))
+            console.print(table, "")
+        console.print(terminal(page.score_verdict(table_scores), "italic"), "")
 
         questions = hidden.studies(by_name, checkpoint, seed)
         tick = step("estimating with 60 labels", len(questions))
@@ -55,14 +54,14 @@ def run_demo(out: str | Path, checkpoint: str | None, seed: int, level: float, q
         for question in questions:
             answers.append(hidden.answer(question, level, seed))
             tick()
-        console.print(page.estimate_table(answers, level).to_rich(), "")
+        console.print(page.estimate_table(answers, level), "")
 
         tick = step("hiding the labels again and again", len(questions) * n_draws)
         coverage = pd.concat(
             [hidden.redraw(q, n_contexts, n_each, level, seed, tick) for q in questions], ignore_index=True
         )
-        console.print(page.coverage_table(coverage, level, n_draws).to_rich(), "")
-        console.print(Text(page.coverage_verdict(coverage, level), style="italic"))
+        console.print(page.coverage_table(coverage, level, n_draws), "")
+        console.print(terminal(page.coverage_verdict(coverage, level), "italic"))
 
         step("drawing figures and writing the report", 1)
         done = Demonstration(
@@ -70,7 +69,8 @@ def run_demo(out: str | Path, checkpoint: str | None, seed: int, level: float, q
         )
         page.write(done, time.perf_counter() - started)
     seconds = time.perf_counter() - started
-    console.print(f"\nReport, figures and numbers after {seconds:.0f} s: [bold]{done.report}[/bold]", soft_wrap=True)
+    console.print()
+    console.print(f"Report, figures and numbers after {seconds:.0f} s:", terminal(done.report, "bold"), soft_wrap=True)
     return done
 
 
@@ -83,20 +83,3 @@ def _writable_folder(folder: Path) -> Path:
     probe.touch()
     probe.unlink()
     return folder
-
-
-@contextmanager
-def _progress(console: Any) -> Iterator[Any]:
-    """step(words, n) shows a new line of progress and returns its tick()."""
-    from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
-
-    columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
-
-        def step(words: str, n: int):
-            for task in progress.task_ids:
-                progress.remove_task(task)
-            task = progress.add_task(words, total=n)
-            return lambda: progress.advance(task)
-
-        yield step

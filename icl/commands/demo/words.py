@@ -2,6 +2,13 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
+from icl.pages.escape import visible
+
+if TYPE_CHECKING:
+    from rich.text import Text
+
 TERM_WORDS = {
     "progression": "mean progression",
     "age": "slope of age",
@@ -46,9 +53,10 @@ PART_3 = (
 )
 
 
-def opening(checkpoint: str) -> str:
+def opening(checkpoint: str) -> Text:
     """The first lines on the terminal."""
-    return (
-        f"\n[bold]icl demo[/bold] with checkpoint [bold]{checkpoint}[/bold], on tables that ship with scikit-learn. "
-        "The network was trained on made-up tables only; the context rows are all it sees of these.\n"
-    )
+    from rich.text import Text
+
+    said = Text("\n").append("icl demo", "bold").append(" with checkpoint ").append(visible(checkpoint), "bold")
+    said.append(", on tables that ship with scikit-learn. The network was trained on made-up tables only; the context ")
+    return said.append("rows are all it sees of these.")

@@ -59,14 +59,12 @@ def estimate(
         seed: of folds and predictor.
         output: files to write too, separated by commas: .json, .csv, .md or .html.
     """
-    pass
     from icl.commands.estimate.run import (
         check_output,
         make_predictor,
         read_estimand,
         read_table,
         run_estimate,
-        show,
         write,
     )
     from icl.inference import Design
@@ -84,7 +82,7 @@ def estimate(
             frame, rest, target, predictor=model, predictions=predictions, features=read_words(features) or None,
             weight=weight, design=design, folds=folds, seed=seed, level=level,
         )  # fmt: skip
-    show(result, console)
+    console.print(result.to_console())
     for path in files:
         write(result, path)
         console.print(f"wrote {path}")

@@ -144,44 +144,15 @@ def run_estimate(
     )
 
 
-def show(result: InferenceResult, console: Any) -> None:
-    """The answer on a terminal: what was done, the estimates, all methods, what to know."""
-    from rich.markup import escape
-    from rich.padding import Padding
-
-    from icl.inference.results.wording import assumption, coefficient_cells, comparison_cells, head
-    from icl.pages.table import Row, Table
-
-    facts = head(result)
-    width = max(len(name) for name, _ in facts)
-    for name, text in facts:
-        console.print(f"[dim]{name:<{width}}[/dim]  {escape(text)}")
-    console.print()
-    cells = coefficient_cells(result, result.level)
-    rows = [Row(list(row)) for row in zip(*cells.values(), strict=True)]
-    console.print(Table("Estimates", list(cells), rows).to_rich())
-    if result.n_unlabeled and result._problem.has_predictions:
-        cells = comparison_cells(result, result.level)
-        rows, last = [], None
-        for row in zip(*cells.values(), strict=True):
-            term, method = row[0], row[1]
-            style = "invalid" if "INVALID" in method else "chosen" if method == result.method else ""
-            rows.append(Row(["" if term == last else term, *row[1:]], style, starts_group=term != last))
-            last = term
-        console.print(Table("All methods on the same rows", list(cells), rows, n_labels=2).to_rich())
-    console.print(escape(assumption(result)))
-    for item in result.diagnostics:
-        console.print(Padding(f"[bold]{item.code}[/bold]: {escape(item.message)}", (1, 0, 0, 2)))
-
-
 def write(result: InferenceResult, path: str) -> None:
     """The result as .json, .csv (broom's columns), .md or .html."""
     from icl.atomic import write_atomically
+    from icl.pages import escape
 
     check_output(path)
     writers: dict[str, Callable[[], str]] = {
         ".json": lambda: json.dumps(result.to_dict(), indent=1) + "\n",
-        ".csv": lambda: result.to_frame().to_csv(index=False),
+        ".csv": lambda: escape.csv(result.to_frame()),
         ".md": result.to_markdown,
         ".html": result.to_html,
     }

@@ -6,6 +6,9 @@ import math
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from icl.pages.escape import terminal, visible
+from icl.pages.table import Row, Table
+
 if TYPE_CHECKING:
     import pandas as pd
 
@@ -17,10 +20,8 @@ def _fact(console, name: str, words: str, style: str = "bold") -> None:
     """A name and what is to be said, set to the width of the terminal behind it."""
     import textwrap
 
-    from rich.text import Text
-
-    for i, line in enumerate(textwrap.wrap(words, max(console.width - 12, 20), break_on_hyphens=False)):
-        console.print(Text(f"{'' if i else name:<10}  ", style=style).append(line, style="not bold default"))
+    for i, line in enumerate(textwrap.wrap(visible(words), max(console.width - 12, 20), break_on_hyphens=False)):
+        console.print(terminal(f"{'' if i else name:<10}  ", style).append(line, style="not bold default"))
 
 
 def show_notes(console, notes: list[str]) -> None:
@@ -62,9 +63,6 @@ def show_end(
     seconds: float,
 ) -> None:
     """The first predictions unless they were written, the scores if there are any, and where all of it is."""
-
-    from icl.pages.table import Row, Table
-
     if not written and preview is not None:
         given = {*labelled.X.columns, *labelled.unused, labelled.y.name}
         names = [c for c in preview.columns if c not in given]
@@ -77,12 +75,12 @@ def show_end(
         more = f"First {len(rows)} of {n_rows:,} rows; --output FILE keeps them all." if n_rows > len(rows) else ""
         table = Table(
             "Predictions",
-            [*map(str, first), *names],
+            [*map(str, first), *map(str, names)],
             rows,
             n_labels=len(first),
             note=more or "--output FILE keeps them.",
         )
-        console.print("", table.to_rich(), "")
+        console.print("", table, "")
     if scored:
         values = ", ".join(f"{name} {value}" for name, value in scored)
         _fact(console, "scores", f"{values} (the {n_scored:,} rows whose {request.target} is known)")

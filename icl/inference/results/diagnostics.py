@@ -107,6 +107,7 @@ def _prediction_findings(solver: Solver, answer: Rectified) -> Iterator[Diagnost
             f"the predictions equal the outcome on {n_equal} of {n} labeled rows: they look like the labels "
             "themselves, or the output of a model fitted on these rows. Then the interval is not valid; pass "
             "predictor=model instead.",
+            "warning",
         )
     elif y.ndim == 1 and np.isin(y, (0, 1)).all() and np.isin(f, (0, 1)).all() and len(np.unique(f)) == 2:
         yield Diagnostic(
@@ -189,6 +190,7 @@ def _shift_findings(problem: Problem) -> Iterator[Diagnostic]:
             f"labeled and unlabeled rows differ in {columns} (p < {SHIFT_LEVEL:g}, corrected for the number "
             "of columns). The interval assumes that labeled rows are a random sample of all rows, and that no "
             "labeled row was predicted by a model that saw its label.",
+            "warning",
         )
 
 
@@ -224,4 +226,5 @@ def _balance_findings(problem: Problem) -> Iterator[Diagnostic]:
             f"weighted by the design, labeled rows still differ from all rows in {', '.join(guilty)} (p < "
             f"{SHIFT_LEVEL:g}): the probabilities of being labeled look wrong. Check them, or learn them with "
             "Design(propensity=...).",
+            "warning",
         )

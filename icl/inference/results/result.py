@@ -8,23 +8,25 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from icl.inference.checks import Diagnostic, check_level
+from icl.inference.checks import Diagnostic
 from icl.inference.engine.answer import Rectified
 from icl.inference.engine.hypothesis import WaldTest, adjust_p_values, t_interval, t_p_value, wald_test
 from icl.inference.engine.problem import Problem
-from icl.inference.engine.shares import KINDS, Share, interval_kind, is_one_share, rarer_side, share_of, without_events
 from icl.inference.engine.solve import Solver
+from icl.inference.results.contrasts import pairs, read_contrasts
+from icl.inference.results.familiar import Familiar
+from icl.inference.results.intervals import bounds, share_behind, variance_ratio
+from icl.inference.results.shown import Shown
+from icl.inference.results.wording import warnings
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from icl.inference.inputs.design import Design
 
-METHODS = ("classical", "imputed", "ppi", "ppi++", "synsurr")
-
 
 @dataclass(frozen=True, repr=False, eq=False)
-class InferenceResult:
+class InferenceResult(Shown, Familiar):
     """Estimates of P parameters from n labeled rows, N unlabeled rows and predictions for both.
 
     Attributes:
@@ -58,9 +60,9 @@ class InferenceResult:
     design: Design
     _solver: Solver
     _answer: Rectified
-    _order: np.ndarray | range
+    order: np.ndarray | range
     """(n + N,) positions of labeled, then unlabeled rows in the table(s) that the caller passed."""
-    _inclusion: np.ndarray
+    inclusion: np.ndarray
     """(n + N,) probability of each row to be labeled, labeled rows first."""
 
     @classmethod
@@ -103,8 +105,40 @@ class InferenceResult:
         )
 
     @property
-    def _problem(self) -> Problem:
+    def problem(self) -> Problem:
+        """The arrays behind the answer, as the engine takes them: for planning, and for analyses of one's own."""
         return self._solver.problem
+
+    @property
+    def df_terms(self) -> pd.Series:
+        """(P,) degrees of freedom of each term; inf for the normal reference."""
+        return self._series(np.broadcast_to(self._answer.df_of_terms, self.estimate.shape), "df")
+
+    @property
+    def has_predictions(self) -> bool:
+        """Whether predictions were there, even if they got no weight."""
+        return self.problem.has_predictions
+
+    @property
+    def is_tuned(self) -> bool:
+        """Whether the weight was chosen from the data."""
+        return self._answer.tuned
+
+    @property
+    def interval_kind(self) -> str:
+        """What `interval` gives by default: "t"; "score" or "exact" for a share of few events."""
+        return share_behind(self._solver, self._answer, "auto")[1]
+
+    @property
+    def std_error_kind(self) -> str:
+        """How standard errors were found: "HC3", "residual", ..., or the package that is reproduced."""
+        compat = self.problem.compat
+        return f"as {compat}" if compat else self.problem.std_error_kind
+
+    @property
+    def n_clusters(self) -> int | None:
+        """Clusters with labels; None where rows are independent."""
+        return None if self.problem.sampling.clusters_labeled is None else self.problem.n_labeled_units
 
     @property
     def std_error(self) -> pd.Series:
@@ -132,7 +166,7 @@ class InferenceResult:
         """
         import pandas as pd
 
-        lower, upper = self._interval(self._answer, self._level(level), alternative, kind)
+        lower, upper = bounds(self._solver, self._answer, self._at(level), alternative, kind)
         return pd.DataFrame({"lower": lower, "upper": upper}, self.estimate.index)
 
     def p_value(
@@ -140,7 +174,7 @@ class InferenceResult:
     ) -> pd.Series:
         """(P,) p-values of parameter = null; below 1 - level exactly where the interval of `level` excludes null."""
         null = np.broadcast_to(np.asarray(null, dtype=float), self.estimate.shape)
-        share, kind = self._share(self._answer, kind)
+        share, kind = share_behind(self._solver, self._answer, kind)
         if share is not None:
             return self._series(np.array([share.p_value(kind, float(null[0]), alternative)]), "p_value")
         return self._series(self._answer.p_value(null, alternative), "p_value")
@@ -156,11 +190,12 @@ class InferenceResult:
         """
         return wald_test(self._answer.estimate, self._answer.covariance, self.df, self.estimate.index, R, r)
 
-    def contrast(self, contrasts: Any, level: float | None = None) -> pd.DataFrame:
+    def contrast(self, contrasts: Any, level: float | None = None, null: float | Sequence[float] = 0.0) -> pd.DataFrame:
         """Linear combinations of the parameters, each with its interval and test.
 
         Args:
-            contrasts: {"name": {"term": coefficient, ...}, ...}, or a (Q, P) matrix.
+            contrasts: {"name": {"term": coefficient, ...}, ...}, a (Q, P) matrix, or text: "x1 - x2 = 0, x1 = 1".
+            null: what the tests compare with, a number or (Q,), beside what the text says.
         Returns:
             One row for each: estimate, std.error, statistic, p.value, conf.low, conf.high.
         Raises:
@@ -168,30 +203,20 @@ class InferenceResult:
         """
         import pandas as pd
 
-        terms = list(self.estimate.index)
-        if isinstance(contrasts, dict):
-            names = list(contrasts)
-            unknown = [t for row in contrasts.values() for t in row if t not in terms]
-            if unknown:
-                raise ValueError(f"contrasts name {unknown}, which are no terms; the terms are {terms}.")
-            R = np.array([[row.get(t, 0.0) for t in terms] for row in contrasts.values()], dtype=float)
-        else:
-            R = np.atleast_2d(np.asarray(contrasts, dtype=float))
-            if R.shape[1] != len(terms):
-                raise ValueError(f"contrasts have shape {R.shape}; expected {len(terms)} columns, one for each term.")
-            names = [f"contrast {i + 1}" for i in range(len(R))]
+        names, R, values = read_contrasts(contrasts, list(self.estimate.index))
+        null = values + np.broadcast_to(np.asarray(null, dtype=float), len(R))
         estimate = R @ self._answer.estimate
         std_error = np.sqrt(np.einsum("qp,pr,qr->q", R, self._answer.covariance, R))
-        df = self.df
+        df: Any = self.df
         if self._answer.df_terms is not None:  # a combination is as uncertain as the least certain of its terms
             df = np.where(R != 0, self._answer.df_terms, np.inf).min(axis=1)
-        lower, upper = t_interval(estimate, std_error, df, self._level(level))
+        lower, upper = t_interval(estimate, std_error, df, self._at(level))
         return pd.DataFrame(
             {
                 "estimate": estimate,
                 "std.error": std_error,
-                "statistic": estimate / std_error,
-                "p.value": t_p_value(estimate, std_error, df, np.zeros(len(R))),
+                "statistic": (estimate - null) / std_error,
+                "p.value": t_p_value(estimate, std_error, df, null),
                 "conf.low": lower,
                 "conf.high": upper,
             },
@@ -205,15 +230,7 @@ class InferenceResult:
             versus: the term that all others are compared with; default: every pair.
             adjust: of the p-values for their number: "none", "bonferroni" or "holm". Intervals stay unadjusted.
         """
-        terms = list(self.estimate.index)
-        if len(terms) < 2:
-            raise ValueError(f"there is only one term, {terms[0]!r}; nothing to compare it with.")
-        if versus is not None and versus not in terms:
-            raise ValueError(f"versus got {versus!r}; the terms are {terms}.")
-        pairs = [(a, b) for i, b in enumerate(terms) for a in terms[i + 1 :]]
-        if versus is not None:
-            pairs = [(a, versus) for a in terms if a != versus]
-        frame = self.contrast({f"{a} - {b}": {a: 1.0, b: -1.0} for a, b in pairs}, level)
+        frame = self.contrast(pairs(list(self.estimate.index), versus), level)
         frame["p.value"] = adjust_p_values(frame["p.value"].to_numpy(), adjust)
         return frame
 
@@ -224,43 +241,19 @@ class InferenceResult:
             One row for each (method, term): estimate, std_error, lower, upper, weight, n_effective, valid, note. The
             imputed answer, which counts predictions as real outcomes, is there for contrast and is INVALID.
         """
-        import pandas as pd
+        from icl.inference.results.comparison import compare_methods
 
-        level = self._level(level)
-        names = list(METHODS if self._problem.has_predictions else METHODS[:1])
-        if self._problem.compat and "synsurr" in names:
-            names.remove("synsurr")
-        if self.method not in names:
-            names.append(self.method)
-        classical = self._solver.under(0.0)
-        parts = []
-        for name in names:
-            answer, note = self._solve_by_name(name)
-            lower, upper = self._interval(answer, level, "two-sided")
-            with_n = answer.is_valid and np.isfinite(answer.std_error).all()
-            parts.append(
-                pd.DataFrame(
-                    {
-                        "method": name,
-                        "term": self.estimate.index,
-                        "estimate": answer.estimate,
-                        "std_error": answer.std_error,
-                        "lower": lower,
-                        "upper": upper,
-                        "weight": answer.weight,
-                        "n_effective": self.n_labeled * variance_ratio(classical, answer) if with_n else np.nan,
-                        "valid": answer.is_valid,
-                        "note": note,
-                    }
-                )
-            )
-        return pd.concat(parts, ignore_index=True).set_index(["method", "term"])
+        return compare_methods(self._solver, self._answer, list(self.estimate.index), self._at(level))
 
     def to_frame(self, level: float | None = None, null: float = 0.0) -> pd.DataFrame:
-        """One row for each term, with the column names of R's broom: term, estimate, std.error, statistic, ..."""
+        """One row for each term, with the column names of R's broom: term, estimate, std.error, statistic, ...
+
+        Where findings make the numbers doubtful, a last column `warning` holds their codes.
+        """
         import pandas as pd
 
         interval = self.interval(level)
+        doubts = ", ".join(dict.fromkeys(finding.code for finding in warnings(self)))
         statistic = (self._answer.estimate - null) / self._answer.std_error
         return pd.DataFrame(
             {
@@ -271,35 +264,13 @@ class InferenceResult:
                 "p.value": self.p_value(null).to_numpy(),
                 "conf.low": interval["lower"].to_numpy(),
                 "conf.high": interval["upper"].to_numpy(),
+                **({"warning": doubts} if doubts else {}),
             }
         )
 
-    def summary(self, level: float | None = None) -> str:
-        """Plain text: what was estimated and how, the table, the assumption, the diagnostics."""
-        from icl.inference.results.wording import summary_text
-
-        return summary_text(self, self._level(level))
-
-    def to_markdown(self, level: float | None = None) -> str:
-        """Everything as Markdown: estimates, all methods, assumption, diagnostics."""
-        from icl.inference.results.shown import markdown
-
-        return markdown(self, self._level(level))
-
-    def to_html(self, level: float | None = None) -> str:
-        """Everything as one self-contained HTML page, forest plot included."""
-        from icl.inference.results.shown import page
-
-        return page(self, self._level(level))
-
-    def _repr_html_(self) -> str:
-        from icl.inference.results.shown import fragment
-
-        return fragment(self, self.level)
-
     def to_dict(self, level: float | None = None) -> dict[str, Any]:
         """Plain numbers and strings, ready for JSON."""
-        level = self._level(level)
+        level = self._at(level)
         weight = self.weight
         comparison = self.compare(level).reset_index()
         return {
@@ -315,83 +286,13 @@ class InferenceResult:
             "estimates": _records(self.to_frame(level).assign(n_effective=self.n_effective.to_numpy())),
             "covariance": self.covariance.to_numpy().tolist(),
             "comparison": _records(comparison),
-            "diagnostics": [{"code": d.code, "message": d.message} for d in self.diagnostics],
+            "diagnostics": [{"code": d.code, "severity": d.severity, "message": d.message} for d in self.diagnostics],
         }
-
-    def plot(
-        self, ax: Any = None, terms: Sequence[str] | None = None, level: float | None = None, truth: Any = None
-    ) -> Any:
-        """Forest plot of all methods; see `icl.inference.results.forest.forest_plot`."""
-        from icl.inference.results.forest import forest_plot
-
-        return forest_plot(self, ax, terms, self._level(level), truth)
-
-    def __repr__(self) -> str:
-        return self.summary()
 
     def _series(self, values: np.ndarray, name: str) -> pd.Series:
         import pandas as pd
 
         return pd.Series(values, self.estimate.index, name=name)
-
-    def _level(self, level: float | None) -> float:
-        return check_level(self.level if level is None else level)
-
-    def _share(self, answer: Rectified, kind: str) -> tuple[Share | None, str]:
-        """The share behind an answer and the kind of its interval; None where the t interval is meant."""
-        if kind not in KINDS:
-            raise ValueError(f"kind got {kind!r}; known are {', '.join(map(repr, KINDS))}.")
-        problem = self._problem
-        if kind == "t" or (kind == "auto" and (problem.compat is not None or not answer.is_valid)):
-            return None, "t"
-        if not is_one_share(problem):
-            if kind != "auto":
-                raise ValueError(f"kind={kind!r} is for the mean of a two-valued outcome; use 't'.")
-            return None, "t"
-        kind = interval_kind(problem.y) if kind == "auto" else kind
-        if kind == "t":
-            return None, kind
-        if not rarer_side(problem.y):
-            return without_events(problem), kind
-        classical = self._solver.under(0.0).estimate[0]
-        variance = answer.covariance[0, 0]
-        if not np.isfinite(variance):
-            return None, "t"
-        return share_of(problem.y, classical, answer.estimate[0], variance, answer.df), kind
-
-    def _interval(
-        self, answer: Rectified, level: float, alternative: str, kind: str = "auto"
-    ) -> tuple[np.ndarray, np.ndarray]:
-        share, kind = self._share(answer, kind)
-        if share is None:
-            return answer.interval(level, alternative)
-        lower, upper = share.interval(kind, level, alternative)
-        return np.array([lower]), np.array([upper])
-
-    def _solve_by_name(self, name: str) -> tuple[Rectified, str]:
-        if name == self.method:
-            return self._answer, ""
-        try:
-            if name == "imputed":
-                return self._solver.imputed, "INVALID: predictions counted as real outcomes"
-            return self._solver.under({"classical": 0.0, "ppi": 1.0}.get(name, name)), ""
-        except ValueError as reason:  # a category that no unlabeled row has, say: PPI has no answer, SynSurr has
-            missing = np.full(len(self.estimate), np.nan)
-            return Rectified(name, missing, np.diag(missing), np.inf), f"not available: {reason}"
-
-
-def variance_ratio(classical: Rectified, answer: Rectified) -> np.ndarray:
-    """(P,) variance of the classical answer over that of another.
-
-    Of a quantile, whose standard error restates an interval and is rough: of the shares below the estimate.
-    """
-    curve = getattr(answer, "curve", None)
-    if curve is None:
-        return (classical.std_error / answer.std_error) ** 2
-    at = [
-        c.std_error[min(int(np.searchsorted(c.t, answer.estimate[0])), len(c.t) - 1)] for c in (classical.curve, curve)
-    ]
-    return np.array([(at[0] / at[1]) ** 2])
 
 
 def _records(frame: pd.DataFrame) -> list[dict]:

@@ -1,90 +1,145 @@
-"""A result as Markdown, for a report, and as HTML, for a notebook or a page of its own."""
+"""A result on a screen, in a notebook, as Markdown, as a page, as a picture."""
 
 from __future__ import annotations
 
-import base64
-from html import escape
-from io import BytesIO
-from typing import TYPE_CHECKING
+import textwrap
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
-from icl.inference.results.wording import assumption, coefficient_cells, comparison_cells, head
-from icl.pages.table import html_table, markdown_table, plain
+from icl.inference.checks import check_level
+from icl.inference.estimands import Mean, Quantile, Statistic
+from icl.inference.results.forest import forest_plot
+from icl.inference.results.wording import (
+    TO_KNOW,
+    Reported,
+    assumption,
+    coefficient_table,
+    comparison_table,
+    facts,
+    notes,
+    warnings,
+)
+from icl.pages.escape import markdown, terminal, visible
+from icl.pages.page import Page, png_bytes
+from icl.pages.table import WIDTH
 
-if TYPE_CHECKING:
-    from icl.inference.results.result import InferenceResult
-
-
-def markdown(result: InferenceResult, level: float) -> str:
-    """Head, coefficients, comparison of methods, assumption, diagnostics."""
-    lines = [f"# {plain(str(result.estimand))}", ""]
-    lines += [f"- {name}: {plain(text)}" for name, text in head(result)[1:]]
-    lines += ["", *markdown_table(coefficient_cells(result, level)), ""]
-    lines += ["## Methods on the same rows", "", *markdown_table(comparison_cells(result, level)), ""]
-    lines += [plain(assumption(result)), ""]
-    if result.diagnostics:
-        lines += ["## To know before using these numbers", ""]
-        lines += [f"- **{item.code}**: {plain(item.message)}" for item in result.diagnostics]
-        lines.append("")
-    return "\n".join(lines)
-
-
-def fragment(result: InferenceResult, level: float, with_title: bool = True) -> str:
-    """What a notebook shows: a <div> without the comparison, with styles that touch nothing else."""
-    notes = "".join(f"<li><b>{escape(d.code)}</b>: {escape(d.message)}</li>" for d in result.diagnostics)
-    facts = "".join(f"<dt>{escape(name)}</dt><dd>{escape(text)}</dd>" for name, text in head(result)[not with_title :])
-    return (
-        f'<div class="icl-result"><style>{FRAGMENT_CSS}</style><dl>{facts}</dl>'
-        f"{html_table(coefficient_cells(result, level))}<p>{escape(assumption(result))}</p>"
-        + (f"<p>To know before using these numbers:</p><ul class=notes>{notes}</ul>" if notes else "")
-        + "</div>"
-    )
+COMPARISON = "Methods on the same rows"
 
 
-def page(result: InferenceResult, level: float) -> str:
-    """A self-contained page: the fragment, the forest plot, the comparison of all methods."""
-    title = escape(str(result.estimand))
-    return (
-        f'<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
-        f'<meta name="viewport" content="width=device-width, initial-scale=1">\n<title>{title}</title>\n'
-        f"<style>{PAGE_CSS}</style>\n</head>\n<body>\n<main>\n<h1>{title}</h1>\n{fragment(result, level, False)}\n"
-        f"<h2>Methods on the same rows</h2>\n"
-        f'<img alt="Estimates and intervals of every method" src="data:image/png;base64,{_picture(result, level)}">\n'
-        f'<div class="icl-result">{html_table(comparison_cells(result, level))}</div>\n</main>\n</body>\n</html>\n'
-    )
+class Shown(Reported):
+    """How a result shows itself; made of its public members only."""
+
+    def summary(self, level: float | None = None) -> str:
+        """Plain text: warnings, what was estimated and how, the table, the assumption, the notes."""
+        level = self._at(level)
+        lines = []
+        for finding in warnings(self):
+            lines += [*_paragraph(finding.message, bullet=f"WARNING [{finding.code}] "), ""]
+        lines += [line for name, text in facts(self) for line in _paragraph(text, f"{name:<12}", 12)]
+        lines += ["", coefficient_table(self, level).to_text(), "", *_paragraph(assumption(self))]
+        if notes(self):
+            lines += ["", f"{TO_KNOW}:"]
+            for finding in notes(self):
+                lines += _paragraph(finding.message, bullet=f"  - [{finding.code}] ")
+        return "\n".join(lines)
+
+    def to_markdown(self, level: float | None = None) -> str:
+        """Everything as Markdown: warnings, estimates, all methods, assumption, notes."""
+        level = self._at(level)
+        lines = [f"# {markdown(self.estimand)}", ""]
+        for finding in warnings(self):
+            lines += [f"> **Warning, {finding.code}**: {markdown(finding.message)}", ""]
+        lines += [f"- {name}: {markdown(text)}" for name, text in facts(self)[1:]]
+        lines += ["", coefficient_table(self, level).to_markdown(), "", f"## {COMPARISON}", ""]
+        lines += [self._comparison(level).to_markdown(), "", markdown(assumption(self)), ""]
+        if notes(self):
+            lines += [f"## {TO_KNOW}", ""]
+            lines += [f"- **{finding.code}**: {markdown(finding.message)}" for finding in notes(self)]
+            lines.append("")
+        return "\n".join(lines)
+
+    def to_html(self, level: float | None = None) -> str:
+        """Everything as one self-contained HTML page, forest plot included."""
+        level = self._at(level)
+        page = self._page(level, with_title=False)
+        page.heading(COMPARISON)
+        page.figure(self._picture(level), "Estimates and intervals of every method.")
+        page.table(self._comparison(level))
+        return page.html()
+
+    def to_console(self, level: float | None = None) -> Any:
+        """A rich renderable for `console.print`: all that the page says, without the picture."""
+        from rich.console import Group
+
+        level = self._at(level)
+        width = max(len(name) for name, _ in facts(self))
+        parts: list[Any] = []
+        for finding in warnings(self):
+            parts += [terminal(f"WARNING {finding.code}: ", "bold red").append(visible(finding.message), "red"), ""]
+        parts += [terminal(f"{name:<{width}}  ", "dim").append(visible(text), "not dim") for name, text in facts(self)]
+        parts += ["", coefficient_table(self, level, "Estimates")]
+        if self.n_unlabeled and self.has_predictions:
+            parts.append(self._comparison(level, "All methods on the same rows"))
+        parts.append(terminal(assumption(self)))
+        for finding in notes(self):
+            parts += ["", terminal(f"  {finding.code}: ", "bold").append(visible(finding.message), "not bold")]
+        return Group(*parts)
+
+    def _repr_html_(self) -> str:
+        return self._page(self.level, with_title=True).fragment()
+
+    def __repr__(self) -> str:
+        return self.summary()
+
+    def plot(
+        self, ax: Any = None, terms: Sequence[str] | None = None, level: float | None = None, truth: Any = None
+    ) -> Any:
+        """Forest plot of all methods; see `icl.inference.results.forest.forest_plot`."""
+        level = self._at(level)
+        is_level = isinstance(self.estimand, (Mean, Quantile, Statistic))
+        return forest_plot(
+            self.compare(level),
+            self.method,
+            str(self.estimand),
+            ax,
+            terms,
+            level,
+            truth,
+            null=None if is_level else 0.0,
+        )
+
+    def _at(self, level: float | None) -> float:
+        return check_level(self.level if level is None else level)
+
+    def _comparison(self, level: float, title: str = "") -> Any:
+        return comparison_table(self.compare(level), level, self.method, title)
+
+    def _page(self, level: float, with_title: bool) -> Page:
+        page = Page(str(self.estimand))
+        for finding in warnings(self):
+            page.warning(f"{finding.code}: {finding.message}")
+        page.facts(facts(self)[not with_title :])
+        page.table(coefficient_table(self, level))
+        page.text(assumption(self))
+        if notes(self):
+            page.text(f"{TO_KNOW}:")
+            page.notes([(finding.code, finding.message) for finding in notes(self)])
+        return page
+
+    def _picture(self, level: float) -> bytes:
+        import matplotlib
+
+        with matplotlib.rc_context({"backend": "Agg"}):
+            import matplotlib.pyplot as plt
+
+            axes = self.plot(level=level)
+            figure = np.ravel(np.asarray(axes, dtype=object))[0].figure
+            image = png_bytes(figure, dpi=150, bbox_inches="tight")
+            plt.close(figure)
+        return image
 
 
-def _picture(result: InferenceResult, level: float) -> str:
-    import matplotlib
-
-    buffer = BytesIO()
-    with matplotlib.rc_context({"backend": "Agg"}):
-        import matplotlib.pyplot as plt
-
-        axes = result.plot(level=level)
-        figure = np.ravel(np.asarray(axes, dtype=object))[0].figure
-        figure.savefig(buffer, format="png", dpi=150, facecolor="white", bbox_inches="tight")
-        plt.close(figure)
-    return base64.b64encode(buffer.getvalue()).decode()
-
-
-FRAGMENT_CSS = """
-.icl-result dl { display: grid; grid-template-columns: max-content 1fr; gap: .1rem 1rem; margin: .5rem 0 1rem; }
-.icl-result dt { opacity: .65; } .icl-result dd { margin: 0; }
-.icl-result .scroll { overflow-x: auto; }
-.icl-result table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
-.icl-result th { border-bottom: 1.5px solid currentColor; }
-.icl-result th, .icl-result td { padding: .2rem .8rem; text-align: right; white-space: nowrap; }
-.icl-result .label { text-align: left; } .icl-result .label:first-child { padding-left: 0; }
-.icl-result tr.group td { border-top: 1px solid #8886; }
-.icl-result tr.invalid td:not(:first-child) { color: #b3261e; }
-.icl-result p { max-width: 46rem; } .icl-result ul.notes { max-width: 46rem; }
-"""
-PAGE_CSS = """
-:root { color-scheme: light dark; }
-body { font: 16px/1.5 system-ui, sans-serif; margin: 0; }
-main { max-width: 62rem; margin: 0 auto; padding: 1.5rem 1rem 4rem; }
-h1 { font-size: 1.6rem; } h2 { font-size: 1.2rem; margin-top: 2.5rem; }
-img { max-width: 100%; background: #fff; border-radius: 6px; margin-bottom: 1rem; }
-"""
+def _paragraph(text: str, bullet: str = "", indent: int = 4) -> list[str]:
+    return textwrap.wrap(bullet + visible(text), WIDTH, subsequent_indent=" " * min(len(bullet), indent))

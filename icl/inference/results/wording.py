@@ -1,117 +1,115 @@
-"""How a result looks: plain text for a terminal, a forest plot for a paper."""
+"""What is said of a result: facts, tables, the assumption, findings. How it looks is the business of icl.pages."""
 
 from __future__ import annotations
 
-import textwrap
+from abc import ABC, abstractmethod
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from icl.pages.table import align
+from icl.pages.table import Row, Table
 
 if TYPE_CHECKING:
-    from icl.inference.results.result import InferenceResult
+    import pandas as pd
 
-WIDTH = 100
+    from icl.inference.checks import Diagnostic
+    from icl.inference.inputs.design import Design
+
 INTERVAL_WORDS = {
     "exact": "exact for a share (Clopper-Pearson at the effective size), because events are few",
     "score": "score interval of a share (Wilson at the effective size), because events are few",
 }
 STD_ERROR_WORDS = {
-    "residual": "equal variances, with the uncertainty of the weight",
+    "residual": "equal variances, with the weight's uncertainty",
     "model": "model-based (equal variances, weight taken as known)",
 }
+TO_KNOW = "To know before using these numbers"
 
 
-def summary_text(result: InferenceResult, level: float) -> str:
-    """The text behind `InferenceResult.summary`."""
-    lines = [f"{name:<12}{text}" for name, text in head(result)]
-    lines += ["", *align(coefficient_cells(result, level)), ""]
-    lines += _paragraph(assumption(result))
-    if result.diagnostics:
-        lines += ["", "To know before using these numbers:"]
-        for item in result.diagnostics:
-            lines += _paragraph(item.message, bullet=f"  - [{item.code}] ")
-    return "\n".join(lines)
+class Reported(ABC):
+    """What a report reads of a result."""
+
+    estimand: Any
+    estimate: pd.Series
+    method: str
+    weight: float | np.ndarray
+    df: float
+    level: float
+    n_labeled: int
+    n_unlabeled: int
+    predictions: str
+    diagnostics: list[Diagnostic]
+    design: Design
+
+    @property
+    @abstractmethod
+    def n_effective(self) -> pd.Series: ...
+
+    @property
+    @abstractmethod
+    def df_terms(self) -> pd.Series: ...
+
+    @property
+    @abstractmethod
+    def has_predictions(self) -> bool: ...
+
+    @property
+    @abstractmethod
+    def is_tuned(self) -> bool: ...
+
+    @property
+    @abstractmethod
+    def interval_kind(self) -> str: ...
+
+    @property
+    @abstractmethod
+    def std_error_kind(self) -> str: ...
+
+    @property
+    @abstractmethod
+    def n_clusters(self) -> int | None: ...
+
+    @abstractmethod
+    def compare(self, level: float | None = None) -> pd.DataFrame: ...
+
+    @abstractmethod
+    def to_frame(self, level: float | None = None, null: float = 0.0) -> pd.DataFrame: ...
 
 
-def head(result: InferenceResult) -> list[tuple[str, str]]:
+def facts(result: Reported) -> list[tuple[str, str]]:
     """What was estimated and how, as pairs of a name and a text; the estimand first."""
-    problem = result._problem
-    most = result.df if result._answer.df_terms is None else float(result._answer.df_terms.max())
-    spread = f"{result.df:g}" if most - result.df < 0.05 else f"{result.df:.3g} to {most:.3g}"
-    df = f"t with {spread} degrees of freedom" if np.isfinite(result.df) else "normal"
-    kind = (
-        f"as {problem.compat}"
-        if problem.compat
-        else STD_ERROR_WORDS.get(problem.std_error_kind, problem.std_error_kind)
-    )
-    if problem.sampling.clusters_labeled is not None:
-        kind += f" by cluster ({problem.n_labeled_units} with labels)"
-    lines = [
+    least, most = result.df, float(result.df_terms.max())
+    spread = f"{least:g}" if most - least < 0.05 or np.isinf(least) else f"{least:.3g} to {most:.3g}"
+    reference = f"t with {spread} degrees of freedom" if np.isfinite(least) else "normal"
+    kind = STD_ERROR_WORDS.get(result.std_error_kind, result.std_error_kind)
+    if result.n_clusters is not None:
+        kind += f" by cluster ({result.n_clusters} with labels)"
+    pairs = [
         ("estimand", str(result.estimand)),
         ("rows", f"{result.n_labeled:,} labeled, {result.n_unlabeled:,} unlabeled"),
         ("predictions", result.predictions),
         ("method", _method_words(result)),
-        ("std. error", f"{kind}; reference {df}"),
+        ("std. error", f"{kind}; reference {reference}"),
     ]
-    _, interval = result._share(result._answer, "auto")
-    if interval != "t":
-        lines.append(("interval", INTERVAL_WORDS[interval]))
-    return lines
+    if result.interval_kind != "t":
+        pairs.append(("interval", INTERVAL_WORDS[result.interval_kind]))
+    return pairs
 
 
-def coefficient_cells(result: InferenceResult, level: float) -> dict[str, list[str]]:
-    """The table of estimates, column by column, as text."""
-    frame, percent = result.to_frame(level), f"{100 * level:g}%"
-    scale = frame["std.error"]
-    return {
-        "term": list(frame["term"]),
-        "estimate": _decimals(frame["estimate"], scale),
-        "std.error": _decimals(scale, scale),
-        f"{percent} low": _decimals(frame["conf.low"], scale),
-        f"{percent} high": _decimals(frame["conf.high"], scale),
-        "p": [_p_words(p) for p in frame["p.value"]],
-        "n effective": [f"{n:,.0f}" for n in result.n_effective],
-    }
+def warnings(result: Reported) -> list[Diagnostic]:
+    """Findings that make the numbers doubtful: they are said before the numbers."""
+    return [finding for finding in result.diagnostics if finding.severity == "warning"]
 
 
-def comparison_cells(result: InferenceResult, level: float) -> dict[str, list[str]]:
-    """The table of all methods, column by column, as text; the imputed answer says that it is invalid."""
-    frame, percent = result.compare(level).reset_index(), f"{100 * level:g}%"
-    order = {term: i for i, term in enumerate(result.estimate.index)}
-    frame = frame.sort_values("term", key=lambda terms: terms.map(order), kind="stable")
-    # One scale for each term: rows under one another are to be compared.
-    scale = frame.groupby("term")["std_error"].transform("min")
-    is_known = frame["estimate"].notna()
-    cells = {
-        "term": list(frame["term"]),
-        "method": [f"{m} (INVALID)" if m == "imputed" else m for m in frame["method"]],
-        "estimate": _decimals(frame["estimate"], scale),
-        f"{percent} low": _decimals(frame["lower"], scale),
-        f"{percent} high": _decimals(frame["upper"], scale),
-        "weight": [f"{w:.3f}" if np.isfinite(w) else "" for w in frame["weight"]],
-        "n effective": [f"{n:,.0f}" if np.isfinite(n) else "" for n in frame["n_effective"]],
-    }
-    blank = ("estimate", f"{percent} low", f"{percent} high")
-    for name in blank:
-        cells[name] = [c if known else "-" for c, known in zip(cells[name], is_known, strict=True)]
-    return cells
+def notes(result: Reported) -> list[Diagnostic]:
+    """All other findings."""
+    return [finding for finding in result.diagnostics if finding.severity != "warning"]
 
 
-def _method_words(result: InferenceResult) -> str:
-    if result.method == "classical":
-        why = " (no predictions were used)" if not result._problem.has_predictions else " (weight 0)"
-        return "classical: labeled rows only" + why
-    how = "tuned" if result._answer.tuned else "fixed"
-    weight = np.atleast_1d(result.weight)
-    words = f"{weight[0]:.3f}" if len(weight) == 1 else f"{weight.min():.3f} to {weight.max():.3f}"
-    return f"{result.method}, weight {words} ({how})"
-
-
-def assumption(result: InferenceResult) -> str:
+def assumption(result: Reported) -> str:
     """What must be true for the interval to be valid."""
-    if not result._problem.has_predictions:
+    if not result.has_predictions:
         if not result.n_unlabeled:
             return "Assumes that the labeled rows are a random sample of the population."
         return f"Assumes {result.design.assumption}."
@@ -122,17 +120,66 @@ def assumption(result: InferenceResult) -> str:
     )
 
 
-def _paragraph(text: str, bullet: str = "") -> list[str]:
-    return textwrap.wrap(bullet + text, WIDTH, subsequent_indent=" " * min(len(bullet), 4))
+def coefficient_table(result: Reported, level: float, title: str = "") -> Table:
+    """The estimates, each with the digits that its standard error allows."""
+    frame = result.to_frame(level)
+    scale = frame["std.error"]
+    columns = {
+        "term": frame["term"],
+        "estimate": _decimals(frame["estimate"], scale),
+        "std.error": _decimals(scale, scale),
+        f"{100 * level:g}% low": _decimals(frame["conf.low"], scale),
+        f"{100 * level:g}% high": _decimals(frame["conf.high"], scale),
+        "p": [p_words(p) for p in frame["p.value"]],
+        "n effective": [f"{n:,.0f}" for n in result.n_effective],
+    }
+    rows = [Row([str(cell) for cell in cells]) for cells in zip(*columns.values(), strict=True)]
+    return Table(title, list(columns), rows)
 
 
-def _decimals(values: Any, scales: Any) -> list[str]:
+def comparison_table(frame: pd.DataFrame, level: float, chosen: str, title: str = "") -> Table:
+    """All methods, term by term, of `InferenceResult.compare`; the imputed answer says that it is invalid."""
+    frame = frame.reset_index()
+    order = {term: i for i, term in enumerate(frame["term"].unique())}
+    frame = frame.sort_values("term", key=lambda terms: terms.map(order), kind="stable")
+    # One scale for each term: rows under one another are to be compared.
+    scale = frame.groupby("term")["std_error"].transform("min")
+    is_known = frame["estimate"].notna()
+    numbers = [
+        [cell if known else "-" for cell, known in zip(_decimals(frame[name], scale), is_known, strict=True)]
+        for name in ("estimate", "lower", "upper")
+    ]
+    weights = [f"{w:.3f}" if np.isfinite(w) else "" for w in frame["weight"]]
+    worth = [f"{n:,.0f}" if np.isfinite(n) else "" for n in frame["n_effective"]]
+    rows = [
+        Row([str(term), f"{method} (INVALID)", *cells], "invalid")
+        if method == "imputed"
+        else Row([str(term), method, *cells], "chosen" if method == chosen else "")
+        for term, method, *cells in zip(frame["term"], frame["method"], *numbers, weights, worth, strict=True)
+    ]
+    percent = f"{100 * level:g}%"
+    columns = ["term", "method", "estimate", f"{percent} low", f"{percent} high", "weight", "n effective"]
+    return Table(title, columns, rows, n_labels=2, n_groups=1)
+
+
+def p_words(p: float) -> str:
+    """A p-value as it is printed."""
+    return "< 0.0001" if p < 1e-4 else f"{p:.4f}"
+
+
+def _method_words(result: Reported) -> str:
+    if result.method == "classical":
+        why = " (no predictions were used)" if not result.has_predictions else " (weight 0)"
+        return "classical: labeled rows only" + why
+    how = "tuned" if result.is_tuned else "fixed"
+    weight = np.atleast_1d(result.weight)
+    words = f"{weight[0]:.3f}" if len(weight) == 1 else f"{weight.min():.3f} to {weight.max():.3f}"
+    return f"{result.method}, weight {words} ({how})"
+
+
+def _decimals(values: Iterable[float], scales: Iterable[float]) -> list[str]:
     """Each number with three significant digits of its own standard error."""
     return [
         f"{v:,.{int(np.clip(2 - np.floor(np.log10(s)), 0, 12))}f}" if s > 0 and np.isfinite(v) else f"{v:g}"
         for v, s in zip(values, scales, strict=True)
     ]
-
-
-def _p_words(p: float) -> str:
-    return "< 0.0001" if p < 1e-4 else f"{p:.4f}"
