@@ -109,9 +109,9 @@ class Regressor:
         return self.distribution.mean.numpy().astype(float)
 
     def logpdf(self, X, y) -> np.ndarray:
-        import torch
+        from icl.network.metrics import density_losses
 
-        return self.distribution.log_prob(torch.as_tensor(y, dtype=self.distribution.edges.dtype)).numpy()
+        return -density_losses(self.distribution, y)
 
     def predict_quantiles(self, X, q) -> np.ndarray:
         return np.stack([self.distribution.icdf(float(level)).numpy() for level in q], 1)

@@ -18,6 +18,7 @@ from icl.finetuning.config import FinetuneConfig
 from icl.finetuning.sources import read_tables
 from icl.finetuning.tables import EncodedTable, encode_tables
 from icl.finetuning.tasks import draw_rows
+from icl.network.metrics import auc, density_losses, log_losses, number_scores
 from icl.releases.fingerprint import read_seen
 from icl.releases.folder import load_release
 from icl.releases.names import resolve_checkpoint
@@ -33,7 +34,6 @@ LOWER_IS_BETTER = {"log_loss", "nll"}
 _MOST_ROWS = 1_000
 _FEWEST_QUERIES = 10
 _N_RESAMPLES = 10_000
-_LEAST_PROBABILITY = 1e-7
 
 
 @dataclass(frozen=True)
@@ -246,18 +246,9 @@ def score_table(
 
 def _metrics(model, X: pd.DataFrame, y: np.ndarray, scale: float) -> Scores:
     if not hasattr(model, "classes_"):
-        import torch
-        from sklearn.metrics import r2_score
-
         d = model.predict_distribution(X)
-        nll = -(d.log_prob(torch.as_tensor(y, dtype=d.edges.dtype)).numpy() + math.log(scale))
-        return {"r2": (float(r2_score(y, d.mean.numpy())), None), "nll": (float(nll.mean()), nll)}
-    from sklearn.metrics import roc_auc_score
-
-    probs = np.clip(model.predict_proba(X).astype(float), _LEAST_PROBABILITY, 1)
-    probs /= probs.sum(axis=1, keepdims=True)
-    columns = np.searchsorted(model.classes_, y)
-    loss = -np.log(probs[np.arange(len(y)), columns])
-    present = [c for c in range(probs.shape[1]) if 0 < (columns == c).sum() < len(y)]
-    aucs = [roc_auc_score(columns == c, probs[:, c]) for c in (present[1:] if probs.shape[1] == 2 else present)]
-    return {"auc": (float(np.mean(aucs)) if aucs else math.nan, None), "log_loss": (float(loss.mean()), loss)}
+        nll = density_losses(d, y, scale)
+        return {"r2": (number_scores(d.mean.numpy(), y)["r2"], None), "nll": (float(nll.mean()), nll)}
+    probs, codes = model.predict_proba(X).astype(float), np.searchsorted(model.classes_, y)
+    loss = log_losses(probs, codes)
+    return {"auc": (auc(probs, codes), None), "log_loss": (float(loss.mean()), loss)}

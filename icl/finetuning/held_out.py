@@ -9,15 +9,13 @@ from functools import cached_property
 
 import numpy as np
 import torch
-import torch.nn.functional as nnf
 from torch import Tensor
 
 from icl.finetuning.config import FinetuneConfig
 from icl.finetuning.tables import EncodedTable, Target, select
 from icl.finetuning.tasks import N_GUISES, batch_of, draw_rows, make_task
-from icl.network.cells import target_scale
 from icl.network.config import TabularConfig
-from icl.network.distribution import HistogramPredictive, histogram_edges
+from icl.network.metrics import query_losses
 from icl.network.model import TabularTransformer
 from icl.training.pretraining import task_loss
 from icl.training.validation import ValidationItem, held_out_tasks
@@ -123,12 +121,7 @@ def prior_items(priors: list[Prior], seed: int) -> list[ValidationItem]:
 def row_losses(model: TabularTransformer, batch: TaskBatch) -> Tensor:
     """(B, M) loss of each query row, nats: the terms of `icl.training.pretraining.task_loss`."""
     scores = model(batch.X, batch.y_context, batch.is_categorical, batch.n_classes).float()
-    answer = batch.y_query
-    if batch.n_classes is None:
-        s = target_scale(batch.y_context)
-        edges = histogram_edges(model.config.n_bins).to(scores)
-        answer = HistogramPredictive(scores, edges, s.loc, s.scale).bin_of(answer)
-    return nnf.cross_entropy(scores.flatten(0, 1), answer.flatten(), reduction="none").view(answer.shape)
+    return query_losses(scores, batch.y_context, batch.y_query, batch.n_classes)
 
 
 @torch.no_grad()

@@ -21,9 +21,10 @@ from torch import Tensor, nn
 from transformers import AutoConfig, AutoModel, PreTrainedModel
 
 from icl.network.blocks import Attention, Block, row_slices, score_head
-from icl.network.cells import CellEncoder, ColumnStatistics, TargetEncoder, target_scale
+from icl.network.cells import CellEncoder, ColumnStatistics, TargetEncoder
 from icl.network.config import TabularConfig
-from icl.network.distribution import CategoricalPredictive, HistogramPredictive, histogram_edges
+from icl.network.distribution import CategoricalPredictive, HistogramPredictive
+from icl.network.metrics import predictive
 
 
 @dataclass(frozen=True)
@@ -204,10 +205,7 @@ class TabularTransformer(PreTrainedModel):
     ) -> CategoricalPredictive | HistogramPredictive:
         """The predictive distribution of each query row, batch shape (B, M), in the units of `y_BN`."""
         scores = self(X_BRF, y_BN, is_categorical_BF, n_classes)
-        if n_classes is not None:
-            return CategoricalPredictive(scores)
-        s = target_scale(y_BN)
-        return HistogramPredictive(scores, histogram_edges(self.config.n_bins).to(scores), s.loc, s.scale)
+        return predictive(scores, y_BN, n_classes)
 
 
 AutoConfig.register(TabularConfig.model_type, TabularConfig, exist_ok=True)

@@ -8,15 +8,13 @@ from datetime import timedelta
 
 import lightning as L
 import torch
-import torch.nn.functional as nnf
 from lightning.pytorch.utilities import rank_zero_info
 from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
 from torch import Tensor
 
-from icl.network.cells import target_scale
 from icl.network.config import TabularConfig
-from icl.network.distribution import HistogramPredictive, histogram_edges
 from icl.network.grow import grow
+from icl.network.metrics import query_losses
 from icl.network.model import TabularTransformer
 from icl.releases.folder import load_release
 from icl.releases.provenance import origin_of
@@ -41,11 +39,7 @@ def task_loss(model: TabularTransformer, batch: TaskBatch, forward: Callable[...
     scores = (forward or model)(batch.X, batch.y_context, batch.is_categorical, batch.n_classes)
     # Under autocast scores are bf16, and the edges and scales below would follow: 8 bits cannot tell bins apart.
     scores = scores.float() if scores.dtype is torch.bfloat16 else scores
-    if batch.n_classes is not None:
-        return nnf.cross_entropy(scores.flatten(0, 1), batch.y_query.flatten())
-    s = target_scale(batch.y_context)
-    dist = HistogramPredictive(scores, histogram_edges(model.config.n_bins).to(scores), s.loc, s.scale)
-    return nnf.cross_entropy(scores.flatten(0, 1), dist.bin_of(batch.y_query).flatten())
+    return query_losses(scores, batch.y_context, batch.y_query, batch.n_classes, reduction="mean")
 
 
 class PretrainingModule(L.LightningModule):

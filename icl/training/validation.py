@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 import torch
 
 from icl.network.cells import target_scale
-from icl.network.distribution import CategoricalPredictive, HistogramPredictive, histogram_edges
+from icl.network.metrics import auc, density_losses, number_scores, predictive, query_losses
 from icl.network.model import TabularTransformer
 from priors import MixturePrior, Prior, ShapeSampler, TaskBatch
 from priors.stream import at_step, one_thread, seeded_generator
@@ -143,18 +143,14 @@ def real_metrics(model: TabularTransformer, batch: TaskBatch) -> dict[str, float
 
     The log score is that of the target in context standard deviations, so that tables can be averaged.
     """
-    from sklearn.metrics import r2_score, roc_auc_score
-
     scores = model(batch.X, batch.y_context, batch.is_categorical, batch.n_classes).float()
-    y = batch.y_query
+    truth = batch.y_query[0].cpu().numpy()
     if batch.n_classes is None:
-        s = target_scale(batch.y_context)
-        distribution = HistogramPredictive(scores, histogram_edges(model.config.n_bins).to(scores), s.loc, s.scale)
-        nll = (-distribution.log_prob(y) - s.scale.log()).mean()
-        return {"r2": float(r2_score(y[0].cpu(), distribution.mean[0].cpu())), "nll": float(nll)}
-    n_classes = int(batch.n_classes[0])
-    distribution = CategoricalPredictive(scores[..., :n_classes])
-    probs, truth = distribution.probs[0].double().cpu().numpy(), y[0].cpu().numpy()
-    present = [c for c in range(n_classes) if 0 < (truth == c).mean() < 1]
-    auc = sum(float(roc_auc_score(truth == c, probs[:, c])) for c in present) / len(present)
-    return {"auc": auc, "log_loss": float(-distribution.log_prob(y).mean())}
+        distribution = predictive(scores, batch.y_context, None)
+        r2 = number_scores(distribution.mean[0].cpu().numpy(), truth)["r2"]
+        nll = density_losses(distribution, batch.y_query, float(target_scale(batch.y_context).scale)).mean()
+        return {"r2": r2, "nll": float(nll)}
+    scores = scores[..., : int(batch.n_classes[0])]
+    probs = predictive(scores, batch.y_context, batch.n_classes).probs[0].double().cpu().numpy()
+    losses = query_losses(scores, batch.y_context, batch.y_query, batch.n_classes)
+    return {"auc": auc(probs, truth), "log_loss": float(losses.mean())}

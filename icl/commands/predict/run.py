@@ -196,22 +196,20 @@ def scores(task: str, tally: Tally, interval: float | None) -> list[tuple[str, s
     """Names and values of the scores; none without known targets."""
     import numpy as np
 
+    from icl.network.metrics import class_scores, number_scores
+
     if not tally.truth or sum(map(len, tally.truth)) == 0:
         return []
     truth, predicted = np.concatenate(tally.truth), np.concatenate(tally.predicted)
     if task == "regression":
-        error = predicted - truth
-        rows = [("RMSE", f"{np.sqrt(np.mean(error**2)):.4g}"), ("mean absolute error", f"{np.mean(np.abs(error)):.4g}")]
-        if len(truth) > 1 and np.ptp(truth) > 0:
-            rows.insert(0, ("R2", f"{1 - np.sum(error**2) / np.sum((truth - truth.mean()) ** 2):.3f}"))
+        found = number_scores(predicted, truth)
+        names, digits = {"r2": "R2", "rmse": "RMSE", "mae": "mean absolute error"}, {"r2": ".3f"}
     else:
-        hit = predicted.argmax(axis=1) == truth
-        loss = -np.log(np.clip(predicted[np.arange(len(truth)), truth], 1e-15, None))
-        rows = [("accuracy", f"{hit.mean():.3f}"), ("log loss", f"{loss.mean():.3f}")]
-        if predicted.shape[1] == 2 and len(np.unique(truth)) == 2:
-            from sklearn.metrics import roc_auc_score
-
-            rows.insert(1, ("ROC AUC", f"{roc_auc_score(truth, predicted[:, 1]):.3f}"))
+        found = class_scores(predicted, truth, least=1e-15)
+        names, digits = {"accuracy": "accuracy", "auc": "ROC AUC", "log_loss": "log loss"}, dict.fromkeys(found, ".3f")
+        if predicted.shape[1] > 2:
+            del names["auc"]
+    rows = [(name, f"{found[key]:{digits.get(key, '.4g')}}") for key, name in names.items() if np.isfinite(found[key])]
     if tally.inside:
         kind = "interval" if task == "regression" else "set"
         rows.append((f"inside the {100 * interval:g}% {kind}", f"{np.concatenate(tally.inside).mean():.1%}"))
