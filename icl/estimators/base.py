@@ -6,31 +6,28 @@ An answer is the average of `n_estimators` members, each of which sees the same 
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
 from dataclasses import replace
-from numbers import Integral, Real
 
 import numpy as np
 import pandas as pd
 import torch
 from sklearn.base import BaseEstimator, is_classifier
-from sklearn.model_selection import KFold, StratifiedKFold
 from sklearn.utils.validation import check_is_fitted
 
-from icl.estimators.calibration import best_temperature
-from icl.prediction.forward import check_fit_mode, prepare
+from icl.estimators.folds import cross_fitted_points
+from icl.estimators.options import device_of
+from icl.estimators.prior_limits import warn_of_size
+from icl.prediction.forward import prepare
 from icl.prediction.guise import Limits, draw_guises
 from icl.prediction.member import Member
 from icl.prediction.stacking import RidgeColumns
-from icl.prediction.together import Fitted, distributions, log_probs_of
+from icl.prediction.together import Fitted, distributions
 from icl.releases.folder import load_release
 from icl.releases.names import resolve_checkpoint
 from icl.releases.reader_file import load_reader
 from icl.tables.encoder import TableEncoder
 from icl.tables.target import as_column, class_codes
-
-_CALIBRATION_FOLDS = 5
 
 
 class InContextEstimator(BaseEstimator):
@@ -91,7 +88,7 @@ class InContextEstimator(BaseEstimator):
                 f"samples: {[n_rows, len(y)]}. Pass one label per row."
             )
         config = self._released().config
-        self._warn_of_size(n_rows, n_features, config)
+        warn_of_size(self, n_rows, n_features, config)
         seed = self.random_state.randint(2**31) if hasattr(self.random_state, "randint") else self.random_state
         limits = Limits(config.max_features, config.max_classes, self.max_rows)
         guises = draw_guises(
@@ -122,26 +119,6 @@ class InContextEstimator(BaseEstimator):
             ridges = RidgeColumns(context_NF, encoder.n_levels_, y_N, n_classes)
         return [Member(guise, context_NF, y_N, encoder.is_categorical_, ridges) for guise in guises]
 
-    def _warn_of_size(self, n_rows: int, n_features: int, config) -> None:
-        name = self._checkpoint_name()
-        if n_features > config.max_features:
-            n_best = -(-config.max_features // 2)
-            _warn(
-                f"X has {n_features} usable columns, checkpoint {name} takes {config.max_features} at a time: each of "
-                f"the {self.n_estimators} members sees a part, always the {n_best} that tell most about y by "
-                f"themselves. Drop columns that cannot matter, or raise n_estimators so that more are seen."
-            )
-        if n_rows > self.max_rows:
-            _warn(
-                f"the context has {n_rows} rows, of which each of the {self.n_estimators} members sees {self.max_rows} "
-                f"drawn in proportion over y. Raise max_rows to show all of them, at a cost that grows with its square."
-            )
-        elif n_rows > config.max_context:
-            _warn(
-                f"the context has {n_rows} rows, checkpoint {name} was pretrained with at most "
-                f"{config.max_context}: rows beyond may not help, and cost time. Compare with a random subset."
-            )
-
     def _finetune(self, context_NF: np.ndarray, n_levels_F: np.ndarray, y: np.ndarray, n_classes, seed):
         """The model tuned on the context if `finetune` asks for it and it helps, else None; and what was found."""
         if self.finetune is False:
@@ -156,27 +133,24 @@ class InContextEstimator(BaseEstimator):
     def _model(self):
         """What answers: the model tuned in `fit` if there is one, else that of the checkpoint, or its reader."""
         tuned = vars(self).get("_tuned")
-        return self._released() if tuned is None else tuned.to(self._device())
+        return self._released() if tuned is None else tuned.to(device_of(self.device))
 
     def _released(self):
-        return load_reader(self.checkpoint, self._device()) if self.fast_queries else self._base_model()
+        return load_reader(self.checkpoint, device_of(self.device)) if self.fast_queries else self._base_model()
 
-    def _fitted(self) -> Fitted:
-        return Fitted(self._members, self._model(), self._average, self.temperature_, self.memory_gb, self.fit_mode)
-
-    def _device(self):
-        device = self.device
-        if device == "auto":
-            device = "cuda" if torch.cuda.is_available() else "cpu"
-        return device
+    def answering(self) -> Fitted:
+        """What answers for the table of `fit`; several such tables can be asked in shared passes."""
+        check_is_fitted(self, "_context_NF")
+        settings = (self.temperature_, self.memory_gb, self.fit_mode)
+        return Fitted(self._members, self._model(), self._average, *settings, self._encoder)
 
     def _base_model(self):
-        device = self._device()
         if isinstance(self.checkpoint, torch.nn.Module):
-            return self.checkpoint.to(device).eval()
-        return load_release(self.checkpoint, device)
+            return self.checkpoint.to(device_of(self.device)).eval()
+        return load_release(self.checkpoint, device_of(self.device))
 
-    def _checkpoint_name(self) -> str:
+    def checkpoint_name(self) -> str:
+        """How messages call the checkpoint."""
         given = self.checkpoint
         return type(given).__name__ if isinstance(given, torch.nn.Module) else repr(given or resolve_checkpoint().name)
 
@@ -191,58 +165,12 @@ class InContextEstimator(BaseEstimator):
     def _predict_blocks(self, X, reduce) -> np.ndarray:
         """`reduce` of the predictive distribution of every row of X: (n, ...)."""
         rows_MF = self._encode_rows(X)
-        return np.concatenate([reduce(d) for [d] in distributions([self._fitted()], [rows_MF])])
+        return np.concatenate([reduce(d) for [d] in distributions([self.answering()], [rows_MF])])
 
     def _predict_whole(self, X):
         rows_MF = self._encode_rows(X)
-        [whole] = next(distributions([self._fitted()], [rows_MF], block_rows=max(1, len(rows_MF))))
+        [whole] = next(distributions([self.answering()], [rows_MF], block_rows=max(1, len(rows_MF))))
         return whole
-
-    def _predict_together(self, models: list, tables: list) -> list:
-        """The distribution of each of several fitted estimators for the rows of its own table, in shared passes."""
-        rows = [model._encode_rows(table) for model, table in zip(models, tables)]
-        return next(distributions([model._fitted() for model in models], rows, block_rows=max(1, *map(len, rows))))
-
-    def _fit_part(self, X, y: pd.Series, rows: np.ndarray, **changes):
-        """A new estimator, fitted on some of the rows; not sklearn's clone, which would copy a model."""
-        part = type(self)(**{**self.get_params(deep=False), **changes})
-        return part.fit(_take(X, rows), y.iloc[rows])
-
-    def _choose_temperature(self, X, y) -> None:
-        """Set `temperature_` to what suits the labelled rows best when predicted from the others."""
-        y = pd.Series(as_column(y))
-        stratify = is_classifier(self) and np.bincount(self._y_N).min() >= 2
-        n_folds = min(_CALIBRATION_FOLDS, np.bincount(self._y_N).max() if stratify else len(y))
-        folds = (StratifiedKFold if stratify else KFold)(n_folds, shuffle=True, random_state=0)
-        parts, rows, truth = [], [], []
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", UserWarning)  # fit has said it of the whole context, KFold of rare classes
-            for context, held_out in folds.split(np.zeros(len(y)), self._y_N):
-                try:
-                    part = self._fit_part(X, y, context, calibrate=False, random_state=0)
-                except ValueError:
-                    continue  # nothing varies in this part of a context that varies as a whole
-                known, labels = part._own_labels(y.iloc[held_out])
-                if len(labels):
-                    parts.append(part)
-                    rows.append(part._encode_rows(_take(X, held_out[known])))
-                    truth.append(labels)
-        if not parts:
-            return
-        answered = list(log_probs_of([part._fitted() for part in parts], rows))
-
-        def log_score(temperature: float) -> np.ndarray:
-            scores = [
-                part._average(log_probs, temperature).log_prob(labels)
-                for part, log_probs, labels in zip(parts, answered, truth)
-            ]
-            return torch.cat(scores).numpy()
-
-        self.temperature_ = best_temperature(log_score)
-
-    def _own_labels(self, y: pd.Series) -> tuple[np.ndarray, torch.Tensor]:
-        """Which labels this fitted estimator can score, (n,) bool, and these as its distribution takes them."""
-        raise NotImplementedError
 
     def predict_folds(self, X_labeled, y_labeled, folds, X_unlabeled) -> tuple[np.ndarray, np.ndarray]:
         """Point predictions for cross-fitting: no labelled row is predicted from a context that contains it.
@@ -261,31 +189,15 @@ class InContextEstimator(BaseEstimator):
             ValueError: for fewer than two folds, a fold whose context cannot be fitted, or more than two classes.
         """
         folds = np.asarray(folds)
-        numbers = np.unique(folds)
-        if folds.shape != (len(y_labeled),) or len(numbers) < 2:
+        if folds.shape != (len(y_labeled),) or len(np.unique(folds)) < 2:
             raise ValueError(
                 f"folds must give one integer for each of the {len(y_labeled)} labelled rows and name at least two "
-                f"folds, got shape {folds.shape} with {len(numbers)} fold(s)."
+                f"folds, got shape {folds.shape} with {len(np.unique(folds))} fold(s)."
             )
         y_labeled = pd.Series(as_column(y_labeled))
         if is_classifier(self) and (n_classes := len(class_codes(y_labeled)[0])) != 2:
             raise ValueError(f"predict_folds needs two classes, y has {n_classes}; make it one class against the rest.")
-        parts, rows = [], []
-        for number in numbers:
-            context, held_out = np.flatnonzero(folds != number), np.flatnonzero(folds == number)
-            try:
-                part = self._fit_part(X_labeled, y_labeled, context)
-            except ValueError as error:
-                raise ValueError(f"fold {number} leaves a context of {len(context)} rows: {error}") from error
-            parts.append(part)
-            rows.append(np.concatenate([part._encode_rows(_take(X_labeled, held_out)), part._encode_rows(X_unlabeled)]))
-        blocks = [[self._point(d) for d in block] for block in distributions([part._fitted() for part in parts], rows)]
-        points = [np.concatenate(pieces) for pieces in zip(*blocks)]
-        labeled = np.empty(len(folds))
-        for number, point in zip(numbers, points):
-            labeled[folds == number] = point[: np.count_nonzero(folds == number)]
-        n_unlabeled = len(rows[0]) - np.count_nonzero(folds == numbers[0])
-        return labeled, np.stack([point[len(point) - n_unlabeled :] for point in points])
+        return cross_fitted_points(self, X_labeled, y_labeled, folds, X_unlabeled, self._point)
 
     def refuse_seen_rows(self, labeled: pd.DataFrame, unlabeled: pd.DataFrame) -> None:
         """Raise if the checkpoint was fine-tuned on rows of an analysis; `icl.inference.infer` asks before it starts.
@@ -300,45 +212,4 @@ class InContextEstimator(BaseEstimator):
         from icl.releases.fingerprint import read_seen, refuse_seen
 
         if seen := read_seen(resolve_checkpoint(self.checkpoint)):
-            refuse_seen(seen, labeled, unlabeled, self._checkpoint_name())
-
-    def _check_params(self) -> None:
-        for name in ("n_estimators", "max_rows"):
-            value, least = getattr(self, name), 1 if name == "n_estimators" else 2
-            if not isinstance(value, Integral) or isinstance(value, bool) or value < least:
-                raise ValueError(f"{name} must be a whole number of at least {least}, got {value!r}.")
-        for name in ("softmax_temperature", "memory_gb"):
-            value = getattr(self, name)
-            if not isinstance(value, Real) or not 0 < value < np.inf:
-                raise ValueError(f"{name} must be a positive number, got {value!r}.")
-        check_fit_mode(self.fit_mode)
-        if self.finetune is not True and self.finetune is not False:
-            from icl.finetuning.config import FinetuneConfig
-
-            if not isinstance(self.finetune, FinetuneConfig):
-                raise ValueError(f"finetune must be True, False or an icl.FinetuneConfig, got {self.finetune!r}.")
-        for name in ("calibrate", "stacking", "fast_queries"):
-            if not isinstance(getattr(self, name), bool | np.bool_):
-                raise ValueError(f"{name} must be True or False, got {getattr(self, name)!r}.")
-        if self.fast_queries and isinstance(self.checkpoint, torch.nn.Module):
-            raise ValueError(
-                f"fast_queries=True needs a release, whose reader lies beside its weights; got a "
-                f"{type(self.checkpoint).__name__} in memory. Save it with icl.save_release and distill a reader "
-                f"(`python train.py distill`), or use fast_queries=False."
-            )
-        if self.fast_queries and self.finetune is not False:
-            raise ValueError("fast_queries=True and finetune exclude each other: a tuned model has no reader.")
-        seed = self.random_state
-        if not (seed is None or isinstance(seed, np.random.RandomState) or (isinstance(seed, Integral) and seed >= 0)):
-            raise ValueError(
-                f"random_state must be a whole number from 0 on, a numpy RandomState, or None for fresh members at "
-                f"every fit, got {seed!r}."
-            )
-
-
-def _warn(said: str) -> None:
-    warnings.warn(said, UserWarning, stacklevel=5)  # the caller of fit
-
-
-def _take(X, rows: np.ndarray):
-    return X.iloc[rows] if hasattr(X, "iloc") else np.asarray(X)[rows]
+            refuse_seen(seen, labeled, unlabeled, self.checkpoint_name())

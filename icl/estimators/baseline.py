@@ -75,11 +75,10 @@ class BaselineMixin:
         """
         calibration = self._calibration("cv+", N_FOLDS)
         _, _, y = self._labeled
-        held_out = self._deal("cv+", min(N_FOLDS, len(y)))
+        held_out = calibration.held_out
         classify = is_classifier(self)
         ours, theirs = np.empty(len(y)), np.empty(len(y))
-        for rows, predicted in zip(held_out, calibration.predicted):
-            context = np.delete(np.arange(len(y)), rows)
+        for rows, predicted, context in zip(held_out, calibration.predicted, calibration.parts.contexts):
             if classify:
                 ours[rows] = log_losses(predicted.probs.numpy(), y[rows])
             else:

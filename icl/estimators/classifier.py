@@ -11,8 +11,9 @@ from sklearn.base import ClassifierMixin
 
 from icl.estimators.base import InContextEstimator
 from icl.estimators.baseline import BaselineMixin
+from icl.estimators.calibration import choose_temperature
 from icl.estimators.conformal import ConformalClassifierMixin
-from icl.estimators.options import refuse_fit_arguments
+from icl.estimators.options import check_params, refuse_fit_arguments
 from icl.estimators.prior_limits import PriorLimitsMixin
 from icl.network.distribution import CategoricalPredictive
 from icl.tables.target import as_column, class_codes
@@ -70,12 +71,13 @@ class ICLClassifier(ClassifierMixin, ConformalClassifierMixin, BaselineMixin, Pr
             TypeError: for other arguments, and for a sparse X.
         """
         refuse_fit_arguments(self, unsupported)
-        self._check_params()
-        classes, codes = class_codes(as_column(y))
+        check_params(self)
+        labels = as_column(y)
+        classes, codes = class_codes(labels)
         self._fit(X, codes, len(classes))
         self.classes_ = classes
         if self.calibrate:
-            self._choose_temperature(X, y)
+            self.temperature_ = choose_temperature(self, X, pd.Series(labels), codes)
         self._keep_labeled(X, codes)
         self._warn_out_of_prior()
         return self
@@ -95,11 +97,6 @@ class ICLClassifier(ClassifierMixin, ConformalClassifierMixin, BaselineMixin, Pr
 
     def _average(self, log_probs: Sequence[torch.Tensor], temperature: float) -> CategoricalPredictive:
         return CategoricalPredictive.mixture([CategoricalPredictive(l / temperature) for l in log_probs])
-
-    def _own_labels(self, y: pd.Series) -> tuple[np.ndarray, torch.Tensor]:
-        code_of = {label: code for code, label in enumerate(self.classes_.tolist())}
-        codes = np.array([code_of.get(label, -1) for label in y.tolist()])
-        return codes >= 0, torch.from_numpy(codes[codes >= 0])
 
     @staticmethod
     def _point(distribution: CategoricalPredictive) -> np.ndarray:

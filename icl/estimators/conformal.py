@@ -21,18 +21,13 @@ Dimension key: n labelled rows, m query rows, C classes, K folds.
 
 from __future__ import annotations
 
-import copy
 import math
 import warnings
-from collections.abc import Iterator
-from dataclasses import dataclass
-from numbers import Integral
 
 import numpy as np
-import pandas as pd
 import torch
-from sklearn.utils.validation import check_is_fitted
 
+from icl.estimators.calibrated import CalibratedMixin, Calibration
 from icl.estimators.conformity import (
     SCORES,
     check_coverage,
@@ -43,120 +38,9 @@ from icl.estimators.conformity import (
     plus_interval,
 )
 from icl.network.distribution import CategoricalPredictive, HistogramPredictive
-from icl.tables.encoder import as_table
-
-METHODS = ("cv+", "split")
-# Held out by "split". Half is the textbook's; narrower intervals want a longer context (benchmarks/conformal.md).
-SPLIT_SHARE = 0.5
-# Query rows that all folds answer before their distributions are reduced to ends or scores.
-_BLOCK_ROWS = 8192
 
 
-@dataclass(frozen=True)
-class _Calibration:
-    """What every interval and set of one fitted estimator starts from; a list entry for each fold."""
-
-    models: list  # an estimator fitted on the other folds; None where these hold nothing to learn
-    y_context: list[np.ndarray]  # the labels of its context
-    y_held: list[np.ndarray]  # the labels of the fold's own rows
-    predicted: list  # the predictive distribution of the fold's own rows
-
-    def n_rows(self, n_classes: int | None = None) -> int | np.ndarray:
-        """How many rows there are to calibrate with; of each class, if given how many classes there are."""
-        y = np.concatenate(self.y_held)
-        return len(y) if n_classes is None else np.bincount(y, minlength=n_classes)
-
-
-class _Conformal:
-    """Folds, their models, and what these say about rows they have not seen; worked out once for each fit."""
-
-    _stratify = False
-
-    def _keep_labeled(self, X, y: np.ndarray) -> None:
-        """To be called at the end of `fit`; `y` are numbers, or codes of `classes_`."""
-        table, has_names = as_table(X)
-        self._labeled = (table.copy(), has_names, np.array(y))
-        self._calibrations: dict[tuple, _Calibration] = {}
-
-    def __getstate__(self):
-        # The contexts of ten folds would make a pickle ten times as large; one forward pass brings them back.
-        state = super().__getstate__()
-        return {**state, "_calibrations": {}} if "_calibrations" in state else state
-
-    def _calibration(self, method: str, folds: int) -> _Calibration:
-        check_is_fitted(self, "_labeled")
-        if method not in METHODS:
-            raise ValueError(f"method must be one of {', '.join(map(repr, METHODS))}, got {method!r}.")
-        if not isinstance(folds, Integral) or folds < 2:
-            raise ValueError(f"folds must be a whole number of at least 2, got {folds!r}.")
-        key = (method, min(folds, len(self._labeled[2])) if method == "cv+" else 1)
-        if key not in self._calibrations:
-            self._calibrations[key] = self._calibrate(self._deal(*key))
-        return self._calibrations[key]
-
-    def _deal(self, method: str, n_folds: int) -> list[np.ndarray]:
-        """Positions of the rows of each fold: at random, but every fold gets its share of every class."""
-        y = self._labeled[2]
-        n = len(y)
-        order = np.random.default_rng(self._seed()).permutation(n)
-        if self._stratify:
-            order = order[np.argsort(y[order], kind="stable")]
-        if method == "split":
-            n_held = min(max(round(n * SPLIT_SHARE), 1), n - 1)
-            return [order[np.linspace(0, n - 1, n_held).round().astype(int)]]
-        return [order[k::n_folds] for k in range(n_folds)]
-
-    def _seed(self) -> int:
-        state = self.random_state
-        if isinstance(state, np.random.RandomState):
-            return copy.deepcopy(state).randint(2**31)  # the caller's own does not move
-        return int(np.random.default_rng().integers(2**31)) if state is None else int(state)
-
-    def _calibrate(self, held_out: list[np.ndarray]) -> _Calibration:
-        table, _, y = self._labeled
-        seed, labels = self._seed(), pd.Series(y)
-        models, y_context = [], []
-        for rows in held_out:
-            context = np.delete(np.arange(len(y)), rows)
-            y_context.append(y[context])
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore", UserWarning)  # fit has said it of the whole context
-                try:
-                    models.append(self._fit_part(table, labels, context, random_state=seed))
-                except ValueError:
-                    # The whole context could be fitted, so what is wrong with this part is that nothing varies: one
-                    # class, one value of y, or no column that differs between its rows.
-                    models.append(None)
-        calibration = _Calibration(models, y_context, [y[rows] for rows in held_out], [])
-        calibration.predicted.extend(self._ask(calibration, [table.iloc[rows] for rows in held_out]))
-        return calibration
-
-    def _ask(self, calibration: _Calibration, tables: list[pd.DataFrame]) -> list:
-        """Per fold, what its context says about the rows of its table."""
-        models = [m for m in calibration.models if m is not None]
-        asked = [t for t, m in zip(tables, calibration.models) if m is not None]
-        answers = iter(self._predict_together(models, asked) if models else [])
-        return [
-            self._marginal(y, len(t)) if model is None else self._in_full(model, next(answers))
-            for model, y, t in zip(calibration.models, calibration.y_context, tables)
-        ]
-
-    def _query_blocks(self, X, calibration: _Calibration) -> Iterator[list]:
-        table = self._query_table(X)
-        for start in range(0, max(len(table), 1), _BLOCK_ROWS):
-            block = table.iloc[start : start + _BLOCK_ROWS]
-            yield self._ask(calibration, [block] * len(calibration.models))
-
-    def _query_table(self, X) -> pd.DataFrame:
-        """X with the column names of the context; says what is wrong with it as `predict` would."""
-        check_is_fitted(self, "_labeled")
-        self._encode_rows(X)
-        context, has_names, _ = self._labeled
-        table, named = as_table(X)
-        return table if named and has_names else table.set_axis(context.columns, axis=1)
-
-
-class ConformalRegressorMixin(_Conformal):
+class ConformalRegressorMixin(CalibratedMixin):
     """`predict_interval` for an estimator whose predictive distribution has quantiles."""
 
     def predict_interval(self, X, coverage: float = 0.9, *, method: str = "cv+", folds: int = 10) -> np.ndarray:
@@ -187,7 +71,7 @@ class ConformalRegressorMixin(_Conformal):
         return np.concatenate(blocks)
 
     @staticmethod
-    def _interval(calibration: _Calibration, block: list[HistogramPredictive], coverage: float) -> np.ndarray:
+    def _interval(calibration: Calibration, block: list[HistogramPredictive], coverage: float) -> np.ndarray:
         """(m, 2), from what the context of each fold says about m rows."""
         scores = []
         for d, y in zip(calibration.predicted, calibration.y_held):
@@ -208,7 +92,7 @@ class ConformalRegressorMixin(_Conformal):
         return HistogramPredictive(scores, edges, point, 0.0)
 
 
-class ConformalClassifierMixin(_Conformal):
+class ConformalClassifierMixin(CalibratedMixin):
     """`predict_set` for an estimator whose predictive distribution has class probabilities."""
 
     _stratify = True
@@ -255,7 +139,7 @@ class ConformalClassifierMixin(_Conformal):
 
     @staticmethod
     def _set(
-        calibration: _Calibration,
+        calibration: Calibration,
         block: list[CategoricalPredictive],
         coverage: float,
         score: str,

@@ -2,6 +2,13 @@
 
 from __future__ import annotations
 
+from numbers import Integral, Real
+
+import numpy as np
+import torch
+
+from icl.prediction.forward import check_fit_mode
+
 
 def refuse_fit_arguments(estimator, given: dict) -> None:
     """Raise for what fit does not take; `sample_weight`, which many expect, with what to do instead.
@@ -17,3 +24,55 @@ def refuse_fit_arguments(estimator, given: dict) -> None:
             f"weight 0 and repeat others in proportion (X.loc[X.index.repeat(weights)] for whole numbers)."
         )
     raise TypeError(f"{name}.fit takes X and y, got also {', '.join(map(repr, given))}.")
+
+
+def check_params(estimator) -> None:
+    """Raises ValueError for the first parameter of an estimator that is out of range, saying what it may be."""
+    for name, least in (("n_estimators", 1), ("max_rows", 2)):
+        value = getattr(estimator, name)
+        if not isinstance(value, Integral) or isinstance(value, bool) or value < least:
+            raise ValueError(f"{name} must be a whole number of at least {least}, got {value!r}.")
+    for name in ("softmax_temperature", "memory_gb"):
+        value = getattr(estimator, name)
+        if not isinstance(value, Real) or not 0 < value < np.inf:
+            raise ValueError(f"{name} must be a positive number, got {value!r}.")
+    check_fit_mode(estimator.fit_mode)
+    _check_finetune(estimator)
+    for name in ("calibrate", "stacking", "fast_queries"):
+        value = getattr(estimator, name)
+        if not isinstance(value, bool | np.bool_):
+            raise ValueError(f"{name} must be True or False, got {value!r}.")
+    _check_fast_queries(estimator)
+    seed = estimator.random_state
+    if not (seed is None or isinstance(seed, np.random.RandomState) or (isinstance(seed, Integral) and seed >= 0)):
+        raise ValueError(
+            f"random_state must be a whole number from 0 on, a numpy RandomState, or None for fresh members at "
+            f"every fit, got {seed!r}."
+        )
+
+
+def _check_finetune(estimator) -> None:
+    if estimator.finetune is True or estimator.finetune is False:
+        return
+    from icl.finetuning.config import FinetuneConfig
+
+    if not isinstance(estimator.finetune, FinetuneConfig):
+        raise ValueError(f"finetune must be True, False or an icl.FinetuneConfig, got {estimator.finetune!r}.")
+
+
+def _check_fast_queries(estimator) -> None:
+    if estimator.fast_queries and isinstance(estimator.checkpoint, torch.nn.Module):
+        raise ValueError(
+            f"fast_queries=True needs a release, whose reader lies beside its weights; got a "
+            f"{type(estimator.checkpoint).__name__} in memory. Save it with icl.save_release and distill a reader "
+            f"(`python train.py distill`), or use fast_queries=False."
+        )
+    if estimator.fast_queries and estimator.finetune is not False:
+        raise ValueError("fast_queries=True and finetune exclude each other: a tuned model has no reader.")
+
+
+def device_of(asked) -> str | torch.device:
+    """The device of the option `device`: "auto" is a CUDA device if there is one, else the CPU."""
+    if asked == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    return asked

@@ -67,6 +67,31 @@ def many_levels(n_levels: np.ndarray, names: list, limits: PriorLimits) -> list[
     ]
 
 
+def warn_of_size(estimator, n_rows: int, n_features: int, config) -> None:
+    """Say so if a context is wider or longer than its checkpoint takes at a time; to be called two below `fit`."""
+    name, n_members = estimator.checkpoint_name(), estimator.n_estimators
+    findings = []
+    if n_features > config.max_features:
+        n_best = -(-config.max_features // 2)
+        findings.append(
+            f"X has {n_features} usable columns, checkpoint {name} takes {config.max_features} at a time: each of "
+            f"the {n_members} members sees a part, always the {n_best} that tell most about y by "
+            f"themselves. Drop columns that cannot matter, or raise n_estimators so that more are seen."
+        )
+    if n_rows > estimator.max_rows:
+        findings.append(
+            f"the context has {n_rows} rows, of which each of the {n_members} members sees {estimator.max_rows} "
+            f"drawn in proportion over y. Raise max_rows to show all of them, at a cost that grows with its square."
+        )
+    elif n_rows > config.max_context:
+        findings.append(
+            f"the context has {n_rows} rows, checkpoint {name} was pretrained with at most "
+            f"{config.max_context}: rows beyond may not help, and cost time. Compare with a random subset."
+        )
+    for said in findings:
+        warnings.warn(said, UserWarning, stacklevel=4)
+
+
 class PriorLimitsMixin:
     """The check at the end of `fit`, for an estimator that keeps its labelled rows (see `icl.estimators.conformal`)."""
 
@@ -80,7 +105,7 @@ class PriorLimitsMixin:
         findings += rare_classes(y, self.classes_, limits) if is_classifier(self) else heavy_target(y, limits)
         if findings:
             warnings.warn(
-                f"this table is far from what checkpoint {self._checkpoint_name()} was pretrained on: "
+                f"this table is far from what checkpoint {self.checkpoint_name()} was pretrained on: "
                 f"{'; '.join(findings)}. Compare with another model; check_baseline() does so with a linear one.",
                 OutOfPriorWarning,
                 stacklevel=3,

@@ -11,8 +11,9 @@ from sklearn.base import RegressorMixin
 
 from icl.estimators.base import InContextEstimator
 from icl.estimators.baseline import BaselineMixin
+from icl.estimators.calibration import choose_temperature
 from icl.estimators.conformal import ConformalRegressorMixin
-from icl.estimators.options import refuse_fit_arguments
+from icl.estimators.options import check_params, refuse_fit_arguments
 from icl.estimators.prior_limits import PriorLimitsMixin
 from icl.network.distribution import HistogramPredictive, histogram_edges
 from icl.tables.scaling import units
@@ -40,14 +41,14 @@ class ICLRegressor(RegressorMixin, ConformalRegressorMixin, BaselineMixin, Prior
             TypeError: for other arguments, and for a sparse X.
         """
         refuse_fit_arguments(self, unsupported)
-        self._check_params()
+        check_params(self)
         numbers = as_numbers(as_column(y))
         # In float64 here: in the model's float32, a target such as 1.6e9 + small would lose its digits.
         unit, center, scale = units(numbers)
         self._fit(X, (numbers / unit - center) / scale, None)
         self._loc, self._scale = unit * center, unit * scale
         if self.calibrate:
-            self._choose_temperature(X, numbers)
+            self.temperature_ = choose_temperature(self, X, pd.Series(numbers), numbers)
         self._keep_labeled(X, numbers)
         self._warn_out_of_prior()
         return self
@@ -81,9 +82,6 @@ class ICLRegressor(RegressorMixin, ConformalRegressorMixin, BaselineMixin, Prior
         edges = histogram_edges(log_probs[0].shape[-1])
         members = [HistogramPredictive(l / temperature, edges, self._loc, self._scale) for l in log_probs]
         return HistogramPredictive.mixture(members)
-
-    def _own_labels(self, y: pd.Series) -> tuple[np.ndarray, torch.Tensor]:
-        return np.ones(len(y), dtype=bool), torch.from_numpy(y.to_numpy(dtype=np.float64))
 
     @staticmethod
     def _point(distribution: HistogramPredictive) -> np.ndarray:

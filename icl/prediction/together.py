@@ -12,6 +12,7 @@ from icl.network.distribution import CategoricalPredictive, HistogramPredictive
 from icl.network.reader import Model
 from icl.prediction.forward import Context, answer
 from icl.prediction.member import Member, ridge_columns
+from icl.tables.encoder import TableEncoder
 
 # Query rows that are answered before their distributions are reduced to what was asked for.
 BLOCK_ROWS = 8192
@@ -29,6 +30,8 @@ class Fitted:
     temperature: float
     memory_gb: float
     fit_mode: str
+    encoder: TableEncoder
+    """How rows of its table become what `log_probs_of` and `distributions` take."""
 
 
 def log_probs_of(fitted: list[Fitted], rows: list[np.ndarray]) -> Iterator[list[torch.Tensor]]:

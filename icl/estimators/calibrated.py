@@ -1,0 +1,113 @@
+"""What a fitted estimator says about its labelled rows out of context, worked out once for all intervals and sets.
+
+Dimension key: n labelled rows, m query rows, K folds.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator
+from dataclasses import dataclass
+from numbers import Integral
+
+import numpy as np
+import pandas as pd
+from sklearn.utils.validation import check_is_fitted
+
+from icl.estimators.folds import OutOfContext, deal, deal_share
+from icl.prediction.together import BLOCK_ROWS
+from icl.tables.encoder import as_table
+
+METHODS = ("cv+", "split")
+# Held out by "split". Half is the textbook's; narrower intervals want a longer context (benchmarks/conformal.md).
+SPLIT_SHARE = 0.5
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """What every interval and set of one fitted estimator starts from; a list entry for each fold."""
+
+    parts: OutOfContext
+    held_out: list[np.ndarray]
+    """Positions of the fold's own rows."""
+    y_context: list[np.ndarray]
+    """The labels that its part was fitted on."""
+    y_held: list[np.ndarray]
+    """The labels of the fold's own rows."""
+    predicted: list
+    """The predictive distribution of the fold's own rows."""
+
+    def n_rows(self, n_classes: int | None = None) -> int | np.ndarray:
+        """How many rows there are to calibrate with; of each class, if given how many classes there are."""
+        y = np.concatenate(self.y_held)
+        return len(y) if n_classes is None else np.bincount(y, minlength=n_classes)
+
+
+class CalibratedMixin:
+    """Folds, their models, and what these say about rows they have not seen; worked out once for each fit."""
+
+    _stratify = False
+
+    def _keep_labeled(self, X, y: np.ndarray) -> None:
+        """To be called at the end of `fit`; `y` are numbers, or codes of `classes_`."""
+        table, has_names = as_table(X)
+        self._labeled = (table.copy(), has_names, np.array(y))
+        self._calibrations: dict[tuple, Calibration] = {}
+
+    def __getstate__(self):
+        # The contexts of ten folds would make a pickle ten times as large; one forward pass brings them back.
+        state = super().__getstate__()
+        return {**state, "_calibrations": {}} if "_calibrations" in state else state
+
+    def _calibration(self, method: str, folds: int) -> Calibration:
+        check_is_fitted(self, "_labeled")
+        if method not in METHODS:
+            raise ValueError(f"method must be one of {', '.join(map(repr, METHODS))}, got {method!r}.")
+        if not isinstance(folds, Integral) or folds < 2:
+            raise ValueError(f"folds must be a whole number of at least 2, got {folds!r}.")
+        key = (method, min(folds, len(self._labeled[2])) if method == "cv+" else 1)
+        if key not in self._calibrations:
+            self._calibrations[key] = self._calibrate(self._deal(*key))
+        return self._calibrations[key]
+
+    def _deal(self, method: str, n_folds: int) -> list[np.ndarray]:
+        """Positions of the rows of each fold: at random, but every fold gets its share of every class."""
+        y, seed = self._labeled[2], self._seed()
+        if method == "split":
+            return [deal_share(y, SPLIT_SHARE, seed, self._stratify)]
+        return deal(y, n_folds, seed, self._stratify)
+
+    def _seed(self) -> int:
+        state = self.random_state
+        if isinstance(state, np.random.RandomState):
+            return copy.deepcopy(state).randint(2**31)  # the caller's own does not move
+        return int(np.random.default_rng().integers(2**31)) if state is None else int(state)
+
+    def _calibrate(self, held_out: list[np.ndarray]) -> Calibration:
+        table, _, y = self._labeled
+        parts = OutOfContext(self, table, pd.Series(y), held_out, random_state=self._seed())
+        y_context, y_held = [y[rows] for rows in parts.contexts], [y[rows] for rows in held_out]
+        predicted = self._ask(parts, y_context, [table.iloc[rows] for rows in held_out])
+        return Calibration(parts, held_out, y_context, y_held, predicted)
+
+    def _ask(self, parts: OutOfContext, y_context: list[np.ndarray], tables: list[pd.DataFrame]) -> list:
+        """Per fold, what its context says about the rows of its table; its marginal where nothing could be fitted."""
+        answers = next(parts.predict([[table] for table in tables]))
+        return [
+            self._marginal(y, len(t)) if d is None else self._in_full(model, d)
+            for model, d, y, t in zip(parts.models, answers, y_context, tables)
+        ]
+
+    def _query_blocks(self, X, calibration: Calibration) -> Iterator[list]:
+        table = self._query_table(X)
+        for start in range(0, max(len(table), 1), BLOCK_ROWS):
+            block = table.iloc[start : start + BLOCK_ROWS]
+            yield self._ask(calibration.parts, calibration.y_context, [block] * len(calibration.held_out))
+
+    def _query_table(self, X) -> pd.DataFrame:
+        """X with the column names of the context; says what is wrong with it as `predict` would."""
+        check_is_fitted(self, "_labeled")
+        self._encode_rows(X)
+        context, has_names, _ = self._labeled
+        table, named = as_table(X)
+        return table if named and has_names else table.set_axis(context.columns, axis=1)
