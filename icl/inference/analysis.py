@@ -12,6 +12,7 @@ from icl.inference.engine.problem import STD_ERRORS, Problem
 from icl.inference.engine.solve import Solver
 from icl.inference.engine.weights import PEERS, read_weight
 from icl.inference.estimands import Estimand
+from icl.inference.estimands.reading import read_estimand
 from icl.inference.inputs.design import Design
 from icl.inference.inputs.outcome import read_outcome
 from icl.inference.inputs.predictions import features_seen
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 
 
 def infer(
-    estimand: Estimand,
+    estimand: Estimand | str,
     table: pd.DataFrame | None = None,
     *,
     labeled: pd.DataFrame | None = None,
@@ -50,7 +51,8 @@ def infer(
     the interval narrow; useless ones leave the classical answer.
 
     Args:
-        estimand: `Mean("income")`, `OLS("income ~ age + C(sex)")`.
+        estimand: `Mean("income")`, `OLS("income ~ age + C(sex)")`, or a line such as "ols: income ~ age + C(sex)",
+            "share: answer = yes", "quantile: 0.9: income", as `icl estimate` takes it.
         table: all rows; a missing outcome marks an unlabeled row. Or pass `labeled` and `unlabeled`.
         unlabeled: a DataFrame; or rows that do not fit in memory: the path of a Parquet file, a pyarrow or Hugging Face
             dataset, or a function that returns a fresh iterator over batches. `predictions` then names columns.
@@ -88,6 +90,8 @@ def infer(
         Angelopoulos et al. (2023), doi:10.1126/science.adi6000; Angelopoulos, Duchi, Zrnic (2023), arXiv:2311.01453;
         McCaw et al. (2024), doi:10.1038/s41588-024-01793-9; Zrnic & Candes (2024), arXiv:2309.16598.
     """
+    if isinstance(estimand, str):
+        estimand = read_estimand(estimand, table=labeled if table is None else table)
     _check_options(estimand, std_error, reference, level, compat, predictor, predictions)
     weight = read_weight(weight, compat)
     design = Design() if design is None else design

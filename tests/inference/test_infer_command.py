@@ -7,9 +7,10 @@ import pandas as pd
 import pytest
 from numpy.testing import assert_allclose
 
-from icl.commands.estimate.run import make_predictor, read_estimand
+from icl.commands.estimate.run import make_predictor
 from icl.commands.main import main
 from icl.inference import OLS, Logistic, Mean, Multinomial, Poisson, Quantile, infer
+from icl.inference.estimands.reading import read_estimand
 
 
 @pytest.fixture(scope="module")
@@ -52,6 +53,22 @@ def path(table, tmp_path_factory) -> str:
 )
 def test_lines_of_text_are_estimands(table, line, options, expected):
     assert read_estimand(line, options.get("outcome"), options.get("event"), table) == expected
+
+
+def test_infer_takes_the_same_lines(table):
+    for line, estimand in (
+        ("ols: income ~ age + C(region)", OLS("income ~ age + C(region)")),
+        ("share: owns = yes by region", Mean("owns", event="yes", by="region")),
+        ("quantile: 0.9: income", Quantile("income", 0.9)),
+    ):
+        pd.testing.assert_frame_equal(infer(line, table=table).to_frame(), infer(estimand, table=table).to_frame())
+    numbers = {"passed": [1.0, 0.0, 1.0, 1.0, None, 0.0] * 4}
+    assert infer("share: passed = 1", numbers).estimate.iloc[0] == pytest.approx(0.6)
+    rows, rest = table[:70], table[70:].drop(columns="income")
+    assert infer("mean: income", labeled=rows, unlabeled=rest).estimand == Mean("income")
+    for line, words in (("mode: income", "known are mean"), ("mean", "names no outcome"), ("ols: income", "names no")):
+        with pytest.raises(ValueError, match=words):
+            infer(line, table=table)
 
 
 def test_predictors_fit_the_outcome(table):

@@ -62,12 +62,12 @@ def estimate(
     from icl.commands.estimate.run import (
         check_output,
         make_predictor,
-        read_estimand,
         read_table,
         run_estimate,
         write,
     )
     from icl.inference import Design
+    from icl.inference.estimands.reading import read_estimand
 
     console, files = make_console(), read_words(output)
     for path in files:

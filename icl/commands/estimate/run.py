@@ -14,12 +14,7 @@ if TYPE_CHECKING:
     from icl.inference import Estimand, InferenceResult
 
 WRITERS = (".json", ".csv", ".md", ".html")
-KINDS = ("mean", "share", "median", "quantile", "ols", "logistic", "poisson", "multinomial")
 PREDICTORS = ("icl", "rf", "none")
-EXAMPLES = (
-    "mean: income", "mean: income by region", "share: answer = yes", "median: income", "quantile: 0.9: income",
-    "ols: income ~ age + C(sex)", "logistic: owns_home ~ age", "poisson: visits ~ age", "multinomial: party ~ age",
-)  # fmt: skip
 
 
 def read_table(path: str) -> pd.DataFrame:
@@ -30,54 +25,6 @@ def read_table(path: str) -> pd.DataFrame:
     if not len(frame):
         raise ValueError(f"{path} has no rows.")
     return frame
-
-
-def read_estimand(text: str, outcome: str | None, event: str | None, table: pd.DataFrame) -> Estimand:
-    """What to estimate, from a line such as `ols: income ~ age + C(sex)` or `quantile: 0.9: income`.
-
-    Args:
-        text: kind, then what it needs; see EXAMPLES. Outcome and left side of a formula may be left to `outcome`.
-        outcome: column of the outcome.
-        event: value of the outcome that is counted, for shares and logistic regression.
-        table: used to turn `event` into the type of its column.
-    """
-    from icl.inference import OLS, Logistic, Mean, Multinomial, Poisson, Quantile
-
-    kind, _, rest = (part.strip() for part in text.partition(":"))
-    kind = kind.lower()
-    if kind not in KINDS:
-        raise ValueError(f"estimand {text!r} starts with {kind!r}; known are {', '.join(KINDS)}. {_examples()}")
-    if kind in ("ols", "logistic", "poisson", "multinomial"):
-        left, tilde, right = (part.strip() for part in rest.partition("~"))
-        if not tilde:
-            left, right = "", rest
-        left = _one_outcome(left, outcome, text)
-        if not right:
-            raise ValueError(
-                f"estimand {text!r} has no covariates; write for instance '{kind}: {left} ~ age + C(sex)'."
-            )
-        formula = f"{left} ~ {right}"
-        if kind == "logistic":
-            return Logistic(formula, event=None if event is None else _typed(event, left, table))
-        return {"ols": OLS, "poisson": Poisson, "multinomial": Multinomial}[kind](formula)
-    if kind == "quantile":
-        number, _, rest = (part.strip() for part in rest.partition(":"))
-        try:
-            q = float(number)
-        except ValueError:
-            raise ValueError(
-                f"estimand {text!r} has no fraction; write for instance 'quantile: 0.9: income'."
-            ) from None
-        return Quantile(_one_outcome(rest, outcome, text), q)
-    if kind == "median":
-        return Quantile(_one_outcome(rest, outcome, text), 0.5)
-    column, _, by = (part.strip() for part in f"{rest} ".partition(" by "))
-    column, equals, value = (part.strip() for part in column.partition("="))
-    event = value if equals else event
-    column = _one_outcome(column, outcome, text)
-    if kind == "share" and event is None:
-        raise ValueError(f"estimand {text!r} does not say which value to count; write 'share: {column} = yes'.")
-    return Mean(column, None if event is None else _typed(event, column, table), by or None)
 
 
 def make_predictor(
@@ -167,30 +114,8 @@ def check_output(path: str) -> None:
         raise FileNotFoundError(f"the folder of output {path!r} does not exist; create it first.")
 
 
-def _one_outcome(found: str, outcome: str | None, text: str) -> str:
-    if found and outcome and found != outcome:
-        raise ValueError(f"estimand {text!r} is about {found!r}, but --outcome is {outcome!r}; leave one of them out.")
-    if not found and not outcome:
-        raise ValueError(f"estimand {text!r} names no outcome; add it there or with --outcome. {_examples()}")
-    return found or str(outcome)
-
-
-def _typed(event: str, column: str, table: pd.DataFrame) -> Any:
-    """The value of `column` that `event` spells: 1 for "1" where the column holds numbers."""
-    if column not in table.columns:
-        return event
-    for value in table[column].dropna().unique().tolist():
-        if str(value) == event or (isinstance(value, float) and value.is_integer() and str(int(value)) == event):
-            return value
-    return event
-
-
 def _is_binary(estimand: Any, table: pd.DataFrame) -> bool:
     if estimand.event is not None:
         return True
     column = estimand.outcome_columns[0]
     return column in table.columns and set(table[column].dropna().unique().tolist()) <= {0, 1}
-
-
-def _examples() -> str:
-    return "Examples: " + "; ".join(repr(e) for e in EXAMPLES) + "."

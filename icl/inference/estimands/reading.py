@@ -1,0 +1,95 @@
+"""Estimands from lines of text, as the command line and `infer` take them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from icl.inference.estimands.base import Estimand
+from icl.inference.estimands.glm import Logistic, Multinomial, Poisson
+from icl.inference.estimands.linear import OLS, Mean
+from icl.inference.estimands.quantile import Quantile
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+KINDS = ("mean", "share", "median", "quantile", "ols", "logistic", "poisson", "multinomial")
+EXAMPLES = (
+    "mean: income", "mean: income by region", "share: answer = yes", "median: income", "quantile: 0.9: income",
+    "ols: income ~ age + C(sex)", "logistic: owns_home ~ age", "poisson: visits ~ age", "multinomial: party ~ age",
+)  # fmt: skip
+
+
+def read_estimand(
+    text: str, outcome: str | None = None, event: str | None = None, table: pd.DataFrame | dict | None = None
+) -> Estimand:
+    """What to estimate, from a line such as `ols: income ~ age + C(sex)` or `quantile: 0.9: income`.
+
+    Args:
+        text: kind, then what it needs; see EXAMPLES. Outcome and left side of a formula may be left to `outcome`.
+        outcome: column of the outcome.
+        event: value of the outcome that is counted, for shares and logistic regression.
+        table: used to turn `event` into the type of its column.
+    Raises:
+        ValueError: for a line that names no known kind, no outcome, or not all that the kind needs.
+    """
+    kind, _, rest = (part.strip() for part in text.partition(":"))
+    kind = kind.lower()
+    if kind not in KINDS:
+        raise ValueError(f"estimand {text!r} starts with {kind!r}; known are {', '.join(KINDS)}. {_examples()}")
+    if kind in ("ols", "logistic", "poisson", "multinomial"):
+        left, tilde, right = (part.strip() for part in rest.partition("~"))
+        if not tilde:
+            left, right = "", rest
+        left = _one_outcome(left, outcome, text)
+        if not right:
+            raise ValueError(
+                f"estimand {text!r} has no covariates; write for instance '{kind}: {left} ~ age + C(sex)'."
+            )
+        formula = f"{left} ~ {right}"
+        if kind == "logistic":
+            return Logistic(formula, event=None if event is None else _typed(event, left, table))
+        return {"ols": OLS, "poisson": Poisson, "multinomial": Multinomial}[kind](formula)
+    if kind == "quantile":
+        number, _, rest = (part.strip() for part in rest.partition(":"))
+        try:
+            q = float(number)
+        except ValueError:
+            raise ValueError(
+                f"estimand {text!r} has no fraction; write for instance 'quantile: 0.9: income'."
+            ) from None
+        return Quantile(_one_outcome(rest, outcome, text), q)
+    if kind == "median":
+        return Quantile(_one_outcome(rest, outcome, text), 0.5)
+    column, _, by = (part.strip() for part in f"{rest} ".partition(" by "))
+    column, equals, value = (part.strip() for part in column.partition("="))
+    event = value if equals else event
+    column = _one_outcome(column, outcome, text)
+    if kind == "share" and event is None:
+        raise ValueError(f"estimand {text!r} does not say which value to count; write 'share: {column} = yes'.")
+    return Mean(column, None if event is None else _typed(event, column, table), by or None)
+
+
+def _one_outcome(found: str, outcome: str | None, text: str) -> str:
+    if found and outcome and found != outcome:
+        raise ValueError(f"estimand {text!r} is about {found!r}, but --outcome is {outcome!r}; leave one of them out.")
+    if not found and not outcome:
+        raise ValueError(
+            f"estimand {text!r} names no outcome; add it there (on the command line also with --outcome). {_examples()}"
+        )
+    return found or str(outcome)
+
+
+def _typed(event: str, column: str, table: pd.DataFrame | dict | None) -> Any:
+    """The value of `column` that `event` spells: 1 for "1" where the column holds numbers."""
+    import pandas as pd
+
+    if table is None or column not in table:
+        return event
+    for value in pd.Series(table[column]).dropna().unique().tolist():
+        if str(value) == event or (isinstance(value, float) and value.is_integer() and str(int(value)) == event):
+            return value
+    return event
+
+
+def _examples() -> str:
+    return "Examples: " + "; ".join(repr(e) for e in EXAMPLES) + "."
