@@ -12,7 +12,6 @@ Source:
 
 from __future__ import annotations
 
-import argparse
 import sys
 from pathlib import Path
 
@@ -22,6 +21,7 @@ import numpy as np
 import pandas as pd
 
 from benchmarks.compare import by_family, markdown
+from benchmarks.options import complete, shared_parser
 
 N_PIT, N_RELIABILITY = 40, 15
 LEVELS = (0.5, 0.8, 0.9, 0.95)
@@ -217,13 +217,8 @@ def write(out: Path, tables: Path, name: str) -> str:
 
 
 def main(arguments: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--tables", type=Path, required=True)
-    parser.add_argument("--checkpoint", default="nano")
-    parser.add_argument("--out", type=Path, help="default: checkpoints/CHECKPOINT")
-    options = parser.parse_args(arguments)
-    out = options.out or Path("checkpoints") / options.checkpoint
-    print(write(out, options.tables, Path(options.checkpoint).name))
+    options = complete(shared_parser(__doc__, "tables", "checkpoint", "out").parse_args(arguments))
+    print(write(options.out, options.tables, Path(options.checkpoint).name))
 
 
 if __name__ == "__main__":

@@ -15,7 +15,6 @@ Cells that were scored before with the same weights are not scored again, unless
 
 from __future__ import annotations
 
-import argparse
 import importlib
 import sys
 import time
@@ -23,6 +22,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
+from benchmarks.options import complete, shared_parser
 from benchmarks.tables import load_protocol
 
 STAGES = ("quality", "calibration", "small_tables", "peer", "oracle")
@@ -44,19 +44,11 @@ def stages(options) -> dict[str, list[str]]:
 
 
 def main(arguments: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--tables", type=Path, required=True)
-    parser.add_argument("--peer", type=Path, help="archive of TabPFN v2's outputs; without it that stage is left out")
-    parser.add_argument("--checkpoint", default="nano")
-    parser.add_argument("--n_estimators", type=int, default=4)
-    parser.add_argument("--seeds", default="0", help="of quality; the tables cut short are scored on seed 0")
-    parser.add_argument("--limit", type=int, default=0, help="so many tables, spread over the sizes; default: all")
-    parser.add_argument("--jobs", type=int, default=2, help="tables at a time, one thread each")
-    parser.add_argument("--fresh", action="store_true", help="score again what was scored before")
+    parser = shared_parser(
+        __doc__, "tables", "peer", "checkpoint", "n_estimators", "seeds", "limit", "jobs", "fresh", "out"
+    )
     parser.add_argument("--only", default=",".join(STAGES), help="stages, separated by commas")
-    parser.add_argument("--out", type=Path, help="default: checkpoints/CHECKPOINT")
-    options = parser.parse_args(arguments)
-    options.out = options.out or Path("checkpoints") / options.checkpoint
+    options = complete(parser.parse_args(arguments))
     chosen = options.only.split(",")
     if unknown := sorted(set(chosen) - set(STAGES)):
         sys.exit(f"there is no stage {', '.join(unknown)}; choose from {', '.join(STAGES)}.")

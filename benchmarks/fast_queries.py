@@ -10,7 +10,6 @@ Writes OUT/results-fast.md.
 
 from __future__ import annotations
 
-import argparse
 import hashlib
 import sys
 from pathlib import Path
@@ -21,6 +20,7 @@ import pandas as pd
 
 from benchmarks import compare
 from benchmarks.machine import describe
+from benchmarks.options import SCORING, complete, shared_parser
 from benchmarks.tables import TITLES, ResultFile, in_parallel, ours, read_index, score_cell, weights_of
 
 ROOT = Path(__file__).parents[1]
@@ -99,17 +99,8 @@ def report(fast: pd.DataFrame, options) -> str:
 
 
 def main(arguments: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--tables", type=Path, required=True)
-    parser.add_argument("--checkpoint", default="base")
-    parser.add_argument("--tiers", default="12")
-    parser.add_argument("--datasets", default="", help="names, separated by commas; default: all")
-    parser.add_argument("--limit", type=int, default=0, help="so many tables, spread over the sizes; default: all")
-    parser.add_argument("--jobs", type=int, default=2, help="tables at a time, one thread each")
-    parser.add_argument("--fresh", action="store_true", help="score again what was scored before")
-    parser.add_argument("--out", type=Path, help="default: checkpoints/CHECKPOINT")
-    options = parser.parse_args(arguments)
-    options.out = options.out or ROOT / "checkpoints" / options.checkpoint
+    names = [name for name in SCORING if name not in ("name", "n_estimators", "seeds")]
+    options = complete(shared_parser(__doc__, *names, checkpoint="base").parse_args(arguments))
     options.whole = f"icl-{Path(options.checkpoint).name}"
     text = report(score(options), options)
     (options.out / "results-fast.md").write_text(text, encoding="utf-8")

@@ -11,7 +11,6 @@ context rows and columns, and writes OUT/results-oracle.md.
 
 from __future__ import annotations
 
-import argparse
 import os
 import sys
 from pathlib import Path
@@ -26,6 +25,7 @@ from torch import Tensor
 
 from benchmarks.compare import markdown
 from benchmarks.machine import describe
+from benchmarks.options import complete, shared_parser
 from icl.network.model import TabularTransformer
 from icl.releases.folder import load_release
 from priors import ChangepointPrior, GaussianProcessPrior, LinearPrior, Prior, TaskShape
@@ -136,13 +136,11 @@ def train_and_measure(max_steps: int) -> str:
 
 
 def main(arguments: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--max_steps", type=int, default=4_000)
-    parser.add_argument("--checkpoint", help="measure this release instead of training")
-    parser.add_argument("--out", type=Path, help="default: checkpoints/CHECKPOINT")
+    parser = shared_parser(__doc__, "checkpoint", "out", checkpoint=None)
+    parser.add_argument("--max_steps", type=int, default=4_000, help="of training, where no checkpoint is given")
     options = parser.parse_args(arguments)
     if options.checkpoint:
-        out = options.out or Path("checkpoints") / options.checkpoint
+        out = complete(options).out
         out.mkdir(parents=True, exist_ok=True)
         text = report_release(load_release(options.checkpoint), Path(options.checkpoint).name)
         (out / "results-oracle.md").write_text(text, encoding="utf-8")

@@ -12,7 +12,6 @@ Source of the peer:
 
 from __future__ import annotations
 
-import argparse
 import sys
 from pathlib import Path
 
@@ -23,6 +22,7 @@ import pandas as pd
 
 from benchmarks.compare import markdown
 from benchmarks.machine import describe
+from benchmarks.options import complete, shared_parser
 
 MEMBERS = (1, 4)
 PARTS = ("Xtrain", "ytrain", "Xtest", "ytest", "tabpfn2")
@@ -126,12 +126,10 @@ def report(tasks: dict[str, dict[str, np.ndarray]], checkpoint: str) -> str:
 
 
 def main(arguments: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--peer", type=Path, required=True)
-    parser.add_argument("--checkpoint", default="nano")
-    parser.add_argument("--out", type=Path, help="default: checkpoints/CHECKPOINT")
-    options = parser.parse_args(arguments)
-    out = options.out or Path("checkpoints") / options.checkpoint
+    options = complete(shared_parser(__doc__, "peer", "checkpoint", "out").parse_args(arguments))
+    if options.peer is None:
+        sys.exit("--peer FILE is needed: the archive of TabPFN v2's outputs.")
+    out = options.out
     text = report(read_tasks(options.peer), options.checkpoint)
     out.mkdir(parents=True, exist_ok=True)
     (out / "results-peer.md").write_text(text, encoding="utf-8")

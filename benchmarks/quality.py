@@ -10,7 +10,6 @@ features; only the seeds that the baselines have.
 
 from __future__ import annotations
 
-import argparse
 import sys
 import time
 from pathlib import Path
@@ -23,6 +22,7 @@ import torch
 
 from benchmarks import calibration, compare
 from benchmarks.machine import describe
+from benchmarks.options import SCORING, complete, shared_parser
 from benchmarks.tables import (
     MAX_CLASSES,
     MAX_FEATURES,
@@ -132,27 +132,12 @@ def report(own_scores: pd.DataFrame, options) -> str:
 
 
 def main(arguments: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--tables", type=Path, required=True)
-    parser.add_argument("--checkpoint", default="nano")
-    parser.add_argument("--name", help="default: icl-CHECKPOINT")
-    parser.add_argument("--n_estimators", type=int, default=4)
-    parser.add_argument("--seeds", default="0")
-    parser.add_argument("--tiers", default="12")
-    parser.add_argument("--datasets", default="", help="names, separated by commas; default: all")
-    parser.add_argument("--limit", type=int, default=0, help="so many tables, spread over the sizes; default: all")
-    parser.add_argument("--jobs", type=int, default=2, help="tables at a time, one thread each")
-    parser.add_argument("--fresh", action="store_true", help="score again what was scored before")
-    parser.add_argument(
-        "--alone", action="store_true", help="the network by itself, without ridge columns; needs --out"
-    )
-    parser.add_argument("--out", type=Path, help="default: checkpoints/CHECKPOINT")
+    parser = shared_parser(__doc__, *SCORING)
+    parser.add_argument("--alone", action="store_true", help="the network by itself, without companions; needs --out")
     options = parser.parse_args(arguments)
     if options.alone and not options.out:
         parser.error("--alone needs --out: results.csv of the checkpoint holds the scores with ridge columns.")
-    name = Path(options.checkpoint).name
-    options.name = options.name or f"icl-{name}"
-    options.out = options.out or Path("checkpoints") / name
+    options = complete(options)
     text = report(score(options), options)
     (options.out / "results.md").write_text(text, encoding="utf-8")
     print(text)

@@ -1,6 +1,6 @@
 """Few labelled rows: the benchmark tables cut to 50 and 200 context rows, their query rows as they are.
 
-    python benchmarks/small_tables.py --tables FOLDER [--checkpoint nano] [--tier 1] [--limit 40] [--jobs 2]
+    python benchmarks/small_tables.py --tables FOLDER [--checkpoint nano] [--tiers 1] [--limit 40] [--jobs 2]
 
 Context rows are drawn from those of the full protocol, at least one of each class; the 50 are among the 200. A table
 that has no more rows than asked for is left out. Baselines are the protocol's own (default settings): logistic or
@@ -12,7 +12,6 @@ OUT/results-small.md.
 
 from __future__ import annotations
 
-import argparse
 import importlib.util
 import sys
 import time
@@ -24,6 +23,7 @@ import pandas as pd
 
 from benchmarks import compare
 from benchmarks.machine import describe
+from benchmarks.options import SCORING, complete, shared_parser
 from benchmarks.tables import (
     TITLES,
     ResultFile,
@@ -57,7 +57,7 @@ def score_baseline(folder: Path, record: dict, name: str, seed: int, n_context: 
 
 def score(options) -> pd.DataFrame:
     """Score what the two files lack; returns the rows of ours and of the baselines on the chosen cells."""
-    index = read_index(options.tables, options.tier, options.datasets, options.limit)
+    index = read_index(options.tables, options.tiers, options.datasets, options.limit)
     seeds = list(map(int, options.seeds.split(",")))
     sizes = list(map(int, options.sizes.split(",")))
     cells = [
@@ -107,7 +107,7 @@ def report(scores: pd.DataFrame, options) -> str:
     lines = [
         f"# {options.name} on few labelled rows",
         "",
-        f"Tables of tiers {', '.join(options.tier)} cut to 50 or 200 context rows (at least one of each class), query "
+        f"Tables of tiers {', '.join(options.tiers)} cut to 50 or 200 context rows (at least one of each class), query "
         f"rows as in `results.md`, seeds {options.seeds}; {options.n_estimators} members. Baselines: the protocol's, "
         "default settings, on the same rows. Averages and intervals as in `results.md`.",
         "",
@@ -134,24 +134,10 @@ def report(scores: pd.DataFrame, options) -> str:
 
 
 def main(arguments: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--tables", type=Path, required=True)
-    parser.add_argument("--checkpoint", default="nano")
-    parser.add_argument("--name", help="default: icl-CHECKPOINT")
-    parser.add_argument("--n_estimators", type=int, default=4)
-    parser.add_argument("--seeds", default="0")
+    parser = shared_parser(__doc__, *SCORING)
     parser.add_argument("--sizes", default=",".join(map(str, SIZES)), help="context rows, separated by commas")
-    parser.add_argument("--tier", default="12", help="1: tables of public benchmarks; 12: the other real ones, too")
-    parser.add_argument("--datasets", default="", help="names, separated by commas; default: all")
-    parser.add_argument("--limit", type=int, default=0, help="so many tables, spread over the sizes; default: all")
-    parser.add_argument("--jobs", type=int, default=2, help="cells at a time, one thread each")
-    parser.add_argument("--fresh", action="store_true", help="score ours again where it was scored before")
     parser.add_argument("--baselines", type=Path, default=Path(__file__).with_suffix(".csv"), help="their result file")
-    parser.add_argument("--out", type=Path, help="default: checkpoints/CHECKPOINT")
-    options = parser.parse_args(arguments)
-    name = Path(options.checkpoint).name
-    options.name = options.name or f"icl-{name}"
-    options.out = options.out or Path("checkpoints") / name
+    options = complete(parser.parse_args(arguments))
     text = report(score(options), options)
     (options.out / "results-small.md").write_text(text, encoding="utf-8")
     print(text)
