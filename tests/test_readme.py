@@ -1,11 +1,16 @@
-"""What the README promises: its Python runs, its commands and files exist."""
+"""What the documents promise: Python that runs, commands, files and addresses that exist, numbers that are counted."""
 
 import re
+from importlib import import_module
 from pathlib import Path
 
 import pytest
+from entered import journeys
 
 ROOT = Path(__file__).parents[1]
+PAGES = sorted(
+    p for pattern in ("*.md", "docs/*.md", "checkpoints/**/*.md", "benchmarks/*.md") for p in ROOT.glob(pattern)
+)
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 
@@ -16,8 +21,11 @@ def test_the_python_example_runs_and_is_short(capsys):
     exec(compile(example, "README.md", "exec"), names)
     printed = capsys.readouterr().out
     assert "ppi++" in printed and "imputed" in printed
-    low, high = names["result"].interval(0.95).loc["bmi"]
-    assert low < names["result"].estimate["bmi"] < high
+    low, high = names["result"].interval(0.95).loc["age"]
+    assert low < names["result"].estimate["age"] < high
+    told = [int(n) for n in re.search(r"100 labels are worth (\d+) to (\d+)", README).groups()]
+    worth = names["result"].n_effective
+    assert [round(worth.min()), round(worth.max())] == pytest.approx(told, abs=2)  # another BLAS moves the last digit
 
 
 @pytest.mark.parametrize("target", re.findall(r"`make (\w+)`", README))
@@ -25,8 +33,30 @@ def test_make_targets_exist(target):
     assert re.search(rf"^{target}:", (ROOT / "Makefile").read_text(), re.MULTILINE)
 
 
-def test_links_and_figures_lead_somewhere():
-    links = [link for link in re.findall(r"\]\(([^)#]+)\)", README) if "://" not in link]
-    assert links
-    missing = [link for link in links if not (ROOT / link).exists()]
-    assert missing == []
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
+def test_links_files_and_modules_exist(page):
+    text = page.read_text(encoding="utf-8")
+    links = [link for link in re.findall(r"\]\(([^)#\s]+)[^)]*\)", text) if "://" not in link]
+    assert [link for link in links if not (page.parent / link).exists()] == []
+    files = re.findall(r"\b(?:icl|priors|tests|configs|examples|benchmarks)/[\w/]+\.(?:py|yaml|md)\b", text)
+    assert [name for name in files if not (ROOT / name).exists()] == []
+    modules = set(re.findall(r"`(icl(?:\.[a-z_]+)+)`", text))
+    assert [name for name in modules if not is_importable(name)] == []
+
+
+def is_importable(name: str) -> bool:
+    """Whether a dotted name is a module of ours, or something in one."""
+    *parents, last = name.split(".")
+    file = ROOT.joinpath(*parents, last)
+    return file.with_suffix(".py").is_file() or file.is_dir() or hasattr(import_module(".".join(parents)), last)
+
+
+def test_there_are_pages_with_links():
+    assert len(PAGES) > 10 and "](" in README
+
+
+def test_a_call_enters_as_many_files_as_the_architecture_page_says():
+    page = (ROOT / "ARCHITECTURE.md").read_text(encoding="utf-8")
+    told = {call: int(n) for call, n in re.findall(r"^\| `(fit|predict|infer)` \| (\d+) \|$", page, re.MULTILINE)}
+    found = {call: len(files) for call, files in journeys().items()}
+    assert found == pytest.approx(told, abs=2), "see `python tests/entered.py`, and write its numbers into the page"

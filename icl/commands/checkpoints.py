@@ -35,8 +35,17 @@ def _origin(facts: dict) -> list[str]:
     def number(key: str) -> str:
         return f"{facts[key]:,.0f}" if isinstance(facts.get(key), (int, float)) else "—"
 
-    hours = f"{facts['wall_seconds'] / 3600:.1f}" if isinstance(facts.get("wall_seconds"), (int, float)) else "—"
+    seconds = _seconds_in_all(facts)
+    hours = f"{seconds / 3600:.1f}" if seconds else "—"
+    seen = "tasks_seen_in_all" if "tasks_seen_in_all" in facts else "tasks_seen"
     commit = str(facts.get("git_commit") or "—")
     commit = commit[:8] + ("-dirty" if commit.endswith("-dirty") else "")
     device, made = str(facts.get("device", "—")), str(facts.get("date", "—"))[:10]
-    return [number("n_parameters"), number("tasks_seen"), device, hours, str(facts.get("seed", "—")), made, commit]
+    return [number("n_parameters"), number(seen), device, hours, str(facts.get("seed", "—")), made, commit]
+
+
+def _seconds_in_all(facts: dict) -> float:
+    """Seconds of this run and of those whose weights it began with."""
+    seconds = facts.get("wall_seconds")
+    own = float(seconds) if isinstance(seconds, (int, float)) else 0.0
+    return own + (_seconds_in_all(facts["init_from"]) if isinstance(facts.get("init_from"), dict) else 0.0)
