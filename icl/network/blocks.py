@@ -6,7 +6,6 @@ import math
 from collections.abc import Iterator
 
 import torch
-import torch.nn.functional as nnf
 from einops import rearrange
 from torch import Tensor, nn
 
@@ -42,7 +41,7 @@ class Attention(nn.Module):
         k, v = rearrange(kv, "z l (two h d) -> two z h l d", two=2, h=self.n_heads)
         if self.log_scale is not None:
             q = q * self._sharpness(keys_ZKE.shape[1])[:, None, None]
-        out = nnf.scaled_dot_product_attention(q, k, v)
+        out = kernels.fused_attention(q, k, v)
         return kernels.linear(rearrange(out, "z h l d -> z l (h d)"), self.out)
 
     def _sharpness(self, n_keys: int) -> Tensor:

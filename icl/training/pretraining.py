@@ -136,7 +136,7 @@ class PretrainingModule(L.LightningModule):
                 f"{n_parameters * 24 / 1e6:,.0f} MB"
             )
         peak = "unknown (set --model.peak_tflops)" if self._peak is None else f"{self._peak / 1e12:,.2f} TFLOP/s"
-        lines.append(f"peak of the device: {peak}")
+        lines.append(f"precision: {trainer.precision}; peak of the device in it: {peak}")
         rank_zero_info("Cost: " + "\n      ".join(lines))
 
     def on_save_checkpoint(self, checkpoint: dict) -> None:

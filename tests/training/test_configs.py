@@ -54,7 +54,7 @@ def test_overlays_change_what_they_name_and_nothing_else(capsys):
         run(["fit", "--config", paths[0], "--config", paths[1], "--print_config"])
     resolved = yaml.safe_load(capsys.readouterr().out)
     assert resolved["data"]["shapes"]["n_cells"] == 4000 and resolved["data"]["shapes"]["rows"] == [32, 1024]
-    assert resolved["trainer"]["precision"] == "32-true" and resolved["trainer"]["devices"] == 2
+    assert resolved["trainer"]["precision"] is None and resolved["trainer"]["devices"] == 2
     assert resolved["trainer"]["max_steps"] == 6000 and resolved["trainer"]["gradient_clip_val"] == 2.0
     assert resolved["model"]["model"]["n_layers"] == 6 and len(resolved["data"]["priors"]) == 4
 
