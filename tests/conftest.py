@@ -4,7 +4,7 @@ import pytest
 import torch
 from weights import perturbed
 
-# One thread a process: `make test` runs two, and threads that wait for one another on shared cores lose more than they bring.
+# Threads that wait for one another on shared cores lose more than they bring; `make test` runs two processes instead.
 torch.set_num_threads(1)
 
 

@@ -50,8 +50,8 @@ Every detail is in `{PROVENANCE}`.
 
 ## Limits
 
-At most {config.get("max_features", "?")} columns and {config.get("max_classes", "?")} classes in one forward pass; the estimators answer wider
-tables by parts and more classes by a tree of questions.
+At most {config.get("max_features", "?")} columns and {config.get("max_classes", "?")} classes in one forward pass;
+the estimators answer wider tables by parts and more classes by a tree of questions.
 Tables larger than those it was pretrained on, or with structure its prior lacks, may be served better by boosted trees:
 compare before relying on it.
 {notes and chr(10) + notes.strip() + chr(10)}"""
