@@ -7,10 +7,9 @@ from icl.commands.console import make_console
 
 def checkpoints() -> None:
     """List the checkpoints that this installation ships, best first, with where they come from."""
-    import json
-
     from icl.pages.table import Row, Table
-    from icl.releases.names import PROVENANCE, READER, WEIGHTS, available_checkpoints, shipped_folder
+    from icl.releases.names import READER, WEIGHTS, available_checkpoints, shipped_folder
+    from icl.releases.provenance import provenance_in
 
     names = available_checkpoints()
     if not names:
@@ -21,8 +20,7 @@ def checkpoints() -> None:
     rows = []
     for name in names:
         folder = shipped_folder() / name
-        file = folder / PROVENANCE
-        facts = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
+        facts = provenance_in(folder)
         size = f"{(folder / WEIGHTS).stat().st_size / 1e6:.1f} MB"
         rows.append(Row([name, size, "yes" if (folder / READER).is_file() else "no", *_origin(facts)]))
     columns = ["name", "size", "fast", "parameters", "tasks seen", "device", "hours", "seed", "made", "commit"]

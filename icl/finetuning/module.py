@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import math
 from dataclasses import dataclass, field
 from typing import Any
@@ -15,7 +14,7 @@ from icl.finetuning.config import FinetuneConfig
 from icl.finetuning.held_out import HELD_OUT, PRIOR, score
 from icl.finetuning.method import Anchor, make_optimizer, make_trainable, merged_state
 from icl.finetuning.rate import step_loss
-from icl.network.config import TabularConfig
+from icl.network.config import own_fields
 from icl.network.model import TabularTransformer
 from icl.training.optim import OptimConfig
 from icl.training.pretraining import PretrainingModule, task_loss
@@ -37,12 +36,6 @@ class Best:
     @property
     def n_checks_since(self) -> int:
         return sum(line["step"] > self.step for line in self.history)
-
-
-def own_fields(config: TabularConfig) -> dict[str, Any]:
-    """What `TabularConfig` takes, without the bookkeeping of transformers."""
-    names = [n for n in inspect.signature(TabularConfig.__init__).parameters if n not in ("self", "kwargs")]
-    return {name: getattr(config, name) for name in names}
 
 
 class FinetuneModule(PretrainingModule):

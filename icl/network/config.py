@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import inspect
+from typing import Any
 
 from transformers import PretrainedConfig
 
@@ -55,12 +56,20 @@ class TabularConfig(PretrainedConfig):
             raise ValueError(f"max_classes must be at least 2, got {max_classes}.")
 
 
+def own_fields(config: TabularConfig) -> dict[str, Any]:
+    """What `TabularConfig` takes, without the bookkeeping of transformers."""
+    return {name: getattr(config, name) for name in FIELDS}
+
+
 def _refuse_unknown(options: dict) -> None:
     """Raise for options that neither this configuration nor transformers' own bookkeeping knows."""
     bookkeeping = {*PretrainedConfig().to_dict(), "model_type", "torch_dtype", "attn_implementation", "name_or_path"}
-    own = list(inspect.signature(TabularConfig.__init__).parameters)[1:-1]
     unknown = [key for key in options if key not in bookkeeping and not key.startswith("_")]
     if unknown:
-        close = difflib.get_close_matches(unknown[0], own, n=1)
-        hint = f"did you mean {close[0]!r}?" if close else f"the options are {', '.join(own)}."
+        close = difflib.get_close_matches(unknown[0], FIELDS, n=1)
+        hint = f"did you mean {close[0]!r}?" if close else f"the options are {', '.join(FIELDS)}."
         raise ValueError(f"TabularConfig has no option {', '.join(map(repr, unknown))}; {hint}")
+
+
+FIELDS = tuple(inspect.signature(TabularConfig.__init__).parameters)[1:-1]
+"""Names of all options."""

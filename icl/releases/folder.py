@@ -1,6 +1,7 @@
 """A release folder: `config.json`, `model.safetensors`, `provenance.json` and a model card, `README.md`.
 
-Weights may be stored in half precision; they load as float32. Nothing here ever unpickles.
+Weights may be stored in half precision; they load as float32. A folder may come from anybody: nothing here ever
+unpickles, and sizes are compared before anything is built (`icl.releases.reading`).
 """
 
 from __future__ import annotations
@@ -18,12 +19,16 @@ from icl.atomic import replacing_folder
 from icl.releases.card import model_card
 from icl.releases.names import CARD, CONFIG, PROVENANCE, WEIGHTS, CheckpointError, resolve_checkpoint
 from icl.releases.provenance import environment, version_of
+from icl.releases.reading import TensorFile, read_json
 
 if TYPE_CHECKING:
+    from icl.network.config import TabularConfig
     from icl.network.model import TabularTransformer
 
 # What transformers writes beside a model's own fields.
 _BOOKKEEPING = {"model_type", "architectures", "transformers_version", "dtype", "torch_dtype"}
+# Far above any model there is, and small enough that to refuse one takes neither time nor memory.
+_MOST, _MOST_OF_ANY = {"n_layers": 256, "d_embed": 16_384}, 1_000_000
 
 
 def load_release(name_or_path: str | os.PathLike | None = None, device: str | torch.device = "cpu"):
@@ -49,79 +54,53 @@ def _load(folder: Path, stamps: tuple[int, ...], device: torch.device) -> Tabula
     from icl.network.model import TabularTransformer
 
     config = _read_config(folder / CONFIG)
-    weights = _read_weights(folder / WEIGHTS)
-    # The constructor draws initial weights; the caller's random state is not ours to advance.
-    with torch.random.fork_rng(devices=[]):
+    file = TensorFile(folder / WEIGHTS)
+    # Without memory for the weights, before it is known that the file has them: a configuration is quick to write.
+    with torch.device("meta"):
         model = TabularTransformer(config)
-    _check_tensors(folder / WEIGHTS, {k: v.shape for k, v in weights.items()}, model)
-    model.load_state_dict(weights, strict=True)
+    file.check({name: tuple(w.shape) for name, w in model.state_dict().items()}, f"{CONFIG} beside it")
+    model = model.to_empty(device="cpu")
+    model.load_state_dict(file.load(), strict=True)
     return model.to(device).eval()
 
 
-def _read_config(path: Path):
+def _read_config(path: Path) -> TabularConfig:
     from icl.network.config import TabularConfig
 
-    try:
-        raw = json.loads(path.read_text(encoding="utf-8"))
-    except (UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise CheckpointError(f"{path} is not valid JSON ({error}); copy the release folder again.") from error
-    found = raw.get("model_type") if isinstance(raw, dict) else None
+    raw = read_json(path)
+    found = raw.get("model_type")
     if found != TabularConfig.model_type:
         raise CheckpointError(
-            f"{path} describes a model of type {found!r}, expected {TabularConfig.model_type!r}: it was written by "
-            f"another program. Pass a folder written by icl.save_release."
+            f"{path} describes a model of type {str(found)[:100]!r}, expected {TabularConfig.model_type!r}: it was "
+            f"written by another program. Pass a folder written by icl.save_release."
         )
-    fields = {key: value for key, value in raw.items() if key not in _BOOKKEEPING}
-    unknown = sorted(set(fields) - _own_fields(TabularConfig()))
-    if unknown:
+    return checked_config({key: value for key, value in raw.items() if key not in _BOOKKEEPING}, path)
+
+
+def checked_config(fields: dict[str, Any], path: Path) -> TabularConfig:
+    """The configuration with these fields, which come from `path`.
+
+    Raises:
+        CheckpointError: for unknown fields, and for values that no model has.
+    """
+    from icl.network.config import FIELDS, TabularConfig
+
+    if unknown := sorted(fields.keys() - set(FIELDS)):
         raise CheckpointError(
             f"{path} has unknown keys: {', '.join(unknown)}. It was written by a newer version (this is icl "
             f"{version_of('icl')}) or edited by hand; upgrade icl or remove the keys."
         )
+    for name, value in fields.items():
+        most = _MOST.get(name, _MOST_OF_ANY)
+        if type(value) is not int or not 0 <= value <= most:
+            raise CheckpointError(
+                f"{path} holds a value that no model can have: {name} is {str(value)[:100]}, expected a whole number "
+                f"up to {most:,}."
+            )
     try:
         return TabularConfig(**fields)
-    except Exception as error:  # transformers raises classes of its own for a value of the wrong type
+    except Exception as error:  # transformers raises classes of its own
         raise CheckpointError(f"{path} holds a value that no model can have: {error}") from error
-
-
-def _own_fields(config) -> set[str]:
-    """Names of the fields a TabularConfig adds to those of every transformers config."""
-    from transformers import PretrainedConfig
-
-    return set(config.to_dict()) - (set(PretrainedConfig().to_dict()) | _BOOKKEEPING)
-
-
-def _read_weights(path: Path) -> dict[str, torch.Tensor]:
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
-
-    try:
-        weights = load_file(path)
-    except (SafetensorError, OSError, ValueError) as error:
-        raise CheckpointError(
-            f"{path} ({path.stat().st_size} bytes) cannot be read as safetensors: {error}. The file is truncated or "
-            f"of another format (pickled checkpoints are never loaded); copy the release folder again."
-        ) from error
-    return {name: w.float() if w.is_floating_point() else w for name, w in weights.items()}
-
-
-def _check_tensors(path: Path, found: dict[str, torch.Size], model: TabularTransformer) -> None:
-    expected = {name: tensor.shape for name, tensor in model.state_dict().items()}
-    problems = [
-        *(f"{name} is missing" for name in sorted(expected.keys() - found.keys())),
-        *(f"{name} is unexpected" for name in sorted(found.keys() - expected.keys())),
-        *(
-            f"{name} has shape {tuple(found[name])}, expected {tuple(expected[name])}"
-            for name in sorted(expected.keys() & found.keys())
-            if found[name] != expected[name]
-        ),
-    ]
-    if problems:
-        more = f" and {len(problems) - 5} more" if len(problems) > 5 else ""
-        raise CheckpointError(
-            f"{path} does not fit the {CONFIG} beside it: {'; '.join(problems[:5])}{more}. The two files come from "
-            f"different models; copy both from one release."
-        )
 
 
 def save_release(
@@ -179,9 +158,10 @@ def _to_disk_type(model: TabularTransformer, dtype: torch.dtype) -> dict[str, to
 def _files_of(model, weights: dict[str, torch.Tensor], facts: dict, name: str, notes: str) -> dict[str, bytes]:
     from safetensors.torch import save
 
-    config = model.config.to_dict()
-    own = {key: config[key] for key in sorted(_own_fields(model.config))}
-    head = {"model_type": config["model_type"], "architectures": [type(model).__name__]}
+    from icl.network.config import own_fields
+
+    own = dict(sorted(own_fields(model.config).items()))
+    head = {"model_type": model.config.model_type, "architectures": [type(model).__name__]}
     return {
         CONFIG: (json.dumps(head | own, indent=2) + "\n").encode(),
         PROVENANCE: (json.dumps(facts, indent=2, default=str) + "\n").encode(),

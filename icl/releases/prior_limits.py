@@ -7,6 +7,9 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+from icl.releases.names import CheckpointError
+from icl.releases.reading import read_yaml
+
 TRAINING = "training.yaml"
 
 
@@ -39,13 +42,11 @@ class PriorLimits:
 def limits_of(folder: Path | None) -> PriorLimits:
     """Limits of the release in `folder`; the defaults of the shipped recipe where it does not say."""
     file = folder / TRAINING if folder is not None else None
-    if file is None or not file.is_file():
+    if file is None or not file.exists():
         return PriorLimits()
-    import yaml
-
     try:
-        config = yaml.safe_load(file.read_text(encoding="utf-8"))
-    except (OSError, yaml.YAMLError):
+        config = read_yaml(file)
+    except CheckpointError:
         return PriorLimits()  # it serves a hint; the weights are another file
     return PriorLimits.of_training(config) if isinstance(config, dict) else PriorLimits()
 

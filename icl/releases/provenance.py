@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+import os
 import platform
 import subprocess
 from datetime import UTC, datetime
@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from icl.releases.names import PROVENANCE, resolve_checkpoint
+from icl.releases.reading import read_json
 
 if TYPE_CHECKING:
     from icl.network.model import TabularTransformer
@@ -51,10 +52,24 @@ def git_commit() -> str | None:
     return done.stdout.strip() or None if done.returncode == 0 else None
 
 
-def origin_of(release: str) -> dict:
+def read_provenance(name_or_path: str | os.PathLike | None = None) -> dict[str, Any]:
+    """The facts that a release records; {} where it has none.
+
+    Raises:
+        CheckpointError: if there is no such release, or its record is damaged.
+    """
+    return provenance_in(resolve_checkpoint(name_or_path))
+
+
+def provenance_in(folder: Path) -> dict[str, Any]:
+    """The same, for a folder."""
+    file = folder / PROVENANCE
+    return read_json(file) if file.exists() else {}
+
+
+def origin_of(release: str | os.PathLike) -> dict[str, Any]:
     """What a model that starts from `release` owes to it: the facts of its training, its own ancestors included."""
-    file = resolve_checkpoint(release) / PROVENANCE
-    facts = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
+    facts = read_provenance(release)
     kept = (
         "git_commit",
         "seed",
@@ -65,4 +80,13 @@ def origin_of(release: str) -> dict:
         "n_parameters",
         "init_from",
     )
-    return {"release": release} | {name: facts[name] for name in kept if name in facts}
+    return {"release": shareable(release)} | {name: facts[name] for name in kept if name in facts}
+
+
+def shareable(path: str | os.PathLike) -> str:
+    """A path as a release may tell it: as it is below the working folder, else its last name.
+
+    Where somebody's folders lie, and often what they are called, is nobody else's business.
+    """
+    path = Path(path)
+    return path.name if path.is_absolute() or {"..", "~"} & set(path.parts) else path.as_posix()

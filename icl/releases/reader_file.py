@@ -15,6 +15,7 @@ from icl.atomic import write_atomically
 from icl.network.reader import Reader, ReaderConfig
 from icl.releases.folder import load_release
 from icl.releases.names import READER, WEIGHTS, CheckpointError, available_checkpoints, resolve_checkpoint
+from icl.releases.reading import TensorFile, parse_json
 
 
 def has_reader(name_or_path: str | os.PathLike | None = None) -> bool:
@@ -46,7 +47,7 @@ def load_reader(name_or_path: str | os.PathLike | None = None, device: str | tor
 @lru_cache(maxsize=4)
 def _load(folder: Path, stamps: tuple[int, ...], device: torch.device) -> Reader:
     path = folder / READER
-    facts, weights = _read(path)
+    file, facts = _opened(path)
     if facts["weights_sha256"] != _sha256(folder / WEIGHTS):
         raise CheckpointError(
             f"{path} was distilled from other weights than {WEIGHTS} beside it. Distill it again (`python train.py "
@@ -55,45 +56,34 @@ def _load(folder: Path, stamps: tuple[int, ...], device: torch.device) -> Reader
     trunk = load_release(folder, device)
     try:
         shape = ReaderConfig(**facts["shape"])
+        if any(type(number) is not int for number in (*shape.depths, shape.stride, shape.rows)):
+            raise TypeError("its numbers are no whole numbers")
+        with torch.random.fork_rng(devices=[]):  # the constructor draws initial weights
+            reader = Reader(trunk, shape)
     except (TypeError, ValueError) as error:
         raise CheckpointError(
             f"{path} describes a reader of another version of icl ({error}). Copy the release folder of this version, "
             f"or use fast_queries=False."
         ) from error
-    with torch.random.fork_rng(devices=[]):  # the constructor draws initial weights
-        reader = Reader(trunk, shape)
-    missing, unexpected = reader.load_state_dict(weights, strict=False)
-    missing = [name for name in missing if not name.startswith("trunk.")]
-    if missing or unexpected:
-        raise CheckpointError(
-            f"{path} does not fit its own description: missing {missing[:3]}, unexpected {unexpected[:3]}; "
-            f"copy the release folder again."
-        )
+    file.check({name: tuple(w.shape) for name, w in reader.own_state().items()}, "description in it")
+    reader.load_state_dict(file.load(), strict=False)
     return reader.to(device).eval()
 
 
-def _read(path: Path) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
-    from safetensors import SafetensorError, safe_open
-
-    try:
-        with safe_open(path, "pt") as file:
-            facts = {name: json.loads(text) for name, text in (file.metadata() or {}).items() if name != "format"}
-            weights = {name: file.get_tensor(name).float() for name in file.keys()}  # noqa: SIM118 - not a dict
-    except (SafetensorError, OSError, ValueError) as error:
-        raise CheckpointError(
-            f"{path} ({path.stat().st_size} bytes) cannot be read as safetensors: {error}. Copy the release folder "
-            f"again, or use fast_queries=False."
-        ) from error
-    if not {"shape", "weights_sha256"} <= facts.keys():
+def _opened(path: Path) -> tuple[TensorFile, dict[str, Any]]:
+    """The file, and what it says of itself."""
+    file = TensorFile(path)
+    facts = {name: parse_json(text, path) for name, text in file.metadata.items() if name in ("shape", "provenance")}
+    if "shape" not in facts or "weights_sha256" not in file.metadata:
         raise CheckpointError(
             f"{path} does not say what it is: it was not written by icl.releases.reader_file.save_reader."
         )
-    return facts, weights
+    return file, facts | {"weights_sha256": file.metadata["weights_sha256"].strip('"')}
 
 
-def read_provenance(name_or_path: str | os.PathLike | None = None) -> dict[str, Any]:
+def reader_provenance(name_or_path: str | os.PathLike | None = None) -> dict[str, Any]:
     """How the reader of a release was made."""
-    return _read(resolve_checkpoint(name_or_path) / READER)[0]["provenance"]
+    return _opened(resolve_checkpoint(name_or_path) / READER)[1].get("provenance", {})
 
 
 def save_reader(reader: Reader, folder: str | os.PathLike, provenance: dict[str, Any]) -> Path:

@@ -20,7 +20,7 @@ from icl.prediction.forward import Context, answer
 from icl.prediction.memory import Footprint
 from icl.releases.folder import save_release
 from icl.releases.names import READER, CheckpointError
-from icl.releases.reader_file import has_reader, load_reader, read_provenance, save_reader
+from icl.releases.reader_file import has_reader, load_reader, reader_provenance, save_reader
 from icl.training.distillation import divergence
 
 SHORT = ReaderConfig(depths=(0, 1), stride=2, rows=12)
@@ -259,7 +259,7 @@ def test_what_is_saved_is_loaded(release, reader):
     assert loaded is load_reader(release) and not loaded.training and loaded.shape == reader.shape
     for name, weight in reader.own_state().items():
         assert_close(loaded.state_dict()[name], weight.half().float(), rtol=0, atol=0)
-    assert read_provenance(release) == {"steps": 7} and has_reader(release)
+    assert reader_provenance(release) == {"steps": 7} and has_reader(release)
     assert [p.name for p in release.iterdir() if p.name.startswith(".")] == []
 
 
@@ -395,9 +395,9 @@ def test_distillation_brings_the_reader_nearer_to_the_network(seeded, tmp_path):
     ]
     begin = ["distill", "--config", str(tmp_path / "reader.yaml"), *options]
     run([*begin, "--trainer.max_steps=20"])
-    first = read_provenance(folder)
+    first = reader_provenance(folder)
     run([*begin, "--trainer.max_steps=40", "--ckpt_path", str(tmp_path / "run" / "checkpoints" / "last.ckpt")])
-    facts = read_provenance(folder)
+    facts = reader_provenance(folder)
     assert (first["steps"], facts["steps"]) == (20, 40) and facts["tasks_seen"] > first["tasks_seen"] > 0
     trained = load_reader(folder)
     untrained = Reader(trained.trunk, trained.shape).eval()
