@@ -205,11 +205,11 @@ class InContextEstimator(BaseEstimator):
         What `finetune=` does inside `fit` needs no refusal: it is cross-fitted with the rest.
 
         Raises:
-            ValueError: saying how many rows, and what to do (see `icl.releases.fingerprint`).
+            ValueError: saying how many rows, and what to do (see `icl.releases.seen`).
         """
         if isinstance(self.checkpoint, torch.nn.Module):
             return
-        from icl.releases.fingerprint import read_seen, refuse_seen
+        from icl.releases.seen import read_seen, refuse_seen
 
         if seen := read_seen(resolve_checkpoint(self.checkpoint)):
             refuse_seen(seen, labeled, unlabeled, self.checkpoint_name())

@@ -19,9 +19,9 @@ from icl.finetuning.sources import read_tables
 from icl.finetuning.tables import EncodedTable, encode_tables
 from icl.finetuning.tasks import draw_rows
 from icl.network.metrics import auc, density_losses, log_losses, number_scores
-from icl.releases.fingerprint import read_seen
 from icl.releases.folder import load_release
 from icl.releases.names import resolve_checkpoint
+from icl.releases.seen import read_seen, rows_seen
 from icl.tables.bundled import bundled_tables
 
 if TYPE_CHECKING:
@@ -161,7 +161,7 @@ def compare_checkpoints(
     lines, skipped = [], {}
     for group, frames in groups.items():
         for table in encode_tables(frames, configs[group], max_classes):
-            fresh = ~_was_seen(table.frame, seen)
+            fresh = ~rows_seen(seen, table.frame, labeled=True)[0]
             if fresh.sum() < _FEWEST_QUERIES:
                 skipped[table.name] = f"{(~fresh).sum()} of {len(fresh)} rows were trained on"
                 continue
@@ -176,11 +176,6 @@ def compare_checkpoints(
 def _two_names(before, after) -> tuple[str, str]:
     names = tuple(os.path.basename(os.path.normpath(str(c))) for c in (before, after))
     return names if names[0] != names[1] else (str(before), str(after))
-
-
-def _was_seen(frame: pd.DataFrame, seen: list) -> np.ndarray:
-    found = [m[0] for s in seen if (m := s.matches(frame, labeled=True)) is not None]
-    return np.logical_or.reduce(found) if found else np.zeros(len(frame), dtype=bool)
 
 
 def _score(table: EncodedTable, fresh: np.ndarray, folders: list, seed: int, members: int, device: str) -> list[dict]:

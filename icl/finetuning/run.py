@@ -27,11 +27,12 @@ from icl.finetuning.module import Best, FinetuneModule
 from icl.finetuning.prepare import Prepared, prepare
 from icl.finetuning.rate import find_rate
 from icl.finetuning.stream import FinetuneData, task_stream
-from icl.releases import fingerprint
+from icl.releases.fingerprint import row_fingerprints
 from icl.releases.folder import save_release
 from icl.releases.names import CONFIG, WEIGHTS
 from icl.releases.prior_limits import TRAINING
 from icl.releases.provenance import origin_of
+from icl.releases.seen import FILE, described, read_seen, seen_of, to_bytes
 from icl.training.callbacks import FinishStepOnInterrupt, StepProgressBar
 from icl.training.checkpoint_io import WholeCheckpointIO
 
@@ -109,7 +110,7 @@ def _settings(prepared: Prepared) -> dict[str, Any]:
     """What must be equal for a run to be continued."""
     tables = {}
     for table in prepared.tables:
-        rows = fingerprint.row_fingerprints(table.frame)
+        rows = row_fingerprints(table.frame)
         # In the order of rows: another order makes other tasks.
         tables[table.name] = hashlib.sha256(rows.tobytes() + str(list(table.frame.columns)).encode()).hexdigest()[:16]
     weights = hashlib.sha256((prepared.folder / WEIGHTS).read_bytes()).hexdigest()[:16]
@@ -181,7 +182,7 @@ def _fit(
     last = run / _LAST
     if last.is_file():
         report(f"going on with the run in {run}")
-    trainer.fit(module, datamodule=data, ckpt_path=last if last.is_file() else None)
+    trainer.fit(module, datamodule=data, ckpt_path=last if last.is_file() else None, weights_only=True)
     return module, trainer
 
 
@@ -223,17 +224,13 @@ def _release(prepared: Prepared, best: Best, facts: dict, out: Path) -> None:
     model = copy.deepcopy(prepared.start)
     model.load_state_dict(best.state)
     config = prepared.config
-    seen = fingerprint.read_seen(prepared.folder)  # what the checkpoint had been fine-tuned on before
-    seen += [fingerprint.Seen.of(t.name, t.frame, config.target) for t in prepared.split.training]
-    raw = fingerprint.to_bytes(seen)
-    facts["fingerprints"] = {
-        "file": fingerprint.FILE,
-        "sha256": hashlib.sha256(raw).hexdigest(),
-        "rows": int(sum(len(s.rows) for s in seen)),
-    }
+    seen = read_seen(prepared.folder)  # what the checkpoint had been fine-tuned on before
+    seen += seen_of({t.name: t.frame for t in prepared.split.training}, config.target)
+    raw = to_bytes(seen)
+    facts["fingerprints"] = described(seen, raw)
     lines = [line | {f"held_out/{name}": loss for name, loss in line["tables"].items()} for line in best.history]
     history = pd.DataFrame(lines).drop(columns="tables")
-    files = {fingerprint.FILE: raw, HISTORY: history.to_csv(index=False).encode()}
+    files = {FILE: raw, HISTORY: history.to_csv(index=False).encode()}
     training = prepared.folder / TRAINING
     if training.is_file():
         files[TRAINING] = training.read_bytes()  # what the prior reached still holds

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from icl.releases.fingerprint import ONE_IN
 from icl.releases.names import PROVENANCE
 
 
@@ -12,7 +13,11 @@ def _seen(facts: dict) -> str:
     n_rows, tables = facts["fingerprints"]["rows"], facts["finetuning"]["tables"]
     return (
         f"Pretrained on synthetic tables, then fine-tuned on real ones ({len(tables)} in the last run, {n_rows:,} rows "
-        f"in all). It knows the labels of these rows: do not judge it by them."
+        f"in all). It knows the labels of these rows: do not judge it by them.\n\n"
+        f"**Before you share it:** whoever has this folder and all cells of a row but its label can tell whether the "
+        f"row was trained on (wrong for one other row in {ONE_IN} to twice as many), and may ask the model for the "
+        f"label. The names of tables and columns are in `{PROVENANCE}` and `fingerprints.npz`. Weights tuned on "
+        f"confidential rows are as confidential as these."
     )
 
 

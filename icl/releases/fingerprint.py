@@ -1,25 +1,36 @@
-"""Fingerprints of rows: which rows a checkpoint was fine-tuned on, without keeping the rows themselves.
+"""Fingerprints of rows: which rows a checkpoint was fine-tuned on, told to whoever has the rows, and to nobody else.
 
-A fingerprint is 64 bits of a row's content: column names and cells, whatever the order of columns and rows, the file
-format or the type that a number is stored in (3, 3.0 and "3" are one; numbers count to the precision of float32). A
-missing cell adds nothing. They hide cells from a reader, not from somebody who can guess whole rows and compare.
+A fingerprint covers a row's column names and cells, without the column that was predicted, whatever the order of
+columns and rows, the file format or the type that a number is stored in (3, 3.0 and "3" are one; numbers count to the
+precision of float32). A missing cell adds nothing.
 
-A fresh row may equal a training row by chance, in a table of few coarse columns often. How often is estimated from the
-training rows themselves: the chance that one more row repeats an earlier one is 1 - (rows that occur once) / rows.
+Who may attack: anybody who holds the release folder, with this code, any amount of computing and any other tables, and
+who wants the training rows back. What protects them:
+
+- The labels are not in the fingerprints, so they cannot be taken from them.
+- One salted hash covers the whole row: no part of a row can be tested without the rest, and tables of hashes made once
+  do not serve for two releases.
+- Few bits: of rows that were not trained on, one in `ONE_IN` to twice that matches by chance. Whoever lists everything
+  that a row might be is left with a crowd: of 80 million possible rows at least 150,000 match, a few hundred of which
+  are true.
+- The hash is slow (scrypt, 64 KB): 80 million rows take a core some eight hours.
+
+What they do not protect: whoever already knows all cells of a row (but its label) learns whether it was trained on,
+wrong once in `ONE_IN` to twice as many; where only a handful of rows are possible the crowd is as small. And the
+weights themselves know the labels of training rows: a model can be asked for them. A release that was tuned on
+confidential rows is confidential to that degree.
+
+Releases of icl 0.1 hold 64 bits of a fast hash that is a sum over cells. It can be turned back, labels and all, in
+seconds; such fingerprints are read, and lose their labels and most of their bits when a release inherits them.
 
 Source:
-    Good (1953), doi:10.1093/biomet/40.3-4.237 (the probability of what has been seen before).
+    Percival & Josefsson (2016), RFC 7914 (scrypt); Steele et al. (2014), doi:10.1145/2660193.2660195 (SplitMix64).
 """
 
 from __future__ import annotations
 
 import hashlib
-import io
-import json
-import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -27,14 +38,46 @@ import numpy as np
 if TYPE_CHECKING:
     import pandas as pd
 
-FILE = "fingerprints.npz"
-# More matches than chance brings with this probability are refused; chance is estimated, so not at 5 %.
-_CHANCE = 1e-4
+ONE_IN = 256
+"""Of rows that were not trained on, one in this many at most matches by chance."""
+SALT_BYTES = 16
 _MISSING = np.uint64(0)
+_COST = {"n": 64, "r": 8, "p": 1}  # .25 ms a row: what `infer` and `icl compare` wait for is a second or two
+
+
+def bits_for(n_rows: int) -> int:
+    """Bits of each of so many fingerprints."""
+    return max(int(np.ceil(np.log2(max(n_rows, 1) * ONE_IN))), 1)
+
+
+def row_prints(frame: pd.DataFrame, salt: bytes, bits: int) -> np.ndarray:
+    """(n,) uint64 below 2^bits of the rows, over all columns."""
+    names = sorted(frame.columns, key=str)
+    parts = np.zeros((len(frame), len(names), 2), dtype="<u8")
+    for k, name in enumerate(names):
+        cells = _cells(frame[name])
+        parts[:, k, 1] = cells
+        parts[:, k, 0] = np.where(cells == _MISSING, 0, np.uint64(_digest(str(name))))
+    known: dict[bytes, int] = {}
+    out = np.empty(len(frame), dtype=np.uint64)
+    for i, row in enumerate(parts):
+        message = row[row[:, 1] != 0].tobytes()
+        if message not in known:
+            known[message] = int.from_bytes(hashlib.scrypt(message, salt=salt, dklen=8, **_COST), "little")
+        out[i] = known[message]
+    return cut(out, bits)
+
+
+def cut(prints: np.ndarray, bits: int) -> np.ndarray:
+    """The leading bits of 64."""
+    return prints >> np.uint64(64 - bits)
 
 
 def row_fingerprints(frame: pd.DataFrame, columns: Sequence | None = None) -> np.ndarray:
-    """(n,) uint64 of the rows, over `columns` (default: all)."""
+    """(n,) uint64 of the rows, over `columns` (default: all): fast, and easily turned back.
+
+    For releases of icl 0.1, and for telling tables apart on one's own machine; never for what is shared.
+    """
     total = np.zeros(len(frame), dtype=np.uint64)
     for name in frame.columns if columns is None else columns:
         cells = _cells(frame[name])
@@ -94,143 +137,3 @@ def _mix(x: np.ndarray) -> np.ndarray:
 
 def _digest(text: str) -> int:
     return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "little")
-
-
-@dataclass(frozen=True)
-class Seen:
-    """Rows of one table that a model was fine-tuned on.
-
-    Attributes:
-        name: of the table.
-        columns: that the fingerprints cover, the target among them.
-        target: None where any column served as one.
-        rows: sorted fingerprints of whole rows.
-        features: sorted fingerprints of the rows without the target; empty if `target` is None.
-    """
-
-    name: str
-    columns: tuple[str, ...]
-    target: str | None
-    rows: np.ndarray
-    features: np.ndarray
-
-    @classmethod
-    def of(cls, name: str, frame: pd.DataFrame, target: str | None) -> Seen:
-        columns = list(frame.columns)
-        others = [c for c in columns if c != target]
-        features = row_fingerprints(frame, others) if target is not None else np.zeros(0, dtype=np.uint64)
-        rows = np.sort(row_fingerprints(frame))
-        return cls(name, tuple(map(str, columns)), target, rows, np.sort(features))
-
-    def matches(self, frame: pd.DataFrame, labeled: bool) -> tuple[np.ndarray, float] | None:
-        """Which rows of `frame` were trained on (n,), and the chance that a fresh row looks as if.
-
-        Args:
-            labeled: compare whole rows; else rows without the target.
-        Returns:
-            None if the frame lacks a column, so that nothing can be said.
-        """
-        wanted = [c for c in self.columns if labeled or c != self.target]
-        names = {str(c): c for c in frame.columns}
-        known = self.rows if labeled else self.features
-        if not len(known) or any(c not in names for c in wanted):
-            return None
-        own = row_fingerprints(frame[[names[c] for c in wanted]].set_axis(wanted, axis=1))
-        place = np.searchsorted(known, own).clip(max=len(known) - 1)
-        _, counts = np.unique(known, return_counts=True)
-        return known[place] == own, float(1 - (counts == 1).sum() / len(known))
-
-
-def to_bytes(seen: Sequence[Seen]) -> bytes:
-    """What a release keeps as `FILE`."""
-    head = [{"name": s.name, "columns": s.columns, "target": s.target} for s in seen]
-    arrays = {f"rows_{k}": s.rows for k, s in enumerate(seen)} | {
-        f"features_{k}": s.features for k, s in enumerate(seen)
-    }
-    buffer = io.BytesIO()
-    np.savez_compressed(buffer, head=np.frombuffer(json.dumps(head).encode(), dtype=np.uint8), **arrays)
-    return buffer.getvalue()
-
-
-def read_seen(folder: Path) -> list[Seen]:
-    """The rows that the release in `folder` was fine-tuned on; none for a release that saw synthetic tasks only.
-
-    Raises:
-        ValueError: if the provenance speaks of fine-tuning, but the fingerprints are absent or damaged.
-    """
-    from icl.releases.names import PROVENANCE
-
-    file = folder / PROVENANCE
-    facts = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
-    wanted = facts.get("fingerprints")
-    if not wanted:
-        return []
-    try:
-        raw = (folder / wanted["file"]).read_bytes()
-    except OSError:
-        raw = b""
-    if hashlib.sha256(raw).hexdigest() != wanted["sha256"]:
-        raise ValueError(
-            f"{folder / wanted['file']} is missing or not the one that the release was written with, so it cannot be "
-            f"said which rows the model was fine-tuned on. Copy the whole release folder again."
-        )
-    with np.load(io.BytesIO(raw), allow_pickle=False) as arrays:
-        head = json.loads(arrays["head"].tobytes().decode())
-        return [
-            Seen(h["name"], tuple(h["columns"]), h["target"], arrays[f"rows_{k}"], arrays[f"features_{k}"])
-            for k, h in enumerate(head)
-        ]
-
-
-def refuse_seen(seen: Sequence[Seen], labeled: pd.DataFrame, unlabeled: pd.DataFrame, checkpoint: str) -> None:
-    """Raise if rows of an analysis were trained on, more of them than chance explains.
-
-    A model knows the labels of such rows: its errors there are too small, and an interval built on them too narrow.
-
-    Raises:
-        ValueError: with the tables, how many rows, and what to do.
-    """
-    from scipy.stats import binom
-
-    _warn_if_blind(seen, labeled, checkpoint)
-    for frame, which, is_labeled in ((labeled, "labeled", True), (unlabeled, "unlabeled", False)):
-        if not len(frame):
-            continue
-        known, chance, tables = np.zeros(len(frame), dtype=bool), 0.0, []
-        for table in seen:
-            found = table.matches(frame, is_labeled)
-            if found is not None and found[0].any():
-                known |= found[0]
-                chance = max(chance, found[1])
-                tables.append(table.name)
-        n_known = int(known.sum())
-        if n_known > binom.ppf(1 - _CHANCE, len(frame), min(1.0, len(tables) * chance)):
-            by_chance = (
-                f" (by chance about {chance * len(frame):.0f} would look so)" if chance * len(frame) >= 1 else ""
-            )
-            raise ValueError(
-                f"checkpoint {checkpoint} was fine-tuned on {n_known} of the {len(frame)} {which} rows{by_chance}, "
-                f"with their labels, in {', '.join(tables[:3])}{', ...' if len(tables) > 3 else ''}: its errors there "
-                f"are smaller than elsewhere, and an interval built on them would be too narrow. Use rows that were "
-                f"held out from fine-tuning, a checkpoint that did not see these rows (such as the one it started "
-                f"from), or finetune=True in the estimator, which is cross-fitted with it."
-            )
-
-
-def _warn_if_blind(seen: Sequence[Seen], labeled: pd.DataFrame, checkpoint: str) -> None:
-    """Say so where rows look like those of training tables, but lack columns to compare."""
-    present = set(map(str, labeled.columns))
-    alike = [
-        s
-        for s in seen
-        if (s.target is None or s.target in present) and 2 * len(present & set(s.columns)) > len(s.columns)
-    ]
-    if alike and not any(present.issuperset(s.columns) for s in alike):
-        absent = [c for c in alike[0].columns if c not in present]
-        warnings.warn(
-            f"it cannot be told whether checkpoint {checkpoint} was fine-tuned on these rows: they lack column "
-            f"{', '.join(map(repr, absent[:3]))} of {alike[0].name}, which it was trained on. Keep the columns in the "
-            f"table (features= names what the predictor may see), or make sure that the rows were held out.",
-            UserWarning,
-            stacklevel=4,
-        )

@@ -23,8 +23,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from icl.releases.fingerprint import ONE_IN, SALT_BYTES, bits_for, cut, row_fingerprints, row_prints
-from icl.releases.names import PROVENANCE, CheckpointError
-from icl.releases.reading import read_bounded, read_json
+from icl.releases.names import CheckpointError
+from icl.releases.provenance import provenance_in
+from icl.releases.reading import read_bounded
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -136,7 +137,7 @@ def to_bytes(seen: Sequence[Seen]) -> bytes:
     return buffer.getvalue()
 
 
-def facts_of(seen: Sequence[Seen], content: bytes) -> dict[str, Any]:
+def described(seen: Sequence[Seen], content: bytes) -> dict[str, Any]:
     """What the provenance says of the fingerprints in `content`."""
     return {
         "file": FILE,
@@ -153,9 +154,7 @@ def read_seen(folder: Path) -> list[Seen]:
     Raises:
         CheckpointError: if the provenance speaks of fine-tuning, but the fingerprints are absent or damaged.
     """
-    file = folder / PROVENANCE
-    facts = read_json(file) if file.exists() else {}
-    wanted = facts.get("fingerprints")
+    wanted = provenance_in(folder).get("fingerprints")
     if not wanted:
         return []
     try:
@@ -240,9 +239,8 @@ def refuse_seen(seen: Sequence[Seen], labeled: pd.DataFrame, unlabeled: pd.DataF
         known, chance, tables = rows_seen(seen, frame, is_labeled)
         n_known = int(known.sum())
         if n_known > binom.ppf(1 - _CHANCE, len(frame), chance):
-            by_chance = (
-                f" (by chance about {chance * len(frame):.0f} would look so)" if chance * len(frame) >= 0.5 else ""
-            )
+            expected = chance * len(frame)
+            by_chance = f" (by chance about {expected:.2g} would look so)" if expected >= 0.1 else ""
             raise ValueError(
                 f"checkpoint {checkpoint} was fine-tuned on {n_known} of the {len(frame)} {which}{by_chance}, with "
                 f"their labels, in {', '.join(tables[:3])}{', ...' if len(tables) > 3 else ''}: its errors there "
