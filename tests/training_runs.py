@@ -71,8 +71,7 @@ def finish(process: subprocess.Popen, timeout: float = 300) -> str:
 
 
 def state_of(folder: Path) -> dict:
-    # Our own file, written seconds ago.
-    return torch.load(folder / "checkpoints" / "last.ckpt", map_location="cpu", weights_only=False)
+    return torch.load(folder / "checkpoints" / "last.ckpt", map_location="cpu", weights_only=True)
 
 
 def assert_same_state(left: dict, right: dict, atol: float = 0.0) -> None:

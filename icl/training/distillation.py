@@ -16,7 +16,7 @@ from icl.network.model import ContextCache
 from icl.network.reader import Reader, ReaderConfig
 from icl.releases.folder import load_release
 from icl.releases.names import resolve_checkpoint
-from icl.releases.provenance import git_commit, origin_of
+from icl.releases.provenance import git_commit, origin_of, shareable
 from icl.releases.reader_file import save_reader
 from icl.training.optim import MuonAdamW, OptimConfig
 from icl.training.pretraining import task_loss
@@ -163,6 +163,6 @@ class DistillationModule(L.LightningModule):
             "n_devices": self.trainer.world_size,
             "device": self.device.type,
             "label_share": self.label_share,
-            "init_from": self.init_from,
+            "init_from": self.init_from and shareable(self.init_from),
             "data": "synthetic tasks only, labelled by the network",
         }

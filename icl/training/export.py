@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import inspect
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from icl.network.config import TabularConfig
+from icl.network.config import FIELDS, TabularConfig
 from icl.network.model import TabularTransformer
-from icl.releases.folder import save_release
+from icl.releases.folder import checked_config, save_release
 from icl.releases.names import CheckpointError
 from icl.releases.prior_limits import TRAINING
 from icl.releases.provenance import origin_of
+from icl.releases.reading import parse_yaml
 
 RUN = "run"
 """Where `icl.training.callbacks.WriteRelease` keeps the facts of the run inside a training checkpoint."""
@@ -22,7 +22,7 @@ RUN = "run"
 def export_checkpoint(ckpt_path: str, out: str, training_yaml: str | None = None) -> Path:
     """Turn a training checkpoint into a release folder that estimators load.
 
-    The weights are the averaged ones where the run averages. Unpickles: export only checkpoints of your own.
+    The weights are the averaged ones where the run averages. Nothing in the file is executed.
 
     Args:
         ckpt_path: such as runs/base/checkpoints/last.ckpt; training may go on meanwhile.
@@ -36,24 +36,33 @@ def export_checkpoint(ckpt_path: str, out: str, training_yaml: str | None = None
     path = Path(ckpt_path)
     if not path.is_file():
         raise CheckpointError(f"there is no checkpoint {path}; training writes last.ckpt below default_root_dir.")
-    try:
-        checkpoint = torch.load(path, map_location="cpu", weights_only=False)
-    except Exception as error:  # pickle, zip and torch raise many classes
-        raise CheckpointError(f"{path} cannot be read as a training checkpoint: {error}") from error
-    if not isinstance(checkpoint, dict) or "progress" not in checkpoint:
-        raise CheckpointError(f"{path} was not written by train.py: it holds no record of its progress.")
+    checkpoint = _read(path)
     run = checkpoint.get(RUN, {})
     text = Path(training_yaml).read_text(encoding="utf-8") if training_yaml else run.get("training_yaml")
     if "ancestor" not in checkpoint and text:
-        import yaml
-
-        release = yaml.safe_load(text)["model"].get("init_from")
+        release = parse_yaml(text, path)["model"].get("init_from")
         checkpoint["ancestor"] = origin_of(release) if release else None
-    model = TabularTransformer(_model_config(checkpoint, text, path))
+    with torch.device("meta"):  # no memory for what the file may not have
+        model = TabularTransformer(_model_config(checkpoint, text, path))
     prefix = "model."
     state = {k.removeprefix(prefix): v for k, v in checkpoint["state_dict"].items() if k.startswith(prefix)}
-    model.load_state_dict(state)
+    try:
+        model.load_state_dict(state, assign=True)
+    except RuntimeError as error:
+        raise CheckpointError(f"the weights in {path} do not fit its own description: {error}") from error
     return save_release(model, out, provenance(checkpoint), files={TRAINING: text.encode()} if text else None)
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        # Tensors and plain types only: nothing in the file is executed.
+        checkpoint = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # pickle, zip and torch raise many classes
+        raise CheckpointError(f"{path} cannot be read as a training checkpoint: {error}") from error
+    parts = {"progress": dict, "state_dict": dict, "global_step": int}
+    if not isinstance(checkpoint, dict) or not all(isinstance(checkpoint.get(k), kind) for k, kind in parts.items()):
+        raise CheckpointError(f"{path} was not written by train.py: it holds no record of its progress.")
+    return checkpoint
 
 
 def provenance(checkpoint: dict[str, Any]) -> dict[str, Any]:
@@ -77,10 +86,8 @@ def provenance(checkpoint: dict[str, Any]) -> dict[str, Any]:
 def _model_config(checkpoint: dict[str, Any], text: str | None, path: Path) -> TabularConfig:
     fields = checkpoint.get("model_config")
     if fields is None and text:
-        import yaml
-
-        fields = yaml.safe_load(text)["model"]["model"]
+        fields = parse_yaml(text, path)["model"]["model"]
     if fields is None:
         raise CheckpointError(f"{path} does not say how large its model is; pass --training_yaml with that of the run.")
-    own = inspect.signature(TabularConfig.__init__).parameters  # the rest is bookkeeping of transformers
-    return TabularConfig(**{name: value for name, value in fields.items() if name in own})
+    # The rest is bookkeeping of transformers.
+    return checked_config({name: value for name, value in fields.items() if name in FIELDS}, path)
