@@ -1,0 +1,156 @@
+"""The law every companion keeps: a row's own label never reaches its own column; and what their columns are worth."""
+
+import numpy as np
+import pytest
+from sklearn.kernel_ridge import KernelRidge
+from sklearn.linear_model import LinearRegression, LogisticRegression
+
+from icl.prediction.companions import crossfit, kernel
+from icl.prediction.companions.columns import KINDS, Columns, most_columns
+from icl.prediction.companions.crossfit import CrossFitted, deal
+from icl.prediction.companions.protocol import Labelled
+
+# Ridge columns choose folds alike in their targets; their form of the law stands in test_stacking.py.
+STRICT = ["kernel", "trees", "boosting", "theirs"]
+
+
+@pytest.fixture(autouse=True)
+def few_rounds(monkeypatch):
+    monkeypatch.setattr(crossfit, "_ROUNDS", 12)  # of 100: boosting is slow to start
+
+
+def fit(name, labelled, seed=0):
+    if name == "theirs":
+        return CrossFitted(LinearRegression() if labelled.n_classes is None else LogisticRegression(), labelled, seed)
+    return KINDS[name].fit(labelled, seed)
+
+
+def table(n_rows=120, n_classes=None, n_groups=None, seed=0):
+    """Two numbers of which one has gaps, and a category that counts; rows of a group are copies of each other."""
+    rng = np.random.default_rng(seed)
+    n_groups = n_groups or n_rows
+    X = np.stack([rng.normal(size=n_groups), rng.normal(size=n_groups), rng.integers(0, 4, n_groups)], 1)
+    X[rng.random(n_groups) < 0.1, 1] = np.nan
+    signal = X[:, 0] + 0.7 * X[:, 2] + 0.3 * rng.normal(size=n_groups)
+    group = np.arange(n_rows) % n_groups
+    y = (signal - signal.mean()) / signal.std()
+    if n_classes:
+        y = np.digitize(signal, np.quantile(signal, np.arange(1, n_classes) / n_classes))
+    return Labelled(X[group].astype("f4"), np.array([0, 0, 4]), y[group], n_classes, group)
+
+
+def relabelled(labelled, row):
+    y = labelled.y_N.copy()
+    y[row] = (y[row] + 1) % labelled.n_classes if labelled.n_classes else y[row] + 1.5
+    return Labelled(labelled.cells_NF, labelled.n_levels_F, y, labelled.n_classes, labelled.group_N)
+
+
+@pytest.mark.parametrize("n_groups", [120, 60], ids=["single rows", "repeated rows"])
+@pytest.mark.parametrize("n_classes", [None, 2, 3])
+@pytest.mark.parametrize("name", STRICT)
+def test_a_label_never_reaches_its_own_column(name, n_classes, n_groups):
+    if name == "boosting" and (n_classes, n_groups) != (2, 60):
+        pytest.skip("its folds are those of 'theirs'")
+    before = table(n_classes=n_classes, n_groups=n_groups)
+    row = 17
+    after = relabelled(before, row)
+    first, second = fit(name, before), fit(name, after)
+    if name == "kernel":  # the choice of length scale and penalty is the one thing that all labels share
+        assert (first.length_scale, first.penalty) == (second.length_scale, second.penalty)
+    own = before.groups == before.groups[row]
+    np.testing.assert_allclose(first.context_NS[own], second.context_NS[own], atol=1e-5)
+    assert np.abs(first.context_NS[~own] - second.context_NS[~own]).max() > 1e-3
+
+
+@pytest.mark.parametrize("n_classes", [None, 2, 12])
+@pytest.mark.parametrize("name", STRICT)
+def test_columns_are_as_good_in_the_context_as_among_queries(name, n_classes):
+    if name == "boosting" and n_classes == 12:
+        pytest.skip("goes the way of two classes, for the time of twelve")
+    both = table(500, n_classes)
+    labelled = Labelled(both.cells_NF[:250], both.n_levels_F, both.y_N[:250], n_classes)
+    made = fit(name, labelled)
+
+    def worth(columns, y):
+        if n_classes is None:
+            return 1 - np.mean((columns[:, 0] - y) ** 2) / y.var()
+        return np.mean((columns[:, 0] > 0) == y) if n_classes == 2 else np.mean(np.abs(columns.argmax(1) - y) <= 1)
+
+    inside, outside = worth(made.context_NS, labelled.y_N), worth(made(both.cells_NF[250:]), both.y_N[250:])
+    assert inside > 0.55
+    assert abs(inside - outside) < 0.12
+
+
+@pytest.mark.parametrize("name", [*STRICT, "ridge"])
+def test_rows_do_not_depend_on_each_other_and_extreme_cells_are_taken(name):
+    labelled = table(120, 2)
+    made = fit(name, labelled)
+    rows = labelled.cells_NF[:9].copy()
+    rows[0] = np.nan
+    rows[1] = [3e38, -3e38, np.nan]
+    np.testing.assert_allclose(made(rows)[:2], made(rows[:2]), rtol=1e-5, atol=1e-6)
+    assert np.isfinite(made(rows)).all() and made(rows[:0]).shape == (0, made.context_NS.shape[1])
+
+
+def test_leaving_out_in_closed_form_is_a_refit(monkeypatch):
+    """Groups of three copies: the fit without them by scikit-learn, its kernel with the constant that ours has."""
+    labelled = table(60, n_groups=20)
+    ours = kernel.Kernel(labelled, 0)
+    A = ours._design(labelled.cells_NF)
+    held = labelled.groups == 4
+    gram = kernel._kernel(A, A, ours._scale)
+    theirs = KernelRidge(alpha=ours.penalty, kernel="precomputed").fit(gram[np.ix_(~held, ~held)], labelled.y_N[~held])
+    np.testing.assert_allclose(ours.context_NS[held, 0], theirs.predict(gram[np.ix_(held, ~held)]), atol=1e-4)
+    np.testing.assert_allclose(
+        ours(labelled.cells_NF)[:, 0],
+        KernelRidge(alpha=ours.penalty, kernel="precomputed").fit(gram, labelled.y_N).predict(gram),
+        atol=1e-4,
+    )
+
+
+def test_landmarks_keep_the_law_and_come_close_to_the_whole_kernel(monkeypatch):
+    both = table(450)
+    labelled = Labelled(both.cells_NF[:300], both.n_levels_F, both.y_N[:300], None)
+    whole = kernel.Kernel(labelled, 0)
+    monkeypatch.setattr(kernel, "_MOST_EXACT", 200)
+    monkeypatch.setattr(kernel, "_N_LANDMARKS", 150)
+    monkeypatch.setattr(kernel, "_CHUNK", 128)
+    some, changed = kernel.Kernel(labelled, 0), kernel.Kernel(relabelled(labelled, 5), 0)
+    assert some.penalty == changed.penalty
+    np.testing.assert_allclose(some.context_NS[5], changed.context_NS[5], atol=1e-4)
+    new = both.cells_NF[300:]
+    assert np.corrcoef(some(new)[:, 0], whole(new)[:, 0])[0, 1] > 0.99
+    assert np.corrcoef(some.context_NS[:, 0], whole.context_NS[:, 0])[0, 1] > 0.99
+
+
+def test_folds_keep_groups_whole_and_sizes_alike():
+    group = np.repeat(np.arange(50), 2)
+    fold = deal(group, 5, 0)
+    assert (fold[::2] == fold[1::2]).all()
+    assert np.array_equal(np.bincount(fold), np.full(5, 20))
+
+
+def test_a_companion_for_the_wrong_target_is_refused():
+    with pytest.raises(ValueError, match="must be a classifier"):
+        Columns(table(60, 2), [LinearRegression()])
+
+
+def test_columns_stand_side_by_side_and_few_rows_make_none():
+    labelled = table(120, 3)
+    made = Columns(labelled, ["kernel", LogisticRegression()])
+    assert made.context_NS.shape == (120, 6) and made(labelled.cells_NF[:5]).shape == (5, 6)
+    assert most_columns(["kernel", LogisticRegression()], 3) == 6
+    few = Labelled(labelled.cells_NF[:29], labelled.n_levels_F, labelled.y_N[:29], 3)
+    assert Columns(few, ["kernel", "trees"]).context_NS.shape == (29, 0)
+    assert np.array_equal(made.context_NS, Columns(labelled, ["kernel", LogisticRegression()]).context_NS)
+
+
+def test_what_explains_nothing_is_not_shown():
+    """Of noise hardly a column; of a signal all."""
+    shown = 0
+    for seed in range(20):
+        rng = np.random.default_rng(seed)
+        noise = Labelled(rng.normal(size=(60, 3)).astype("f4"), np.zeros(3, int), rng.integers(0, 2, 60), 2)
+        shown += len(Columns(noise, ["kernel"]).shown)
+    assert shown <= 8  # one standard error, and the choice of the penalty, let some through
+    assert Columns(table(100, 2), ["kernel", "trees"]).shown == ["kernel", "trees"]
