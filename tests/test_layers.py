@@ -13,6 +13,7 @@ ROOT = Path(__file__).parents[1]
 
 # Every file lies in exactly one wing, the one with the longest fitting name. Files of a wing may import one another and
 # the wings listed. ARCHITECTURE.md has the same table in words.
+CHECKS = ("icl.inference.checks", "icl.inference.frames")
 WINGS: dict[str, tuple[str, ...]] = {
     "priors": (),
     "icl": (),  # the table of public names, loaded on first use
@@ -23,15 +24,16 @@ WINGS: dict[str, tuple[str, ...]] = {
     "icl.tables": ("icl.atomic",),
     "icl.inference": ("icl.inference.*",),
     "icl.inference.checks": (),
-    "icl.inference.estimands": ("icl.inference.checks",),
-    "icl.inference.engine": ("icl.inference.checks", "icl.inference.estimands"),
-    "icl.inference.inputs": ("icl.inference.checks", "icl.inference.estimands", "icl.inference.engine"),
-    "icl.inference.synsurr": ("icl.inference.checks", "icl.inference.estimands", "icl.inference.engine", "icl.pages"),
+    "icl.inference.frames": (),
+    "icl.inference.estimands": CHECKS,
+    "icl.inference.engine": (*CHECKS, "icl.inference.estimands"),
+    "icl.inference.inputs": (*CHECKS, "icl.inference.estimands", "icl.inference.engine"),
+    "icl.inference.synsurr": (*CHECKS, "icl.inference.estimands", "icl.inference.engine", "icl.pages"),
     "icl.inference.results": (
-        "icl.inference.checks", "icl.inference.estimands", "icl.inference.engine", "icl.inference.inputs", "icl.pages",
+        *CHECKS, "icl.inference.estimands", "icl.inference.engine", "icl.inference.inputs", "icl.pages",
     ),
     "icl.inference.analysis": (
-        "icl.inference.checks", "icl.inference.estimands", "icl.inference.engine", "icl.inference.inputs",
+        *CHECKS, "icl.inference.estimands", "icl.inference.engine", "icl.inference.inputs",
         "icl.inference.results",
     ),
     "icl.releases": ("icl.network", "icl.atomic"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from numbers import Integral
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -92,7 +93,7 @@ def infer(
     """
     if isinstance(estimand, str):
         estimand = read_estimand(estimand, table=labeled if table is None else table)
-    _check_options(estimand, std_error, reference, level, compat, predictor, predictions)
+    _check_options(estimand, std_error, reference, level, compat, seed, predictor, predictions)
     weight = read_weight(weight, compat)
     design = Design() if design is None else design
     if compat is not None:
@@ -134,7 +135,14 @@ def infer(
 
 
 def _check_options(
-    estimand: Any, std_error: str, reference: str, level: float, compat: str | None, predictor: Any, predictions: Any
+    estimand: Any,
+    std_error: str,
+    reference: str,
+    level: float,
+    compat: str | None,
+    seed: int,
+    predictor: Any,
+    predictions: Any,
 ) -> None:
     if not isinstance(estimand, Estimand):
         raise ValueError(f"estimand= got {estimand!r}; pass Mean('column') or OLS('outcome ~ covariates').")
@@ -146,6 +154,8 @@ def _check_options(
         if got not in known:
             raise ValueError(f"{name} got {got!r}; known are {', '.join(map(repr, known))}.")
     check_level(level)
+    if isinstance(seed, bool) or not isinstance(seed, Integral) or seed < 0:
+        raise ValueError(f"seed got {seed!r}; pass a whole number of at least 0.")
     if predictor is not None and predictions is not None:
         raise ValueError("got predictor= and predictions=; pass the model or its out-of-sample predictions, not both.")
 

@@ -17,10 +17,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from icl.inference.checks import as_frame, require_columns
 from icl.inference.engine.fit import solve_linear
 from icl.inference.engine.rows import Rows
 from icl.inference.estimands import OLS
+from icl.inference.frames import as_frame, is_name, require_columns
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -255,7 +255,7 @@ def fit_synsurr(
 
 
 def _numbers(frame: pd.DataFrame, predictions: str | np.ndarray) -> np.ndarray:
-    if isinstance(predictions, str):
+    if is_name(predictions):
         require_columns(frame, [predictions], "rows of table=", "as predictions")
         predictions = frame[predictions].to_numpy(dtype=float, na_value=np.nan)
     values = np.asarray(predictions, dtype=float)

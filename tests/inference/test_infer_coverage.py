@@ -79,7 +79,7 @@ def test_interval_covers_at_its_nominal_rate(truths, name, n, quality):
         classical_widths.append(np.ptp(alone, axis=0)[list(result.estimate.index).index(term)])
     assert_nominal(hits)
     ratio = np.mean(widths) / np.mean(classical_widths)
-    assert ratio < 0.75 if quality == "good" else ratio < 1.06
+    assert ratio < 0.75 if quality == "good" else ratio < 1.08  # a median of 50 with useless predictions: 1.05
 
 
 class TwoNearest:

@@ -17,6 +17,7 @@ from icl.inference.checks import check_alternative, check_level
 from icl.inference.engine.answer import Rectified, name_of
 from icl.inference.engine.problem import Problem
 from icl.inference.engine.weights import optimal_weight
+from icl.inference.frames import with_column
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -86,7 +87,7 @@ def solve_imputed_statistic(problem: Problem) -> Rectified:
 
     labeled, unlabeled = problem.frames
     column = problem.estimand.column
-    whole = pd.concat([labeled, unlabeled.assign(**{column: problem.f_unlabeled})], ignore_index=True)
+    whole = pd.concat([labeled, with_column(unlabeled, column, problem.f_unlabeled)], ignore_index=True)
     rng = np.random.default_rng(problem.seed)
     n_draws = min(problem.estimand.n_draws, 200)
     drawn = np.array([_value(problem, whole.iloc[rng.integers(0, len(whole), len(whole))]) for _ in range(n_draws)])
@@ -107,8 +108,8 @@ def draw(problem: Problem) -> Draws:
     P = len(beta)
     nothing = np.zeros(P), np.zeros((B, P))
     if problem.has_predictions:
-        predicted = labeled.assign(**{column: problem.f_labeled})
-        unlabeled = unlabeled.assign(**{column: problem.f_unlabeled})
+        predicted = with_column(labeled, column, problem.f_labeled)
+        unlabeled = with_column(unlabeled, column, problem.f_unlabeled)
         pick_unlabeled = _Resampler(len(unlabeled), sampling.clusters_unlabeled, sampling.strata_unlabeled)
     drawn = np.zeros((3, B, P))
     for b in range(B):

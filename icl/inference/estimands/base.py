@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from icl.inference.checks import stacked, sum_is_finite
+from icl.inference.checks import sum_is_finite
+from icl.inference.frames import stacked
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -68,7 +68,7 @@ class MEstimand(Estimand):
             raise ValueError("MEstimand needs the names of its parameters; pass parameters=['theta'].")
 
     def __str__(self) -> str:
-        return f"{self.name} of {', '.join(self.outcome_columns)}"
+        return f"{self.name} of {', '.join(map(str, self.outcome_columns))}"
 
     @property
     def outcome_columns(self) -> tuple[str, ...]:
@@ -99,11 +99,11 @@ class MEstimand(Estimand):
     def design(self, frame: pd.DataFrame) -> tuple[np.ndarray, list[str]]:
         columns = [np.ones(len(frame))] if self.intercept else []
         columns += [as_numbers(frame[c], "numeric covariates in an MEstimand") for c in self.covariates]
-        names = ["Intercept"] * self.intercept + list(self.covariates)
+        names = ["Intercept"] * self.intercept + list(map(str, self.covariates))
         return np.column_stack(columns) if columns else np.empty((len(frame), 0)), names
 
     def parameters(self, terms: list[str]) -> list[str]:
-        return list(self.parameters_)
+        return list(map(str, self.parameters_))
 
     def degrees_of_freedom(self, n_labeled: int, n_terms: int, tuned: bool) -> int:
         return n_labeled - n_terms - tuned

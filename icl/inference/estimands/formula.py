@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from icl.inference.estimands.base import Estimand, as_numbers
+from icl.inference.estimands.base import Estimand, as_numbers, as_tuple
 from icl.inference.estimands.formula_language import (
     check_expression,
     check_formula,
@@ -45,7 +45,12 @@ class Regression(Estimand):
     def __post_init__(self) -> None:
         check_functions(self.functions)
         if self.covariates is not None:
-            object.__setattr__(self, "covariates", tuple(self.covariates))
+            object.__setattr__(self, "covariates", as_tuple(self.covariates))
+        elif not isinstance(self.formula, str):
+            raise ValueError(
+                f"{type(self).__name__}({self.formula!r}) is no formula; write 'outcome ~ covariates', or pass "
+                "covariates=[...] beside the name of the outcome."
+            )
         elif "~" not in self.formula:
             name = type(self).__name__
             raise ValueError(
@@ -57,7 +62,7 @@ class Regression(Estimand):
         name = type(self).__name__
         if self.covariates is None:
             return f"{name} {self.formula}"
-        return f"{name} {self.formula} ~ {' + '.join(self.covariates) or '1'}"
+        return f"{name} {self.formula} ~ {' + '.join(map(str, self.covariates)) or '1'}"
 
     @cached_property
     def _parsed(self) -> Any:
@@ -115,7 +120,7 @@ class Regression(Estimand):
             X[:, 0] = 1
             for j, name in enumerate(self.covariates):
                 X[:, j + 1] = as_numbers(frame[name], f"{type(self).__name__}('{self.formula} ~ C({name})')")
-            return X, ["Intercept", *self.covariates]
+            return X, ["Intercept", *map(str, self.covariates)]
         X = self._evaluate(self._parsed.rhs, frame, "raise")
         values = X.to_numpy(dtype=float)
         if values.shape[1] == 0:

@@ -55,7 +55,7 @@ class Mean(Estimand):
     def __str__(self) -> str:
         columns = ", ".join(map(str, as_tuple(self.column)))
         what = f"mean of {columns}" if self.event is None else f"share of {columns} = {self.event!r}"
-        return what if self.by is None else f"{what} by {', '.join(as_tuple(self.by))}"
+        return what if self.by is None else f"{what} by {', '.join(map(str, as_tuple(self.by)))}"
 
     @property
     def outcome_columns(self) -> tuple[str, ...]:
@@ -86,7 +86,11 @@ class Mean(Estimand):
         if self.by is None or self.groups is not None:
             return self
         keys = labeled[list(as_tuple(self.by))].drop_duplicates()
-        groups = tuple(keys.sort_values(list(keys.columns)).itertuples(index=False, name=None))
+        try:
+            keys = keys.sort_values(list(keys.columns))
+        except TypeError:  # numbers beside text
+            keys = keys.iloc[keys.map(lambda v: (type(v).__name__, str(v))).apply(tuple, axis=1).argsort()]
+        groups = tuple(keys.itertuples(index=False, name=None))
         return Mean(self.column, self.event, self.by, groups)
 
     def outcome(self, labeled: pd.DataFrame) -> np.ndarray:
@@ -131,7 +135,7 @@ class Mean(Estimand):
         return super().designs(labeled, unlabeled)
 
     def parameters(self, terms: list[str]) -> list[str]:
-        outcomes = [c if self.event is None else f"{c}={self.event}" for c in self.outcome_columns]
+        outcomes = [str(c) if self.event is None else f"{c}={self.event}" for c in self.outcome_columns]
         if self.by is None:
             return outcomes
         return terms if len(outcomes) == 1 else [f"{c}: {term}" for c in outcomes for term in terms]

@@ -8,6 +8,7 @@ from icl.inference.estimands.base import Estimand
 from icl.inference.estimands.glm import Logistic, Multinomial, Poisson
 from icl.inference.estimands.linear import OLS, Mean
 from icl.inference.estimands.quantile import Quantile
+from icl.inference.frames import as_frame
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -81,11 +82,12 @@ def _one_outcome(found: str, outcome: str | None, text: str) -> str:
 
 def _typed(event: str, column: str, table: pd.DataFrame | dict | None) -> Any:
     """The value of `column` that `event` spells: 1 for "1" where the column holds numbers."""
-    import pandas as pd
-
-    if table is None or column not in table:
+    if table is None:
         return event
-    for value in pd.Series(table[column]).dropna().unique().tolist():
+    frame = as_frame(table, "table")
+    if column not in frame:
+        return event
+    for value in frame[column].dropna().unique().tolist():
         if str(value) == event or (isinstance(value, float) and value.is_integer() and str(int(value)) == event):
             return value
     return event

@@ -64,7 +64,7 @@ class Statistic(Estimand):
             object.__setattr__(self, field, value)
 
     def __str__(self) -> str:
-        return f"{self.name} of {', '.join([self.column, *self.covariates])}"
+        return f"{self.name} of {', '.join(map(str, [self.column, *self.covariates]))}"
 
     @property
     def outcome_columns(self) -> tuple[str, ...]:
@@ -90,7 +90,7 @@ class Statistic(Estimand):
         return np.ones((len(frame), 1)), ["Intercept"]
 
     def parameters(self, terms: list[str]) -> list[str]:
-        return list(self.names)
+        return list(map(str, self.names))
 
     def degrees_of_freedom(self, n_labeled: int, n_terms: int, tuned: bool) -> int:
         return n_labeled - 1 - tuned

@@ -82,7 +82,9 @@ def cross_fit(
         edges = np.asarray(thresholds, dtype=float)
         L, U = _out_of_fold(predictor, rows, dealt, seed, lambda *asked: _read_off(*asked, edges), (1 + len(edges),))
         return Surrogate(L[:, 0], U[:, 0], source, edges, L[:, 1:], U[:, 1:], is_cross_fitted=True)
-    if hasattr(predictor, "predict_folds") and y.ndim == 1:
+    # Whatever batches its folds may refuse one class; in the loop a fold of one class predicts that class.
+    knows_all = not classifies or all(len(np.unique(target[~held_out])) > 1 for _, held_out in dealt)
+    if hasattr(predictor, "predict_folds") and y.ndim == 1 and knows_all:
         f_labeled, f_unlabeled = _batched(predictor, rows, dealt, seed)
     else:
         n_classes = y.shape[1] if y.ndim == 2 else None
@@ -151,11 +153,25 @@ def _out_of_fold(
     X_labeled, target, X_unlabeled = rows
     f_labeled, f_unlabeled = np.empty((len(X_labeled), *shape)), np.zeros((len(X_unlabeled), *shape))
     for k, held_out in folds:
-        model = _fit(predictor, X_labeled[~held_out], target[~held_out], seed, k)
+        seen = target[~held_out]
+        if is_classifier(predictor) and len(np.unique(seen)) == 1:
+            model = _OneClass(seen[0])
+        else:
+            model = _fit(predictor, X_labeled[~held_out], seen, seed, k)
         f_labeled[held_out] = ask(model, X_labeled[held_out], "labeled")
         if len(X_unlabeled):
             f_unlabeled += folds.share[k].reshape(-1, *[1] * len(shape)) * ask(model, X_unlabeled, "unlabeled")
     return f_labeled, f_unlabeled
+
+
+class _OneClass:
+    """Predicts the only class that it was shown, surely; most classifiers refuse to be fitted on one."""
+
+    def __init__(self, label: int) -> None:
+        self.classes_ = np.array([label])
+
+    def predict_proba(self, X: pd.DataFrame) -> np.ndarray:
+        return np.ones((len(X), 1))
 
 
 def _batched(predictor: Any, rows: LabeledAndNot, folds: Folds, seed: int) -> tuple[np.ndarray, np.ndarray]:

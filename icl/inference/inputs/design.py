@@ -16,8 +16,9 @@ from typing import Any
 
 import numpy as np
 
-from icl.inference.checks import Diagnostic, require_columns
+from icl.inference.checks import Diagnostic
 from icl.inference.engine.problem import Sampling
+from icl.inference.frames import is_name, levels_of, require_columns, with_text_names
 from icl.inference.inputs.balance import balance
 from icl.inference.inputs.propensity import LEAST_PROPENSITY, estimate_propensity
 from icl.inference.inputs.sample import Sample
@@ -64,7 +65,7 @@ class Design:
     @property
     def columns(self) -> tuple[str, ...]:
         """Columns of the table that describe the design; a predictor does not see them unless told to."""
-        return tuple(v for v in (self.probability, self.strata, self.clusters, self.weights) if isinstance(v, str))
+        return tuple(v for v in (self.probability, self.strata, self.clusters, self.weights) if is_name(v))
 
     @property
     def is_simple(self) -> bool:
@@ -111,9 +112,8 @@ class Design:
         elif self.propensity is not None:
             if not N:
                 raise ValueError("propensity= needs unlabeled rows to learn from; there are none.")
-            probability, n_raised = estimate_propensity(
-                self.propensity, sample.columns(list(self.features or features)), n, folds, seed, _codes(clusters)
-            )
+            X = with_text_names(sample.columns(list(self.features or features)))
+            probability, n_raised = estimate_propensity(self.propensity, X, n, folds, seed, _codes(clusters))
             if n_raised:
                 notes.append(_overlap_note(n_raised, n))
         elif strata is not None:
@@ -165,13 +165,14 @@ def _read(entry: str | np.ndarray | None, sample: Sample, name: str) -> np.ndarr
     """(n + N,) values, labeled rows first."""
     if entry is None:
         return None
-    if isinstance(entry, str):
+    if is_name(entry):
         for part, which in ((sample.labeled, "labeled rows"), (sample.unlabeled, "unlabeled rows")):
             if len(part):
                 require_columns(part, [entry], which, f"as {name} of the design")
         values, what = sample.columns([entry])[entry].to_numpy(), f"column {entry!r}"
     else:
-        values, what = np.asarray(entry), f"{name}= of the design"
+        what = f"{name}= of the design"
+        values = np.asarray(sample.in_order_of_rows(entry, what))
         if values.shape != (len(sample.order),):
             raise ValueError(
                 f"{what} got shape {values.shape}; expected one value for each of the {len(sample.order)} rows."
@@ -205,10 +206,10 @@ def _probabilities(values: np.ndarray) -> np.ndarray:
 
 
 def _rates_by_stratum(strata: np.ndarray, n: int) -> np.ndarray:
-    names, code = np.unique(strata, return_inverse=True)
+    names, code = levels_of(strata)
     total, labeled = np.bincount(code), np.bincount(code[:n], minlength=len(names))
-    few = names[labeled < 2]
-    if len(few):
+    few = [name for name, number in zip(names, labeled, strict=True) if number < 2]
+    if few:
         raise ValueError(
             f"the strata {[str(s) for s in few[:8]]} have fewer than two labeled rows, which leaves their spread "
             "unknown. Label rows there, or merge strata."
@@ -217,7 +218,7 @@ def _rates_by_stratum(strata: np.ndarray, n: int) -> np.ndarray:
 
 
 def _codes(labels: np.ndarray | None) -> np.ndarray | None:
-    return None if labels is None else np.unique(labels, return_inverse=True)[1]
+    return None if labels is None else levels_of(labels)[1]
 
 
 def _weight_notes(weights: np.ndarray) -> list[Diagnostic]:
@@ -243,7 +244,7 @@ def _overlap_note(n_raised: int, n: int) -> Diagnostic:
 
 
 def _cluster_notes(clusters: np.ndarray, n: int) -> list[Diagnostic]:
-    n_clusters = len(np.unique(clusters[:n]))
+    n_clusters = len(levels_of(clusters[:n])[0])
     if n_clusters < 2:
         raise ValueError(
             f"all {n} labeled rows lie in the one cluster {str(clusters[0])!r}, so nothing shows how clusters differ. "

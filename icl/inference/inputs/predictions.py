@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Hashable, Sequence
 from typing import Any
 
 import numpy as np
 
-from icl.inference.checks import require_columns
 from icl.inference.engine.surrogate import Surrogate
 from icl.inference.estimands import Estimand
+from icl.inference.frames import is_name, require_columns
 from icl.inference.inputs.cross_fit import finite
 from icl.inference.inputs.design import Design
-from icl.inference.inputs.sample import Sample
+from icl.inference.inputs.sample import Sample, in_order_of
 
 
 def read_predictions(sample: Sample, predictions: Any, estimand: Estimand) -> Surrogate:
@@ -23,8 +23,7 @@ def read_predictions(sample: Sample, predictions: Any, estimand: Estimand) -> Su
         if sizes != (n, N):
             raise ValueError(f"predictions= was cross-fitted for {sizes} labeled and unlabeled rows; there are {n, N}.")
         return predictions
-    names = [predictions] if isinstance(predictions, str) else predictions
-    if isinstance(names, list) and names and all(isinstance(name, str) for name in names):
+    if names := column_names(predictions, sample.labeled.columns, n + N):
         for part, which in ((sample.labeled, "labeled rows"), (sample.unlabeled, "unlabeled rows")):
             require_columns(part, names, which, "as predictions")
         values = [[_numbers(part[c]) for c in names] for part in (sample.labeled, sample.unlabeled)]
@@ -33,9 +32,11 @@ def read_predictions(sample: Sample, predictions: Any, estimand: Estimand) -> Su
     elif isinstance(predictions, tuple):
         if len(predictions) != 2:
             raise ValueError(f"predictions= got {len(predictions)} arrays; a pair (labeled, unlabeled) was expected.")
-        values, source = [_numbers(part) for part in predictions], "arrays, taken to be out-of-sample"
+        parts = zip((sample.index[:n], sample.index[n:]), predictions, ("labeled", "unlabeled"), strict=True)
+        values = [_numbers(in_order_of(index, part, f"predictions= of {which} rows")) for index, part, which in parts]
+        source = "arrays, taken to be out-of-sample"
     else:
-        array = _numbers(predictions)
+        array = _numbers(sample.in_order_of_rows(predictions, "predictions="))
         if array.ndim not in (1, 2) or len(array) != n + N:
             raise ValueError(f"predictions= got shape {array.shape}; expected {each} for each of the {n + N} rows.")
         values, source = np.split(array[sample.order], [n]), "an array, taken to be out-of-sample"
@@ -57,6 +58,19 @@ def read_predictions(sample: Sample, predictions: Any, estimand: Estimand) -> Su
     return Surrogate(*checked, source)
 
 
+def column_names(predictions: Any, columns: Collection, n_rows: int) -> list:
+    """The columns that `predictions` names: one name, or a list of them; empty if it holds values.
+
+    Numbers may be names too: a list of them is one of columns if all of them are and there are fewer than rows.
+    """
+    if is_name(predictions):
+        return [predictions]
+    if not isinstance(predictions, list) or not predictions or not all(map(is_name, predictions)):
+        return []
+    are_text = all(isinstance(name, str) for name in predictions)
+    return predictions if are_text or (len(predictions) < n_rows and all(c in columns for c in predictions)) else []
+
+
 def _numbers(values: Any) -> np.ndarray:
     try:
         if hasattr(values, "to_numpy"):
@@ -69,7 +83,7 @@ def _numbers(values: Any) -> np.ndarray:
 
 
 def features_seen(
-    sample: Sample, estimand: Estimand, predictor: Any, features: Sequence[str] | None, design: Design
+    sample: Sample, estimand: Estimand, predictor: Any, features: Sequence[Hashable] | None, design: Design
 ) -> list:
     """Columns that the predictor, and a propensity model without a list of its own, may see; none without either."""
     if hasattr(predictor, "refuse_seen_rows"):
@@ -80,7 +94,7 @@ def features_seen(
     return feature_columns(sample, estimand, features, design)
 
 
-def feature_columns(sample: Sample, estimand: Estimand, features: Sequence[str] | None, design: Design) -> list:
+def feature_columns(sample: Sample, estimand: Estimand, features: Sequence[Hashable] | None, design: Design) -> list:
     hidden = set(estimand.outcome_columns)
     if features is None:
         columns = [name for name in sample.labeled.columns if name not in hidden and name not in design.columns]
@@ -94,7 +108,7 @@ def feature_columns(sample: Sample, estimand: Estimand, features: Sequence[str] 
         if isinstance(features, str):
             raise ValueError(f"features= got the string {features!r}; pass a list of columns.")
         columns = list(features)
-        leaks = sorted(hidden.intersection(columns))
+        leaks = [name for name in columns if name in hidden]
         if leaks:
             raise ValueError(f"features= contains the outcome {leaks}; remove it, the predictor must not see it.")
         for part, which in ((sample.labeled, "labeled rows"), (sample.unlabeled, "unlabeled rows")):

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from icl.inference.checks import Diagnostic, as_frame, require_columns, stacked
+from icl.inference.checks import Diagnostic
+from icl.inference.frames import as_frame, drop_unused_levels, require_columns, stacked
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -24,11 +25,21 @@ class Sample:
     unlabeled: pd.DataFrame
     order: np.ndarray | range
     """(n + N,) positions in the caller's rows."""
+    index: pd.Index
+    """(n + N,) names of the rows, in the caller's order."""
     stream: Any = None
     """Unlabeled rows that come in batches, in place of `unlabeled`; see `icl.inference.inputs.stream`."""
     notes: tuple[Diagnostic, ...] = ()
 
-    def columns(self, names: Sequence[str]) -> pd.DataFrame:
+    def in_order_of_rows(self, values: Any, what: str) -> Any:
+        """Values (n + N, ...) in the caller's order of rows: a Series or DataFrame with another order is put in it.
+
+        Raises:
+            ValueError: for a Series or DataFrame of as many rows that are named otherwise.
+        """
+        return in_order_of(self.index, values, what)
+
+    def columns(self, names: Sequence[Hashable]) -> pd.DataFrame:
         """The named columns of all rows, labeled first."""
         return stacked(self.labeled, self.unlabeled, names)
 
@@ -86,7 +97,9 @@ def _split(table: pd.DataFrame, outcome: list[str]) -> Sample:
             f"none of the {len(table)} rows has a value of {outcome}; without one real label there is nothing to "
             "correct the predictions with. Label a random sample of rows first."
         )
-    return Sample(table.iloc[order[:n_labeled]], table.iloc[order[n_labeled:]], order)
+    (table,), index = drop_unused_levels(table), table.index
+    table = table.reset_index(drop=True)
+    return Sample(table.iloc[order[:n_labeled]], table.iloc[order[n_labeled:]], order, index)
 
 
 def _has_all(frame: pd.DataFrame, columns: list[str]) -> np.ndarray:
@@ -112,11 +125,30 @@ def _pair(labeled: pd.DataFrame, unlabeled: Any, outcome: list[str]) -> Sample:
         f"{n_unused} rows of unlabeled= carry an outcome; it was not used. Move them to labeled= if they were sampled "
         "at random too.",
     )
-    return Sample(labeled, unlabeled, range(len(labeled) + len(unlabeled)), stream, (note,) * (n_unused > 0))
+    index = labeled.index.append(unlabeled.index)
+    labeled, unlabeled = (part.reset_index(drop=True) for part in drop_unused_levels(labeled, unlabeled))
+    return Sample(labeled, unlabeled, range(len(index)), index, stream, (note,) * (n_unused > 0))
+
+
+def in_order_of(index: pd.Index, values: Any, what: str) -> Any:
+    """`values` in the order of `index`, if they are a Series or DataFrame; see `Sample.in_order_of_rows`."""
+    import pandas as pd
+
+    if not isinstance(values, (pd.Series, pd.DataFrame)) or len(values) != len(index) or values.index.equals(index):
+        return values
+    if index.is_unique and values.index.is_unique and values.index.isin(index).all():
+        return values.reindex(index)
+    raise ValueError(
+        f"{what} is a {type(values).__name__} whose index is not that of the rows, so which value belongs to which row "
+        "is not known. Give it the index of the table, or pass .to_numpy() if it is in the order of the rows."
+    )
 
 
 def is_stream(unlabeled: Any) -> bool:
     """Whether `unlabeled` is something to be read in batches: not a DataFrame, not a dict of columns."""
     import pandas as pd
 
-    return unlabeled is not None and not isinstance(unlabeled, (pd.DataFrame, dict, np.ndarray, list))
+    if unlabeled is None or isinstance(unlabeled, (pd.DataFrame, dict, np.ndarray, list)):
+        return False
+    # Of what can become a DataFrame at once, Arrow and Hugging Face are read in batches, Polars is not.
+    return not hasattr(unlabeled, "to_pandas") or hasattr(unlabeled, "to_batches") or hasattr(unlabeled, "with_format")

@@ -6,7 +6,7 @@ two or three passes over the file, logistic regression about six.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,7 +16,8 @@ import numpy as np
 from icl.inference.engine.rows import Rows, RowSource
 from icl.inference.engine.surrogate import Surrogate
 from icl.inference.estimands import Estimand
-from icl.inference.inputs.predictions import read_predictions
+from icl.inference.frames import plain_frame
+from icl.inference.inputs.predictions import column_names, read_predictions
 from icl.inference.inputs.sample import Sample
 
 if TYPE_CHECKING:
@@ -47,11 +48,11 @@ def open_batches(unlabeled: Any, columns: list[str]) -> Callable[[], Iterator[pd
     name = f"{type(unlabeled).__module__}.{type(unlabeled).__name__}"
     if hasattr(unlabeled, "to_batches") and hasattr(unlabeled, "schema"):
         _require(list(unlabeled.schema.names), columns)
-        return lambda: (batch.to_pandas() for batch in _arrow_batches(unlabeled, columns))
+        return lambda: (plain_frame(batch.to_pandas()) for batch in _arrow_batches(unlabeled, columns))
     if hasattr(unlabeled, "with_format") and hasattr(unlabeled, "column_names"):
         _require(list(unlabeled.column_names), columns)
         arrow = unlabeled.select_columns(columns).with_format("arrow") if columns else unlabeled.with_format("arrow")
-        return lambda: (batch.to_pandas() for batch in arrow.iter(batch_size=BATCH))
+        return lambda: (plain_frame(batch.to_pandas()) for batch in arrow.iter(batch_size=BATCH))
     if callable(unlabeled):
         return lambda: (_as_frame(batch, columns) for batch in unlabeled())
     if hasattr(unlabeled, "__next__"):
@@ -126,7 +127,7 @@ class StreamRows(RowSource):
         return self._sample.sample(limit)
 
 
-def stream_columns(predictor: Any, predictions: Any, compat: str | None, solver: str) -> list[str]:
+def stream_columns(predictor: Any, predictions: Any, columns: Collection, compat: str | None, solver: str) -> list:
     """Names of the prediction columns; ValueError for what a stream of rows cannot serve."""
     if predictor is not None:
         raise ValueError(
@@ -137,8 +138,7 @@ def stream_columns(predictor: Any, predictions: Any, compat: str | None, solver:
         raise ValueError("a Statistic needs unlabeled= in memory; use MEstimand, which reads batches.")
     if compat is not None:
         raise ValueError(f"compat={compat!r} needs unlabeled= in memory; read the rows, or drop compat.")
-    names = [predictions] if isinstance(predictions, str) else predictions
-    if not isinstance(names, list) or not names or not all(isinstance(name, str) for name in names):
+    if not (names := column_names(predictions, columns, BATCH)):
         raise ValueError(
             f"predictions= got {type(predictions).__name__}; for unlabeled rows that come in batches, name the "
             "column(s) that hold the predictions."
@@ -150,7 +150,7 @@ def read_stream(
     estimand: Estimand, sample: Sample, predictor: Any, predictions: Any, compat: str | None
 ) -> tuple[Surrogate, np.ndarray, RowSource | None]:
     """Surrogate, design (N, p) of unlabeled rows that must be in memory after all, the rows that come in batches."""
-    names = stream_columns(predictor, predictions, compat, estimand.solver)
+    names = stream_columns(predictor, predictions, sample.labeled.columns, compat, estimand.solver)
     surrogate = read_predictions(sample, names, estimand)
     estimand.check_predictions(surrogate.f_labeled, "labeled")
     batches = open_batches(sample.stream, list(dict.fromkeys([*estimand.covariate_columns, *names])))
@@ -186,7 +186,7 @@ def _as_frame(batch: Any, columns: list[str]) -> pd.DataFrame:
     elif not isinstance(batch, pd.DataFrame):
         batch = pd.DataFrame(batch)
     _require(list(batch.columns), columns)
-    return batch
+    return plain_frame(batch)
 
 
 def _require(have: list[str], columns: list[str]) -> None:

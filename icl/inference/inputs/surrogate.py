@@ -10,6 +10,7 @@ import numpy as np
 from icl.inference.checks import Diagnostic
 from icl.inference.engine.surrogate import Surrogate
 from icl.inference.estimands import Estimand
+from icl.inference.frames import with_text_names
 from icl.inference.inputs.balance import correct_predictions
 from icl.inference.inputs.cross_fit import cross_fit, quantile_thresholds
 from icl.inference.inputs.design import ResolvedDesign
@@ -43,9 +44,9 @@ def find_surrogate(
     else:
         surrogate = cross_fit(
             predictor,
-            sample.labeled[features],
+            with_text_names(sample.labeled[features]),
             y,
-            sample.unlabeled[features],
+            with_text_names(sample.unlabeled[features]),
             folds,
             seed,
             thresholds=quantile_thresholds(y, estimand.q) if estimand.surrogate == "distribution" else None,
