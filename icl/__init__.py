@@ -5,6 +5,8 @@ Names load on first use, so that `import icl` is cheap and `import icl.inference
 
 from importlib import import_module
 
+from icl.auto import register as _register
+
 __version__ = "0.1.0"
 
 _HOME = {
@@ -34,6 +36,9 @@ __all__ = [
     "load_release",
     "save_release",
 ]
+
+
+_register()  # `AutoModel` of transformers reads release folders
 
 
 def __getattr__(name: str):

@@ -16,8 +16,9 @@ ROOT = Path(__file__).parents[1]
 CHECKS = ("icl.inference.checks", "icl.inference.frames")
 WINGS: dict[str, tuple[str, ...]] = {
     "priors": (),
-    "icl": (),  # the table of public names, loaded on first use
+    "icl": ("icl.auto",),  # the table of public names, loaded on first use
     "icl.callbacks": ("icl.training",),  # an address that YAML files of earlier versions name
+    "icl.auto": (),  # names modules of the network as text, imported when transformers is
     "icl.atomic": (),
     "icl.pages": (),
     "icl.network": (),

@@ -6,7 +6,7 @@ import difflib
 import inspect
 from typing import Any
 
-from transformers import PretrainedConfig
+from transformers import AutoConfig, PretrainedConfig
 
 
 class TabularConfig(PretrainedConfig):
@@ -42,6 +42,9 @@ class TabularConfig(PretrainedConfig):
         **kwargs,
     ):
         _refuse_unknown(kwargs)
+        # Weights lie on disk in half precision; without this transformers would compute in it too.
+        if not {"dtype", "torch_dtype"} & kwargs.keys():
+            kwargs["dtype"] = "float32"
         super().__init__(**kwargs)
         self.d_embed, self.n_layers, self.n_heads, self.mlp_ratio = d_embed, n_layers, n_heads, mlp_ratio
         self.group_size, self.n_thinking_rows = group_size, n_thinking_rows
@@ -73,3 +76,5 @@ def _refuse_unknown(options: dict) -> None:
 
 FIELDS = tuple(inspect.signature(TabularConfig.__init__).parameters)[1:-1]
 """Names of all options."""
+
+AutoConfig.register(TabularConfig.model_type, TabularConfig, exist_ok=True)

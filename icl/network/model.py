@@ -18,7 +18,7 @@ from dataclasses import dataclass
 import torch
 from einops import repeat
 from torch import Tensor, nn
-from transformers import AutoConfig, AutoModel, PreTrainedModel
+from transformers import AutoModel, PreTrainedModel
 
 from icl.network.blocks import Attention, Block, row_slices, score_head
 from icl.network.cells import CellEncoder, ColumnStatistics, TargetEncoder
@@ -208,5 +208,4 @@ class TabularTransformer(PreTrainedModel):
         return predictive(scores, y_BN, n_classes)
 
 
-AutoConfig.register(TabularConfig.model_type, TabularConfig, exist_ok=True)
 AutoModel.register(TabularConfig, TabularTransformer, exist_ok=True)

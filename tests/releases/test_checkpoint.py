@@ -4,6 +4,8 @@ import errno
 import json
 import os
 import pathlib
+import subprocess
+import sys
 
 import pytest
 import torch
@@ -44,10 +46,33 @@ def test_half_precision_on_disk_is_float32_in_memory(tiny_model, tmp_path):
         assert_close(kept, original, rtol=1e-3, atol=1e-3, msg=name)
 
 
-def test_transformers_reads_the_folder_too(tiny_model, release, seeded):
+def test_what_save_pretrained_writes_is_a_release_and_the_other_way_round(tiny_model, release, tmp_path, seeded):
     from icl.network.model import TabularTransformer
 
-    assert_close(scores(TabularTransformer.from_pretrained(release), seeded), scores(tiny_model, seeded))
+    expected = scores(tiny_model, seeded)
+    assert_close(scores(TabularTransformer.from_pretrained(release), seeded), expected, rtol=0, atol=0)
+    tiny_model.save_pretrained(tmp_path / "theirs")
+    assert_close(scores(load_release(tmp_path / "theirs"), seeded), expected, rtol=0, atol=0)
+    ours, theirs = (json.loads((p / "config.json").read_text()) for p in (release, tmp_path / "theirs"))
+    assert {key: theirs[key] for key in ours} == ours  # the rest is bookkeeping
+
+
+@pytest.mark.parametrize("first", ["icl", "transformers.models.auto.modeling_auto"])
+def test_auto_model_reads_a_release_once_icl_is_imported(tiny_model, tmp_path, first):
+    """In either order, in float32 though the file is in float16, and `import icl` alone imports neither."""
+    folder = save_release(tiny_model, tmp_path / "half", {})
+    code = f"""
+import sys
+import {first}
+import icl
+assert "{first}" != "icl" or "torch" not in sys.modules
+from transformers import AutoConfig, AutoModel
+assert type(AutoConfig.from_pretrained({str(folder)!r})).__name__ == "TabularConfig"
+model = AutoModel.from_pretrained({str(folder)!r})
+print(type(model).__name__, {{p.dtype for p in model.parameters()}})
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.stdout.strip() == "TabularTransformer {torch.float32}", done.stderr
 
 
 def test_loading_leaves_the_random_state_alone(release):
