@@ -22,14 +22,15 @@ def read_fractions(option: str, words: str) -> tuple[float, ...]:
 
 
 def make_console():
-    from rich.console import Console
+    from icl.pages.console import PlainConsole
 
     # rich takes 80 columns where there is no terminal; a file or a log has room for more.
-    return Console(highlight=False) if sys.stdout.isatty() else Console(highlight=False, width=100)
+    return PlainConsole(highlight=False, width=None if sys.stdout.isatty() else 100)
 
 
 def status(text: str):
     """A spinner on stderr while something takes long; nothing where nobody watches."""
-    from rich.console import Console
+    from icl.pages.console import PlainConsole
+    from icl.pages.escape import terminal
 
-    return Console(stderr=True).status(text)
+    return PlainConsole(stderr=True).status(terminal(text))

@@ -15,6 +15,7 @@ from icl.commands.demo import demo
 from icl.commands.estimate import estimate
 from icl.commands.finetune import finetune_
 from icl.commands.predict import predict
+from icl.pages.escape import lines
 
 # What the command offers, in the order of its help. A new subcommand is a function above and a line here.
 COMMANDS: tuple[Callable[..., None], ...] = (demo, predict, estimate, finetune_, compare, checkpoints)
@@ -58,7 +59,7 @@ def main(args: Sequence[str] | None = None) -> int:
         print(f"interrupted: {stop}" if str(stop) else "interrupted", file=sys.stderr)
         return 130
     except (ValueError, OSError) as error:
-        print(f"icl: {error}", file=sys.stderr)
+        print(lines(f"icl: {error}"), file=sys.stderr)
         return 1
     return 0
 

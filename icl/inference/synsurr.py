@@ -21,6 +21,8 @@ from icl.inference.engine.fit import solve_linear
 from icl.inference.engine.rows import Rows
 from icl.inference.estimands import OLS
 from icl.inference.frames import as_frame, is_name, require_columns
+from icl.pages.escape import visible
+from icl.pages.table import Row, Table
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -140,23 +142,20 @@ class SynSurrFit:
         level = self.level if level is None else level
         kind = "model-based (equal variances)" if self.kind == "model" else f"sandwich, {self.kind}"
         reference = f"t with {self.df:g} degrees of freedom" if np.isfinite(self.df) else "normal"
-        table = (
-            self.to_frame(level)
-            .set_index("term")
-            .rename(
-                columns={"conf.low": f"{100 * level:g}% low", "conf.high": f"{100 * level:g}% high", "p.value": "p"}
-            )
-        )
+        columns = ["term", "estimate", "std.error", "statistic", "p", f"{100 * level:g}% low", f"{100 * level:g}% high"]
+        rows = [
+            Row([str(term), *(f"{v:.4g}" for v in row)]) for term, *row in self.to_frame(level).itertuples(index=False)
+        ]
         rho = self.sigma.iloc[0, 1] / np.sqrt(self.sigma.iloc[0, 0] * self.sigma.iloc[1, 1])
         return "\n".join(
             [
-                f"estimand    {self.estimand}",
+                f"estimand    {visible(self.estimand)}",
                 f"rows        {self.n_complete:,} with outcome and prediction, {self.n_outcome_only:,} with the "
                 f"outcome alone, {self.n_prediction_only:,} with the prediction alone",
                 f"method      synsurr by EM ({self.n_steps} steps); residual correlation {rho:.2f}",
                 f"std. error  {kind}; reference {reference}",
                 "",
-                table.to_string(float_format=lambda v: f"{v:.4g}"),
+                Table("", columns, rows).to_text(),
                 "",
                 "Assumes that what is missing is missing completely at random.",
             ]

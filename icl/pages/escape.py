@@ -35,6 +35,11 @@ def visible(text: Any) -> str:
     return "".join(_spelt(c) if unicodedata.category(c) in _ACTING and c not in _JOINERS else c for c in text)
 
 
+def lines(text: Any) -> str:
+    """The same of text that has lines of its own."""
+    return "\n".join(map(visible, str(text).split("\n")))
+
+
 def clip(text: str, most: int) -> str:
     """At most `most` characters; the middle goes, because names differ at their ends."""
     if len(text) <= most:

@@ -47,7 +47,7 @@ def show_facts(console, train_file, labelled: Labelled, request: Request, model,
         _fact(console, "not used", ", ".join(listed) + more)
     _fact(console, "task", f"{labelled.task} of {request.target} ({labelled.why})")
     members = "1 member" if request.members == 1 else f"{request.members} members"
-    name = model._checkpoint_name()[1:-1] + (", its fast reader" if request.fast else "")
+    name = model.checkpoint_name()[1:-1] + (", its fast reader" if request.fast else "")
     _fact(console, "model", f"{name}, {members}, seed {request.seed}")
 
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from icl.inference.checks import check_level
+from icl.pages.escape import visible
 
 if TYPE_CHECKING:
     from icl.inference.results.result import InferenceResult
@@ -47,13 +48,14 @@ class Plan:
         return effective_size(self.n_labeled, self.n_unlabeled, self.correlation)
 
     def __str__(self) -> str:
+        name = visible(self.term)
         if not self.feasible:
             return (
-                f"{self.term}: no number of labels among these {self.n_labeled + self.n_unlabeled:,} rows gives a "
+                f"{name}: no number of labels among these {self.n_labeled + self.n_unlabeled:,} rows gives a "
                 f"{100 * self.level:g}% interval that narrow; all labels would give {self.width:.4g}."
             )
         return (
-            f"{self.term}: {self.n_labeled:,} labels and {self.n_unlabeled:,} predictions give a "
+            f"{name}: {self.n_labeled:,} labels and {self.n_unlabeled:,} predictions give a "
             f"{100 * self.level:g}% interval of width {self.width:.4g} (correlation {self.correlation:.2f}); "
             f"without predictions {self.n_classical:,} labels would be needed."
         )
