@@ -24,7 +24,7 @@ from pathlib import Path
 try:
     import fcntl
 except ImportError:  # Windows, where leftovers are told by their age
-    fcntl = None
+    fcntl = None  # type: ignore[assignment]  # where it is missing, a module is not a module
 
 # Of a write that failed for want of space or because of the disk; an OSError with another number, raised while
 # something is written, may be about another file.

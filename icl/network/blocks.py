@@ -46,6 +46,7 @@ class Attention(nn.Module):
 
     def _sharpness(self, n_keys: int) -> Tensor:
         """(H,) factor on the queries."""
+        assert self.log_scale is not None, "over rows only"
         return 1 + self.log_scale * (math.log(n_keys) - math.log(128))
 
     # Without gradients, over rows: keys and values once per context, then queries against them.
@@ -132,7 +133,8 @@ def slices(n_tasks: int, n_rows: int, n_tokens: int, device: torch.device) -> It
 
 def row_slices(x_BRTE: Tensor) -> Iterator[Tensor]:
     """Views of successive rows."""
-    yield from (x_BRTE[:, rows] for rows in slices(*x_BRTE.shape[:3], x_BRTE.device))
+    n_tasks, n_rows, n_tokens, _ = x_BRTE.shape
+    yield from (x_BRTE[:, rows] for rows in slices(n_tasks, n_rows, n_tokens, x_BRTE.device))
 
 
 def score_head(n_inputs: int, n_outputs: int) -> nn.Sequential:

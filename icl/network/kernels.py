@@ -51,7 +51,7 @@ def product(x: Tensor, weight_OI: Tensor, bias_O: Tensor | None = None, gelu: bo
     return nnf.gelu(out) if gelu else out
 
 
-_PLAIN = ("none", [], "")
+_PLAIN: tuple[str, list[float], str] = ("none", [], "")
 
 
 def _onednn(x: Tensor, weight_OI: Tensor, bias_O: Tensor | None = None, *after) -> Tensor:
@@ -94,7 +94,8 @@ def attend_within(q_ZQHD: Tensor, k_ZTHD: Tensor, v_ZTHD: Tensor) -> Tensor:
     """softmax(q k' / sqrt(D)) v over the few tokens of each row, (Z, Q, H, D); Z rows, Q of their T tokens ask."""
     T, D = k_ZTHD.shape[1], k_ZTHD.shape[3]
     if T > _FEW_TOKENS or torch.is_grad_enabled() or not q_ZQHD.is_cpu:
-        out = nnf.scaled_dot_product_attention(*(x.transpose(1, 2) for x in (q_ZQHD, k_ZTHD, v_ZTHD)))
+        q, k, v = (x.transpose(1, 2) for x in (q_ZQHD, k_ZTHD, v_ZTHD))
+        out = nnf.scaled_dot_product_attention(q, k, v)
         return out.transpose(1, 2)
     scores_ZQTH = (q_ZQHD[:, :, None] * k_ZTHD[:, None]).sum(-1) / math.sqrt(D)
     return (scores_ZQTH.softmax(2)[..., None] * v_ZTHD[:, None]).sum(2)

@@ -6,6 +6,7 @@ Dimension key: B tasks, M query rows, N context rows, C classes, K bins.
 from __future__ import annotations
 
 import math
+from typing import overload
 
 import numpy as np
 import torch
@@ -19,6 +20,10 @@ from icl.network.distribution import CategoricalPredictive, HistogramPredictive,
 _LEAST_PROBABILITY = 1e-6
 
 
+@overload
+def predictive(scores: Tensor, y_context_BN: Tensor, n_classes: None) -> HistogramPredictive: ...
+@overload
+def predictive(scores: Tensor, y_context_BN: Tensor, n_classes: int | Tensor) -> CategoricalPredictive: ...
 def predictive(
     scores: Tensor, y_context_BN: Tensor, n_classes: int | Tensor | None
 ) -> CategoricalPredictive | HistogramPredictive:
@@ -82,7 +87,7 @@ def number_scores(predicted: np.ndarray, truth: np.ndarray) -> dict[str, float]:
     }
 
 
-def density_losses(distribution: HistogramPredictive, truth: np.ndarray, unit: float = 1.0) -> np.ndarray:
+def density_losses(distribution: HistogramPredictive, truth: np.ndarray | Tensor, unit: float = 1.0) -> np.ndarray:
     """(M,) negative log densities of numbers, measured in `unit`: the spread of a target makes tables comparable."""
     values = torch.as_tensor(truth, dtype=distribution.edges.dtype, device=distribution.edges.device)
     return -(distribution.log_prob(values).cpu().numpy() + math.log(unit))

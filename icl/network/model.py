@@ -12,8 +12,9 @@ Sources:
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import cast
 
 import torch
 from einops import repeat
@@ -45,6 +46,7 @@ class TabularTransformer(PreTrainedModel):
     """One trunk, two heads: class scores, or a histogram over the standardised target."""
 
     config_class = TabularConfig
+    config: TabularConfig
     cache_is_all = True  # reading a context takes no keys and values but those of its cache
     base_model_prefix = "icl_tabular"
 
@@ -53,7 +55,7 @@ class TabularTransformer(PreTrainedModel):
         self.cells = CellEncoder(config)
         self.target = TargetEncoder(config)
         self.thinking = nn.Parameter(torch.randn(config.n_thinking_rows, config.d_embed) * 0.5)
-        self.blocks = nn.ModuleList([Block(config) for _ in range(config.n_layers)])
+        self.blocks = cast(Sequence[Block], nn.ModuleList([Block(config) for _ in range(config.n_layers)]))
         self.norm = nn.RMSNorm(2 * config.d_embed, eps=1e-6)
         self.class_head = score_head(2 * config.d_embed, config.max_classes)
         self.bin_head = score_head(2 * config.d_embed, config.n_bins)
@@ -127,7 +129,7 @@ class TabularTransformer(PreTrainedModel):
     def answer(self, X_BMF: Tensor, context: ContextCache) -> Tensor:
         """Scores (B, M, K) or (B, M, max_classes) of query rows, as `forward` would give them; takes no gradient."""
         regression = context.n_classes is None
-        x_BMTE = self._tokens(X_BMF, context.columns, self.target.missing(*X_BMF.shape[:2], regression))
+        x_BMTE = self._tokens(X_BMF, context.columns, self.target.missing(X_BMF.shape[0], X_BMF.shape[1], regression))
         read = iter(context.keys_values)
         for block in self.blocks:
             block.mix_(x_BMTE)

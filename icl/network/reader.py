@@ -15,8 +15,9 @@ Sources:
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -92,7 +93,7 @@ class Reader(nn.Module):
         self.trunk, self.config, self.shape = trunk, config, shape
         self.cells = CellEncoder(config)
         self.unknown = nn.Embedding(2, config.d_embed)  # 0 classification, 1 regression
-        self.blocks = nn.ModuleList([Block(config) for _ in shape.depths])
+        self.blocks = cast(Sequence[Block], nn.ModuleList([Block(config) for _ in shape.depths]))
         self.norm = nn.RMSNorm(2 * config.d_embed, eps=1e-6)
         self.class_head = score_head(2 * config.d_embed, config.max_classes)
         self.bin_head = score_head(2 * config.d_embed, config.n_bins)
@@ -159,7 +160,8 @@ class Reader(nn.Module):
         """
         with torch.no_grad():
             columns = self.trunk.column_statistics(X_BNF, is_categorical_BF)
-        features, target = [], []
+        features: list[Tensor] = []
+        target: list[Tensor] = []
         blocks = iter(self.blocks)
         for features_BPGE, target_BS1E in self._context_states(X_BNF, y_BN, columns, n_classes is None, trunk_keys):
             over_rows = next(blocks).over_rows

@@ -102,7 +102,7 @@ def plot_scores(
     height = 0.8 / len(methods)
     greys = iter(np.linspace(0.55, 0.8, max(len(methods), 2)))
     spread = np.zeros(means.shape) if stds is None else np.nan_to_num(stds.to_numpy())
-    low, high = min(base, float((means - spread).min(axis=None))), max(base, float((means + spread).max(axis=None)))
+    low, high = min(base, np.nanmin(means - spread)), max(base, np.nanmax(means + spread))
     room = max(high - low, 1e-3)
     for j, method in enumerate(methods):
         color = QUERY if method == highlight else str(round(float(next(greys)), 2))

@@ -61,7 +61,8 @@ def _load(folder: Path, stamps: tuple[int, ...], device: torch.device) -> Tabula
     file.check({name: tuple(w.shape) for name, w in model.state_dict().items()}, f"{CONFIG} beside it")
     model = model.to_empty(device="cpu")
     model.load_state_dict(file.load(), strict=True)
-    return model.to(device).eval()
+    model.to(device)  # type: ignore[arg-type]  # transformers wraps it as if it took no self
+    return model.eval()
 
 
 def _read_config(path: Path) -> TabularConfig:

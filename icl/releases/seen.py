@@ -131,7 +131,7 @@ def to_bytes(seen: Sequence[Seen]) -> bytes:
         }
         for s in seen
     ]  # fmt: skip
-    arrays = {f"prints_{k}": s.prints for k, s in enumerate(seen)}
+    arrays: dict[str, Any] = {f"prints_{k}": s.prints for k, s in enumerate(seen)}
     buffer = io.BytesIO()
     np.savez_compressed(buffer, head=np.frombuffer(json.dumps(head).encode(), dtype=np.uint8), **arrays)
     return buffer.getvalue()
@@ -205,7 +205,8 @@ def rows_seen(seen: Sequence[Seen], frame: pd.DataFrame, labeled: bool) -> tuple
 
     Rows that look alike by chance are among them.
     """
-    known, fresh, tables, memo = np.zeros(len(frame), dtype=bool), 1.0, [], {}
+    known, fresh, tables = np.zeros(len(frame), dtype=bool), 1.0, []
+    memo: dict[Any, Any] = {}
     for table in seen:
         found = table.matches(frame, labeled, memo)
         if found is None:

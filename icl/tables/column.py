@@ -6,6 +6,7 @@ import datetime
 import re
 from dataclasses import dataclass, field
 from numbers import Number
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -36,7 +37,7 @@ class Column:
         """The reader of a context column, and its cells (n,) float64 as it reads them, before standardising."""
         column = cls(name, _kind(series, name), is_text=not pd.api.types.is_numeric_dtype(series.dtype))
         if column.kind == "ordered":
-            column.levels = {_text(level): rank for rank, level in enumerate(series.cat.categories)}
+            column.levels = {str(_text(level)): rank for rank, level in enumerate(series.cat.categories)}
         if column.kind == "category":
             texts = _texts(series)
             counts = pd.Series(texts[[t is not None for t in texts]], dtype=object).value_counts()
@@ -45,8 +46,10 @@ class Column:
             column.levels = {level: code for code, level in enumerate(order)}
             column.n_levels = len(order)
             if set(order) <= {"True", "False"}:  # written to a file and read again, they may be 1 and 0
-                column.levels |= {"1": column.levels.get("True"), "0": column.levels.get("False")}
-                column.levels = {level: code for level, code in column.levels.items() if code is not None}
+                written = {"1": "True", "0": "False"}
+                column.levels |= {
+                    digit: column.levels[word] for digit, word in written.items() if word in column.levels
+                }
         values = column.read(series)
         if column.kind != "category":
             seen = values[~np.isnan(values)]
@@ -150,12 +153,12 @@ def _days(series: pd.Series, name) -> np.ndarray:
             series = series.dt.to_timestamp()
         seen = series.dropna()
         if series.dtype.kind == "m" or (len(seen) and isinstance(seen.iloc[0], datetime.timedelta)):
-            ticks = pd.to_timedelta(series).to_numpy("timedelta64[us]")
+            ticks: np.ndarray = pd.to_timedelta(series).to_numpy("timedelta64[us]")
         elif pd.api.types.is_numeric_dtype(series.dtype) and len(seen):
             raise TypeError(f"it is {series.dtype}")
         else:
             # Text is read cell by cell: guessing one format for all would warn, or refuse the others.
-            text = {"format": "mixed"} if series.dtype.kind in "OU" else {}
+            text: dict[str, Any] = {"format": "mixed"} if series.dtype.kind in "OU" else {}
             ticks = pd.to_datetime(series, utc=True, **text).dt.tz_localize(None).to_numpy("datetime64[us]")
     except (TypeError, ValueError) as error:
         raise ValueError(
@@ -168,6 +171,7 @@ def _days(series: pd.Series, name) -> np.ndarray:
 def _texts(series: pd.Series) -> np.ndarray:
     """(n,) object: the text of each cell, None where missing."""
     dtype = series.dtype
+    distinct: pd.Index | pd.Series
     if isinstance(dtype, pd.CategoricalDtype):
         codes, distinct = series.cat.codes.to_numpy(), series.cat.categories
     elif isinstance(dtype, pd.StringDtype) or pd.api.types.infer_dtype(series, skipna=True) == "string":
@@ -182,7 +186,8 @@ def _text(value) -> str | None:
     """A level as text, the same for 1, 1.0 and "1" (a missing cell turns integers into floats); None if missing."""
     if isinstance(value, str):
         return value.strip() or None
-    if not np.isscalar(value) and not isinstance(value, datetime.date | datetime.timedelta | tuple):
+    is_scalar = bool(np.isscalar(value))  # apart, because it would narrow the type too far
+    if not is_scalar and not isinstance(value, datetime.date | datetime.timedelta | tuple):
         return None if value is None or value is pd.NA or value is pd.NaT else repr(value)
     if not isinstance(value, tuple) and pd.isna(value):
         return None

@@ -120,7 +120,7 @@ def as_table(X) -> tuple[pd.DataFrame, bool]:
     if hasattr(X, "toarray"):
         raise TypeError("Sparse data was passed for X, but a dense table is required; convert it with X.toarray().")
     if isinstance(X, np.ma.MaskedArray):
-        X = X.astype(object).filled(np.nan)
+        X = np.ma.filled(X.astype(object), np.nan)
     array = _from_rows(X) if isinstance(X, list | tuple) else np.asarray(X)
     if array.ndim != 2:
         raise ValueError(

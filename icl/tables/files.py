@@ -47,7 +47,7 @@ class TableFile:
 
         with _explained(self.path):
             if self.kind == TEXT:
-                options = {"sep": self.separator, "encoding": "utf-8-sig"}
+                options: dict[str, Any] = {"sep": self.separator, "encoding": "utf-8-sig"}
                 if texts:
                     options["dtype"] = dict.fromkeys(texts, str)
                 if raw:
@@ -70,7 +70,7 @@ class TableFile:
         if self.kind != TEXT:
             return []
         head = next(self.chunks(1_000, raw=True))
-        return [name for name in head if head[name].str.fullmatch(r"0\d+").any()]
+        return [str(name) for name in head if head[name].str.fullmatch(r"0\d+").any()]
 
     def count_rows(self) -> int | None:
         """Rows, if that is known without reading the cells; of a text file its lines, quoted line ends included."""
@@ -210,12 +210,12 @@ def _separator(path: Path) -> str:
     """Tab for .tsv; otherwise whichever of comma, semicolon and tab stands most often between the column names."""
     if ".tsv" in [s.lower() for s in path.suffixes]:
         return "\t"
-    import pandas as pd
+    from pandas.io.common import get_handle  # type: ignore[import-not-found]  # the stubs leave it out
 
-    with _explained(path), pd.io.common.get_handle(path, "r", encoding="utf-8-sig", compression="infer") as handles:
+    with _explained(path), get_handle(path, "r", encoding="utf-8-sig", compression="infer") as handles:
         header = handles.handle.readline()
     counts = {s: len(next(csv.reader([header], delimiter=s), [])) for s in ",;\t"}
-    return max(counts, key=counts.get)
+    return max(counts, key=counts.__getitem__)
 
 
 def _parquet_chunks(path: Path, n_rows: int | None) -> Iterator[pd.DataFrame]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from scipy.special import ndtri
@@ -54,9 +54,11 @@ class TargetRanks:
     """
 
     y_N: np.ndarray
+    _known: tuple = field(init=False, repr=False)
 
     def __post_init__(self):
         scale = learn_scale("quantile", self.y_N)
+        assert isinstance(scale, QuantileScale)
         scores = scale(self.y_N)
         object.__setattr__(self, "_known", (scale, scale.values[0], scale.values[-1], scores.mean(), scores.std()))
 

@@ -27,7 +27,7 @@ def as_column(y) -> pd.Series | np.ndarray:
         y = y.to_pandas()
     if not isinstance(y, pd.Series):
         if isinstance(y, np.ma.MaskedArray):
-            y = y.astype(object).filled(np.nan)
+            y = np.ma.filled(y.astype(object), np.nan)
         y = np.asarray(y)
         if y.ndim == 2 and y.shape[1] == 1:
             said = "A column-vector y was passed when a 1d array was expected; pass y.ravel()."
@@ -50,10 +50,11 @@ def as_column(y) -> pd.Series | np.ndarray:
 
 def class_codes(y: pd.Series | np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Sorted classes (C,), and the code (n,) int64 of each label among them."""
-    values = y
     if isinstance(y, pd.Series):
         extension = pd.api.types.is_extension_array_dtype(y.dtype)
         values = np.asarray(y.astype(object).infer_objects() if extension else y)
+    else:
+        values = y
     if values.dtype.kind == "f" and len(values):
         _refuse_infinity(values)
         amounts = values[np.mod(values, 1) != 0]

@@ -5,10 +5,13 @@ from __future__ import annotations
 import signal
 import threading
 from pathlib import Path
+from typing import Any
 
 import lightning as L
-from lightning.pytorch.callbacks import RichProgressBar, WeightAveraging
+from lightning.pytorch.callbacks import ModelCheckpoint, RichProgressBar, WeightAveraging
 from lightning.pytorch.utilities import rank_zero_info
+
+from icl.network.model import TabularTransformer
 
 
 class StepProgressBar(RichProgressBar):
@@ -38,7 +41,7 @@ class FinishStepOnInterrupt(L.Callback):
 
     def __init__(self):
         self._asked = False
-        self._previous: dict[int, object] = {}
+        self._previous: dict[int, Any] = {}
 
     def on_fit_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         if threading.current_thread() is threading.main_thread():
@@ -72,7 +75,7 @@ class FinishStepOnInterrupt(L.Callback):
 def last_checkpoint(trainer: L.Trainer) -> Path | None:
     """Where `--ckpt_path last` looks."""
     callback = trainer.checkpoint_callback
-    if callback is None or callback.dirpath is None:
+    if not isinstance(callback, ModelCheckpoint) or callback.dirpath is None:
         return None
     return Path(callback.dirpath) / "last.ckpt"
 
@@ -99,7 +102,7 @@ class WriteRelease(L.Callback):
         config = Path(log_dir or ".") / "config.yaml"
         self._run = {
             "git_commit": git_commit(),  # of the code that runs, not of what the tree holds hours later
-            "seed": trainer.datamodule.seed,
+            "seed": trainer.datamodule.seed,  # type: ignore[attr-defined]  # Lightning sets it
             "device": str(pl_module.device.type),
             "n_devices": trainer.world_size,
             "precision": str(trainer.precision),
@@ -123,8 +126,9 @@ class WriteRelease(L.Callback):
         folder = Path(self.folder or Path(trainer.default_root_dir) / "release")
         record: dict = {RUN: self._run, "global_step": trainer.global_step}
         pl_module.on_save_checkpoint(record)
-        if any(isinstance(callback, WeightAveraging) for callback in trainer.callbacks):
+        if any(isinstance(callback, WeightAveraging) for callback in trainer.callbacks):  # type: ignore[attr-defined]  # Lightning sets it
             record["averaging_state"] = {}
         text = self._run["training_yaml"]
+        assert isinstance(pl_module.model, TabularTransformer)
         save_release(pl_module.model, folder, provenance(record), files={TRAINING: text.encode()} if text else None)
         rank_zero_info(f"Release written to {folder}")

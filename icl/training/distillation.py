@@ -114,12 +114,12 @@ class DistillationModule(L.LightningModule):
                 return
             teacher, student = self._both(batch)
             kind, weight = kind_of(batch), batch.shape.n_tasks
-            for name, value in {
+            for name, score in {
                 "divergence": divergence(teacher, student),
                 "loss": task_loss(self.reader, batch, lambda *_: student),
                 "loss_of_the_network": task_loss(self.reader, batch, lambda *_: teacher),
             }.items():
-                add(self._totals, f"{item.name}/{kind}_{name}", float(value), weight)
+                add(self._totals, f"{item.name}/{kind}_{name}", float(score), weight)
 
     def on_validation_epoch_end(self) -> None:
         totals, self._totals = gathered(self._totals, self.trainer.world_size), {}
@@ -156,7 +156,7 @@ class DistillationModule(L.LightningModule):
         return {
             "git_commit": self._commit,
             "release": {"name": resolve_checkpoint(self.release).name, **(origin_of(self.release) or {})},
-            "seed": self.trainer.datamodule.seed,
+            "seed": self.trainer.datamodule.seed,  # type: ignore[attr-defined]  # Lightning sets it
             "steps": self.trainer.global_step,
             "tasks_seen": self.tasks_seen,
             "wall_seconds": round(self.wall_seconds),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from datetime import timedelta
+from typing import Any
 
 import lightning as L
 import torch
@@ -16,6 +17,7 @@ from icl.network.config import TabularConfig
 from icl.network.grow import grow
 from icl.network.metrics import query_losses
 from icl.network.model import TabularTransformer
+from icl.network.reader import Model
 from icl.releases.folder import load_release
 from icl.releases.provenance import origin_of
 from icl.training.cost import mean_cost, training_cost
@@ -28,7 +30,7 @@ from priors import TaskBatch
 _STEPS_BEFORE_ESTIMATE = 20
 
 
-def task_loss(model: TabularTransformer, batch: TaskBatch, forward: Callable[..., Tensor] | None = None) -> Tensor:
+def task_loss(model: Model, batch: TaskBatch, forward: Callable[..., Tensor] | None = None) -> Tensor:
     """Mean negative log mass (nats per query) of the true class, or of the bin that holds the true target.
 
     Args:
@@ -85,8 +87,10 @@ class PretrainingModule(L.LightningModule):
         # Not buffers: weight averaging would average them too.
         self.tasks_seen, self.wall_seconds = 0, 0.0
         self._tick: float | None = None
-        self._meter, self._peak, self._matmul_bytes = Meter(), None, 4
-        self._told_time, self._totals = False, {}
+        self._meter, self._matmul_bytes = Meter(), 4
+        self._peak: float | None = None
+        self._totals: dict[str, Any] = {}
+        self._told_time = False
 
     def setup(self, stage: str) -> None:
         if stage != "fit":
@@ -115,7 +119,8 @@ class PretrainingModule(L.LightningModule):
 
     def _announce(self) -> None:
         """Say what the run will cost, before it does."""
-        trainer, data = self.trainer, self.trainer.datamodule
+        trainer = self.trainer
+        data = trainer.datamodule  # type: ignore[attr-defined]  # Lightning sets it
         n_parameters = sum(p.numel() for p in self.model.parameters())
         lines = [f"{n_parameters:,} parameters"]
         if not data.folders:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import cast
 
 import lightning as L
 import torch
-from torch.utils.data import DataLoader, IterableDataset, get_worker_info
+from torch.utils.data import DataLoader, Dataset, IterableDataset, get_worker_info
 
 from icl.training.exported_tasks import FolderSource
 from icl.training.validation import ValidationItem, held_out_tasks, real_tables
@@ -116,6 +117,8 @@ class TaskDataModule(L.LightningDataModule):
         num_workers: processes that sample; 0 samples in the trainer's own. Changes nothing but speed.
     """
 
+    trainer: L.Trainer  # of Lightning, once it is attached
+
     def __init__(
         self,
         priors: list[Prior] | None = None,
@@ -166,7 +169,7 @@ class TaskDataModule(L.LightningDataModule):
         trainer = self.trainer
         if self.folders:
             n_ranks = len(self.ranks) * trainer.world_size
-            stream = FolderStream(self.folders, self.seed, self.ranks, n_ranks, start=trainer.global_step)
+            stream: IterableDataset = FolderStream(self.folders, self.seed, self.ranks, n_ranks, trainer.global_step)
         else:
             # On the training device, unless worker processes sample: they have no right to an accelerator.
             device = "cpu" if self.num_workers else trainer.strategy.root_device
@@ -184,4 +187,4 @@ class TaskDataModule(L.LightningDataModule):
             real = real_tables() if self.validate_on_real_tables else ()
             share = slice(self.trainer.global_rank, None, self.trainer.world_size)
             self._validation = [*made, *real][share]
-        return DataLoader(self._validation, batch_size=None)
+        return DataLoader(cast(Dataset, self._validation), batch_size=None)

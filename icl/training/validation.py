@@ -14,6 +14,7 @@ import torch
 from icl.network.cells import target_scale
 from icl.network.metrics import auc, density_losses, number_scores, predictive, query_losses
 from icl.network.model import TabularTransformer
+from icl.network.reader import Model
 from priors import MixturePrior, Prior, ShapeSampler, TaskBatch
 from priors.stream import at_step, one_thread, seeded_generator
 
@@ -50,6 +51,7 @@ def families(priors: list[Prior]) -> dict[str, Prior]:
         if not isinstance(prior, MixturePrior):
             found.setdefault(f"{_short(prior)} {getattr(prior, 'task', '')}", prior)
             continue
+        assert prior.components is not None  # resolved when it was made
         for component in prior.components:
             alone = replace(prior, components=[component], weights=[1.0], final_weights=None)
             found.setdefault(f"{_short(component)} {getattr(component, 'task', '')}", alone)
@@ -138,7 +140,7 @@ def fits(model: TabularTransformer, batch: TaskBatch) -> bool:
 
 
 @torch.no_grad()
-def real_metrics(model: TabularTransformer, batch: TaskBatch) -> dict[str, float]:
+def real_metrics(model: Model, batch: TaskBatch) -> dict[str, float]:
     """AUC (one class against the rest, averaged) and log loss in nats, or R2 and the log score per query row.
 
     The log score is that of the target in context standard deviations, so that tables can be averaged.
