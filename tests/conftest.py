@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from weights import perturbed
+from weights import tiny_network
 
 # Threads that wait for one another on shared cores lose more than they bring; `make test` runs two processes instead.
 torch.set_num_threads(1)
@@ -15,17 +15,9 @@ def seeded():
 
 
 @pytest.fixture(scope="session")
-def tiny_model(seeded):
+def tiny_model():
     """A random TabularTransformer of some 12k parameters; at most 20 features and 5 classes. Do not change it."""
-    from icl.network.config import TabularConfig
-    from icl.network.model import TabularTransformer
-
-    config = TabularConfig(
-        d_embed=16, n_layers=2, n_heads=2, n_thinking_rows=2, n_bins=32, max_features=20, max_classes=5, max_context=200
-    )
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
-        return perturbed(TabularTransformer(config), seeded(1))
+    return tiny_network()
 
 
 @pytest.fixture(scope="session")

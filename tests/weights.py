@@ -1,6 +1,10 @@
 """Weights for tests of laws."""
 
+import atexit
 import copy
+import functools
+import tempfile
+from pathlib import Path
 
 import torch
 
@@ -11,6 +15,29 @@ def perturbed(model, generator: torch.Generator, std: float = 0.2):
         for parameter in model.parameters():
             parameter.add_(std * torch.randn(parameter.shape, generator=generator))
     return model.eval()
+
+
+def tiny_network():
+    """A random TabularTransformer of some 12k parameters; at most 20 features and 5 classes."""
+    from icl.network.config import TabularConfig
+    from icl.network.model import TabularTransformer
+
+    config = TabularConfig(
+        d_embed=16, n_layers=2, n_heads=2, n_thinking_rows=2, n_bins=32, max_features=20, max_classes=5, max_context=200
+    )
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        return perturbed(TabularTransformer(config), torch.Generator().manual_seed(1))
+
+
+@functools.cache
+def tiny_release_path() -> str:
+    """`tiny_network` as a release folder, for what is needed before fixtures are; gone when the process ends."""
+    from icl.releases.folder import save_release
+
+    folder = tempfile.TemporaryDirectory()
+    atexit.register(folder.cleanup)
+    return str(save_release(tiny_network(), Path(folder.name) / "tiny", {"seed": 0}, dtype=torch.float32))
 
 
 def perturbed_reader(model, shape, generator):

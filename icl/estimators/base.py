@@ -18,6 +18,7 @@ from sklearn.utils.validation import check_is_fitted
 from icl.estimators.folds import cross_fitted_points
 from icl.estimators.options import device_of
 from icl.estimators.prior_limits import warn_of_size
+from icl.estimators.weights import worth_of
 from icl.prediction.forward import prepare
 from icl.prediction.guise import Limits, draw_guises
 from icl.prediction.member import Member
@@ -77,8 +78,13 @@ class InContextEstimator(BaseEstimator):
         if "_guises" in state:
             self._members = self._dress(self._guises)
 
-    def _fit(self, X, y: np.ndarray, n_classes: int | None) -> None:
-        """Encode and keep the context. `y`: (n,) codes 0..C-1, or standardised targets."""
+    def _fit(self, X, y: np.ndarray, n_classes: int | None, weight=None, origin=None) -> None:
+        """Encode and keep the context.
+
+        Args:
+            y: (n,) codes 0..C-1, or standardised targets.
+            weight, origin: of the rows, as from `icl.estimators.weights.shown_rows`.
+        """
         encoder = TableEncoder(type(self).__name__).fit(X)
         context_NF = encoder.transform(X)
         n_rows, n_features = context_NF.shape
@@ -91,9 +97,8 @@ class InContextEstimator(BaseEstimator):
         warn_of_size(self, n_rows, n_features, config)
         seed = self.random_state.randint(2**31) if hasattr(self.random_state, "randint") else self.random_state
         limits = Limits(config.max_features, config.max_classes, self.max_rows)
-        guises = draw_guises(
-            self.n_estimators, seed, limits, encoder.n_levels_, context_NF, y, n_classes, self.stacking
-        )
+        table = context_NF, y, n_classes
+        guises = draw_guises(self.n_estimators, seed, limits, encoder.n_levels_, *table, self.stacking, weight)
         # Nothing is kept before everything is checked: a failed fit leaves the earlier one whole.
         self._tuned, report = self._finetune(context_NF, encoder.n_levels_, y, n_classes, seed)
         if report is not None:
@@ -101,6 +106,7 @@ class InContextEstimator(BaseEstimator):
         else:
             vars(self).pop("finetune_", None)  # of an earlier fit
         self._encoder, self._context_NF, self._y_N, self._guises = encoder, context_NF, y, guises
+        self._worth = worth_of(context_NF, y, weight, origin)
         self._members = self._dress(guises)
         if self.fit_mode == "cache":
             prepare(self._model(), [c for member in self._members for c in member.contexts], self.memory_gb)
@@ -116,7 +122,8 @@ class InContextEstimator(BaseEstimator):
         ridges = None
         if any(guise.stacked for guise in guises):
             n_classes = int(y_N.max()) + 1 if is_classifier(self) else None
-            ridges = RidgeColumns(context_NF, encoder.n_levels_, y_N, n_classes)
+            worth = self._worth
+            ridges = RidgeColumns(context_NF, encoder.n_levels_, y_N, n_classes, worth.group_n, worth.weight_n)
         return [Member(guise, context_NF, y_N, encoder.is_categorical_, ridges) for guise in guises]
 
     def _finetune(self, context_NF: np.ndarray, n_levels_F: np.ndarray, y: np.ndarray, n_classes, seed):
@@ -184,7 +191,8 @@ class InContextEstimator(BaseEstimator):
         Returns:
             (n,) prediction of each labelled row from the other folds, and (K, m) predictions of the unlabelled rows
             from the context of each fold, in the order of sorted fold numbers. A prediction is the mean for a
-            regressor, the probability of `classes_[1]` for a classifier.
+            regressor, the probability of `classes_[1]` for a classifier. A context whose labels are all the same
+            predicts that label.
         Raises:
             ValueError: for fewer than two folds, a fold whose context cannot be fitted, or more than two classes.
         """
@@ -197,7 +205,9 @@ class InContextEstimator(BaseEstimator):
         y_labeled = pd.Series(as_column(y_labeled))
         if is_classifier(self) and (n_classes := len(class_codes(y_labeled)[0])) != 2:
             raise ValueError(f"predict_folds needs two classes, y has {n_classes}; make it one class against the rest.")
-        return cross_fitted_points(self, X_labeled, y_labeled, folds, X_unlabeled, self._point)
+        event = class_codes(y_labeled)[0][1] if is_classifier(self) else None
+        of_label = float if event is None else lambda label: float(label == event)
+        return cross_fitted_points(self, X_labeled, y_labeled, folds, X_unlabeled, self._point, of_label)
 
     def refuse_seen_rows(self, labeled: pd.DataFrame, unlabeled: pd.DataFrame) -> None:
         """Raise if the checkpoint was fine-tuned on rows of an analysis; `icl.inference.infer` asks before it starts.

@@ -84,16 +84,20 @@ class BaselineMixin:
             else:
                 ours[rows] = ((predicted.mean.numpy() - y[rows]) / self._scale) ** 2
             theirs[rows] = self._baseline_losses(context, rows)
+        weight = self._worth.weights(len(y))
+        n_units = calibration.n_rows()
+        mean = lambda losses: float(np.average(losses, weights=weight))
         difference = ours - theirs
+        spread = mean((difference - mean(difference)) ** 2) * n_units / max(n_units - 1, 1)
         # Contexts share most of their rows, so 1/n alone would promise too much.
         n_folds = len(held_out)
-        correction = (1 + n_folds / (n_folds - 1)) / len(y)
+        correction = (1 + n_folds / (n_folds - 1)) / n_units
         check = BaselineCheck(
             "logistic regression" if classify else "ridge regression",
             "log loss" if classify else "squared error",
-            float(ours.mean()),
-            float(theirs.mean()),
-            float(difference.std(ddof=1) * math.sqrt(correction)),
+            mean(ours),
+            mean(theirs),
+            math.sqrt(spread * correction),
             len(y),
         )
         if check.baseline_is_better:
@@ -109,20 +113,21 @@ class BaselineMixin:
         """(len(rows),) losses of the linear model fitted on the rows `context`."""
         _, _, y = self._labeled
         X, is_categorical = self._context_NF.astype(np.float64), self._encoder.is_categorical_
-        seen = np.unique(y[context])
+        seen, weight = np.unique(y[context]), self._worth.weight_n
         if not is_classifier(self):
             z = (y - self._loc) / self._scale
-            return (_linear(RidgeCV(np.logspace(-2, 4, 13)), X, z, is_categorical, context, rows) - z[rows]) ** 2
+            predicted = _linear(RidgeCV(np.logspace(-2, 4, 13)), X, z, weight, is_categorical, context, rows)
+            return (predicted - z[rows]) ** 2
         probs = np.zeros((len(rows), len(self.classes_)))
         if len(seen) < 2:
             probs[:, seen] = 1
         else:
-            probs[:, seen] = _linear(LogisticRegression(max_iter=500), X, y, is_categorical, context, rows)
+            probs[:, seen] = _linear(LogisticRegression(max_iter=500), X, y, weight, is_categorical, context, rows)
         return log_losses(probs, y[rows])
 
 
-def _linear(model, X: np.ndarray, y: np.ndarray, is_categorical: np.ndarray, context, rows) -> np.ndarray:
-    """Predictions for `rows` from `context`; X holds codes for categories and NaN for gaps."""
+def _linear(model, X: np.ndarray, y: np.ndarray, weight, is_categorical: np.ndarray, context, rows) -> np.ndarray:
+    """Predictions for `rows` from `context`; X holds codes for categories and NaN for gaps, `weight` may be None."""
     numbers = make_pipeline(SimpleImputer(strategy="median", keep_empty_features=True), StandardScaler())
     levels = OneHotEncoder(handle_unknown="ignore", max_categories=30, sparse_output=False)
     table = ColumnTransformer(
@@ -131,5 +136,6 @@ def _linear(model, X: np.ndarray, y: np.ndarray, is_categorical: np.ndarray, con
     pipeline = Pipeline([("table", table), ("model", model)])
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)  # a baseline that stops early is a baseline
-        pipeline.fit(X[context], y[context])
+        own = {} if weight is None else {"model__sample_weight": weight[context]}
+        pipeline.fit(X[context], y[context], **own)
     return pipeline.predict_proba(X[rows]) if hasattr(model, "predict_proba") else pipeline.predict(X[rows])

@@ -15,6 +15,7 @@ import pandas as pd
 from sklearn.utils.validation import check_is_fitted
 
 from icl.estimators.folds import OutOfContext, deal, deal_share
+from icl.estimators.weights import Worth
 from icl.prediction.together import BLOCK_ROWS
 from icl.tables.encoder import as_table
 
@@ -36,11 +37,29 @@ class Calibration:
     """The labels of the fold's own rows."""
     predicted: list
     """The predictive distribution of the fold's own rows."""
+    worth: Worth
+    """Of all labelled rows."""
 
-    def n_rows(self, n_classes: int | None = None) -> int | np.ndarray:
-        """How many rows there are to calibrate with; of each class, if given how many classes there are."""
+    @property
+    def weights(self) -> list[np.ndarray] | None:
+        """Of the fold's own rows; None if all rows count alike, and each for itself."""
+        if self.worth.is_plain:
+            return None
+        return [self.worth.weights(int(rows.max()) + 1)[rows] for rows in self.held_out]
+
+    def total_and_unit(self, n_classes: int | None = None) -> tuple:
+        """Weight of the rows there are to calibrate with, and of a typical one; of each class, if given how many."""
+        rows = np.concatenate(self.held_out)
+        if n_classes is None:
+            return self.worth.total_and_unit(rows)
         y = np.concatenate(self.y_held)
-        return len(y) if n_classes is None else np.bincount(y, minlength=n_classes)
+        of_class = [self.worth.total_and_unit(rows[y == c]) for c in range(n_classes)]
+        return tuple(np.array(part) for part in zip(*of_class))
+
+    def n_rows(self, n_classes: int | None = None) -> float | np.ndarray:
+        """How many rows there are to calibrate with, copies counted once; with weights, as many as they are worth."""
+        total, unit = self.total_and_unit(n_classes)
+        return total / unit
 
 
 class CalibratedMixin:
@@ -74,8 +93,8 @@ class CalibratedMixin:
         """Positions of the rows of each fold: at random, but every fold gets its share of every class."""
         y, seed = self._labeled[2], self._seed()
         if method == "split":
-            return [deal_share(y, SPLIT_SHARE, seed, self._stratify)]
-        return deal(y, n_folds, seed, self._stratify)
+            return [deal_share(y, SPLIT_SHARE, seed, self._stratify, self._worth.group_n)]
+        return deal(y, n_folds, seed, self._stratify, self._worth.group_n)
 
     def _seed(self) -> int:
         state = self.random_state
@@ -85,10 +104,11 @@ class CalibratedMixin:
 
     def _calibrate(self, held_out: list[np.ndarray]) -> Calibration:
         table, _, y = self._labeled
-        parts = OutOfContext(self, table, pd.Series(y), held_out, random_state=self._seed())
+        weight = self._worth.weight_n
+        parts = OutOfContext(self, table, pd.Series(y), held_out, weight=weight, random_state=self._seed())
         y_context, y_held = [y[rows] for rows in parts.contexts], [y[rows] for rows in held_out]
         predicted = self._ask(parts, y_context, [table.iloc[rows] for rows in held_out])
-        return Calibration(parts, held_out, y_context, y_held, predicted)
+        return Calibration(parts, held_out, y_context, y_held, predicted, self._worth)
 
     def _ask(self, parts: OutOfContext, y_context: list[np.ndarray], tables: list[pd.DataFrame]) -> list:
         """Per fold, what its context says about the rows of its table; its marginal where nothing could be fitted."""

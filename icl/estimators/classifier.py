@@ -13,8 +13,9 @@ from icl.estimators.base import InContextEstimator
 from icl.estimators.baseline import BaselineMixin
 from icl.estimators.calibration import choose_temperature
 from icl.estimators.conformal import ConformalClassifierMixin
-from icl.estimators.options import check_params, refuse_fit_arguments
+from icl.estimators.options import check_params
 from icl.estimators.prior_limits import PriorLimitsMixin
+from icl.estimators.weights import shown_rows
 from icl.network.distribution import CategoricalPredictive
 from icl.tables.target import as_column, class_codes
 
@@ -59,25 +60,25 @@ class ICLClassifier(ClassifierMixin, ConformalClassifierMixin, BaselineMixin, Pr
         dropped_columns_: columns that are constant or missing throughout in the context, hence ignored.
     """
 
-    def fit(self, X, y, **unsupported) -> ICLClassifier:
+    def fit(self, X, y, sample_weight=None) -> ICLClassifier:
         """Keep the labelled rows as context.
 
         Args:
             X: n rows, a DataFrame or array (see `icl.tables.encoder`); missing cells are welcome.
             y: (n,) labels: text, booleans, or whole numbers; none missing.
-            unsupported: nothing; `sample_weight` is refused.
+            sample_weight: (n,) how much each row counts, in any unit; 0 leaves a row out, whole numbers are copies
+                (see `icl.estimators.weights`).
         Raises:
             ValueError: for input that cannot be used, saying what to do.
-            TypeError: for other arguments, and for a sparse X.
+            TypeError: for a sparse X.
         """
-        refuse_fit_arguments(self, unsupported)
-        check_params(self)
-        labels = as_column(y)
+        check_params(self, weighted=sample_weight is not None)
+        X, labels, weight, origin = shown_rows(X, as_column(y), sample_weight, self.max_rows)
         classes, codes = class_codes(labels)
-        self._fit(X, codes, len(classes))
+        self._fit(X, codes, len(classes), weight, origin)
         self.classes_ = classes
         if self.calibrate:
-            self.temperature_ = choose_temperature(self, X, pd.Series(labels), codes)
+            self.temperature_ = choose_temperature(self, X, pd.Series(labels), codes, self._worth)
         self._keep_labeled(X, codes)
         self._warn_out_of_prior()
         return self

@@ -32,9 +32,9 @@ from icl.estimators.conformity import (
     SCORES,
     check_coverage,
     class_scores,
+    most_better,
     n_better,
     n_labels_needed,
-    n_outside,
     plus_interval,
 )
 from icl.network.distribution import CategoricalPredictive, HistogramPredictive
@@ -78,7 +78,8 @@ class ConformalRegressorMixin(CalibratedMixin):
             low, high = _ends(d, coverage)
             scores.append(np.maximum(low - y, y - high))
         lower, upper = zip(*(_ends(d, coverage) for d in block))
-        return np.column_stack(plus_interval(lower, upper, scores, coverage))
+        unit = calibration.total_and_unit()[1]
+        return np.column_stack(plus_interval(lower, upper, scores, coverage, calibration.weights, unit))
 
     @staticmethod
     def _in_full(model, distribution: HistogramPredictive) -> HistogramPredictive:
@@ -147,28 +148,33 @@ class ConformalClassifierMixin(CalibratedMixin):
         allow_empty: bool,
     ) -> np.ndarray:
         """(m, C) bool, from what the context of each fold says about m rows."""
-        y = calibration.y_held
+        y, weights = calibration.y_held, calibration.weights
         of_class = [class_scores(d.probs.numpy(), score) for d in calibration.predicted]
         scores = [s[np.arange(len(codes)), codes] for s, codes in zip(of_class, y)]
         probs = [d.probs.numpy() for d in block]
         query = [class_scores(p, score) for p in probs]
         n_classes = probs[0].shape[1]
         if by_class:
+            own = [[codes == c for codes in y] for c in range(n_classes)]
             better = [
-                n_better([s[:, c] for s in query], [e[codes == c] for e, codes in zip(scores, y)])
+                n_better(
+                    [s[:, c] for s in query],
+                    [e[k] for e, k in zip(scores, own[c])],
+                    weights and [w[k] for w, k in zip(weights, own[c])],
+                )
                 for c in range(n_classes)
             ]
             better = np.stack(better, axis=1)
         else:
-            better = n_better(query, scores)
-        # A class is in unless this many labelled rows conform better than the row would with it.
-        n_rows = calibration.n_rows(n_classes if by_class else None)
-        limit = n_rows + 1 - n_outside(n_rows, coverage)
+            better = n_better(query, scores, weights)
+        limit = most_better(*calibration.total_and_unit(n_classes if by_class else None), coverage)
         inside = better < limit
         if not allow_empty:
             # The least contradicted class; of several, the likeliest.
-            margin = better - limit + (1 - np.mean(probs, axis=0)) / 2
-            inside[np.arange(len(inside)), margin.argmin(axis=1)] = True
+            margin = better - limit
+            least = np.isclose(margin, margin.min(axis=1, keepdims=True), rtol=0, atol=1e-9)
+            best = np.where(least, np.mean(probs, axis=0), -1.0).argmax(axis=1)
+            inside[np.arange(len(inside)), best] = True
         return inside
 
     def _warn_of_classes(self, n_rows: int | np.ndarray, coverage: float, method: str) -> None:
@@ -209,7 +215,7 @@ def _warn_too_few(n: int, coverage: float, method: str, what: str, stacklevel: i
     more = 2 * needed if method == "split" else needed
     instead = (n / (n + 1)) if n else 0
     warnings.warn(
-        f"{what}: {n} rows to calibrate with{held} cannot vouch for a coverage of {coverage:.6g}, which needs "
+        f"{what}: {n:.4g} rows to calibrate with{held} cannot vouch for a coverage of {coverage:.6g}, which needs "
         f"{needed}. Label {more} rows or more, or ask for a coverage of {math.floor(instead * 100) / 100:g} or less.",
         UserWarning,
         stacklevel=stacklevel,

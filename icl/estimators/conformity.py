@@ -33,7 +33,12 @@ def check_coverage(coverage: float) -> None:
 
 
 def plus_interval(
-    lower: Sequence[np.ndarray], upper: Sequence[np.ndarray], scores: Sequence[np.ndarray], coverage: float
+    lower: Sequence[np.ndarray],
+    upper: Sequence[np.ndarray],
+    scores: Sequence[np.ndarray],
+    coverage: float,
+    weights: Sequence[np.ndarray] | None = None,
+    unit: float = 1.0,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Interval that widens each fold's own by the scores of the rows held out from it.
 
@@ -41,16 +46,25 @@ def plus_interval(
         lower, upper: per fold, (m,) ends of the interval that its context predicts for the query rows.
         scores: per fold, (n_k,) how far outside of their predicted interval its held-out rows lie; negative inside.
         coverage: nominal, a fraction.
+        weights: per fold, (n_k,) how much each score counts; None if all count 1.
+        unit: the weight of the new row, whose score is not known.
     Returns:
         lower, upper: (m,), infinite if there are fewer than `n_labels_needed(coverage)` scores.
     Source:
         Barber, Candes, Ramdas & Tibshirani (2021), doi:10.1214/20-AOS1965, eq. 3.1, with the score of Romano,
-        Patterson & Candes (2019), arXiv:1905.03222, eq. 6. One fold gives the latter's split conformal interval.
+        Patterson & Candes (2019), arXiv:1905.03222, eq. 6. One fold gives the latter's split conformal interval. With
+        weights: Tibshirani, Barber, Candes & Ramdas (2019), arXiv:1904.06019, lemma 3.
     """
     n = sum(map(len, scores))
     rank = n_outside(n, coverage)
     m = len(lower[0])
-    if rank < 1:
+    # What may lie beyond, less the new row's own share of it.
+    beyond = 0.0
+    if weights is not None:
+        weight_n = np.concatenate(weights)
+        total = weight_n.sum()
+        beyond = (1 - coverage) * (total + unit) - unit + _ROUNDING * total
+    if rank < 1 or beyond < 0:
         return np.full(m, -np.inf), np.full(m, np.inf)
     low, high = np.empty(m), np.empty(m)
     step = max(1, _BLOCK_CELLS // n)
@@ -58,8 +72,11 @@ def plus_interval(
         rows = slice(start, start + step)
         lows = np.concatenate([a[rows, None] - e for a, e in zip(lower, scores)], axis=1)
         highs = np.concatenate([b[rows, None] + e for b, e in zip(upper, scores)], axis=1)
-        low[rows] = np.partition(lows, rank - 1, axis=1)[:, rank - 1]
-        high[rows] = np.partition(highs, n - rank, axis=1)[:, n - rank]
+        if weights is None:
+            low[rows] = np.partition(lows, rank - 1, axis=1)[:, rank - 1]
+            high[rows] = np.partition(highs, n - rank, axis=1)[:, n - rank]
+        else:
+            low[rows], high[rows] = _first_beyond(lows, weight_n, beyond), -_first_beyond(-highs, weight_n, beyond)
     # Where the model was far too wide, scores are so negative that the ends may pass each other: nothing is needed
     # there, and the middle is the least that is still an interval.
     middle = low / 2 + high / 2
@@ -67,14 +84,30 @@ def plus_interval(
     return np.where(crossed, middle, low), np.where(crossed, middle, high)
 
 
-def n_better(scores_mC: Sequence[np.ndarray], scores: Sequence[np.ndarray]) -> np.ndarray:
-    """(m, C) labelled rows that conform strictly better than the query row would with each class.
+def _first_beyond(values_mn: np.ndarray, weight_n: np.ndarray, beyond: float) -> np.ndarray:
+    """(m,) the least value up to which the weights of a row's values add up to more than `beyond`."""
+    order = np.argsort(values_mn, axis=1, kind="stable")
+    place = (np.cumsum(weight_n[order], axis=1) > beyond).argmax(axis=1)
+    rows = np.arange(len(values_mn))
+    return values_mn[rows, order[rows, place]]
+
+
+def n_better(
+    scores_mC: Sequence[np.ndarray], scores: Sequence[np.ndarray], weights: Sequence[np.ndarray] | None = None
+) -> np.ndarray:
+    """(m, C) labelled rows, or their weight, that conform strictly better than the query row would with each class.
 
     Args:
         scores_mC: per fold, (m, C) score of each class for the query rows in that fold's context; high is strange.
         scores: per fold, (n_k,) scores of its held-out rows.
     """
-    return sum(np.searchsorted(np.sort(e), s, side="left") for s, e in zip(scores_mC, scores))
+    if weights is None:
+        return sum(np.searchsorted(np.sort(e), s, side="left") for s, e in zip(scores_mC, scores))
+    better = 0.0
+    for s, e, w in zip(scores_mC, scores, weights):
+        order = np.argsort(e, kind="stable")
+        better = better + np.append(0.0, np.cumsum(w[order]))[np.searchsorted(e[order], s, side="left")]
+    return better
 
 
 def class_scores(probs: np.ndarray, score: str) -> np.ndarray:
@@ -92,6 +125,17 @@ def class_scores(probs: np.ndarray, score: str) -> np.ndarray:
     out = np.empty_like(probs)
     np.put_along_axis(out, order, np.cumsum(sorted_probs, axis=1) - sorted_probs / 2, axis=1)
     return out
+
+
+def most_better(total: np.ndarray | float, unit: np.ndarray | float, coverage: float) -> np.ndarray:
+    """A class is in a set unless labelled rows of this weight, of `total`, conform better than the row would with it.
+
+    `unit` is the weight of the new row; with all weights 1, the count that `n_outside` leaves.
+    """
+    total, unit = np.asarray(total, dtype=float), np.asarray(unit, dtype=float)
+    if np.all(unit == 1) and np.all(total % 1 == 0):
+        return total + 1 - n_outside(total, coverage)
+    return total + unit - (1 - coverage) * (total + unit) - _ROUNDING * total
 
 
 def n_outside(n: int | np.ndarray, coverage: float) -> np.ndarray:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import copy
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 import pandas as pd
@@ -20,18 +20,44 @@ from sklearn.model_selection import KFold, StratifiedKFold
 from icl.prediction.together import BLOCK_ROWS, Fitted, distributions, log_probs_of
 
 
-def deal(y: np.ndarray, n_folds: int, seed: int, stratify: bool) -> list[np.ndarray]:
-    """Positions of the rows of each fold: at random, sizes that differ by one; with `stratify` each class too."""
-    order = _shuffled(y, seed, stratify)
-    return [order[k::n_folds] for k in range(n_folds)]
+class Units:
+    """Rows that are dealt together: each by itself, or the copies of one row (`icl.tables.repeats`).
+
+    Args:
+        group: (n,) number of the unit of each row, from 0 on; None if each row is its own.
+        n: number of rows.
+    """
+
+    def __init__(self, group: np.ndarray | None, n: int):
+        self._rows = None
+        self.first = np.arange(n)
+        if group is not None:
+            self.first = np.unique(group, return_index=True)[1]
+            self._rows = np.split(np.argsort(group, kind="stable"), np.cumsum(np.bincount(group))[:-1])
+
+    def __len__(self) -> int:
+        return len(self.first)
+
+    def rows(self, units: np.ndarray) -> np.ndarray:
+        """Positions of all rows of these units."""
+        return units if self._rows is None else np.concatenate([self._rows[u] for u in units])
 
 
-def deal_share(y: np.ndarray, share: float, seed: int, stratify: bool) -> np.ndarray:
-    """Positions of a share of the rows, at least one held out and one left; with `stratify` of each class alike."""
-    order = _shuffled(y, seed, stratify)
-    n = len(y)
+def deal(y: np.ndarray, n_folds: int, seed: int, stratify: bool, group: np.ndarray | None = None) -> list[np.ndarray]:
+    """Positions of the rows of each fold: at random, as many units each; with `stratify` of each class too."""
+    units = Units(group, len(y))
+    order = _shuffled(y[units.first], seed, stratify)
+    n_folds = min(n_folds, len(units))
+    return [units.rows(order[k::n_folds]) for k in range(n_folds)]
+
+
+def deal_share(y: np.ndarray, share: float, seed: int, stratify: bool, group: np.ndarray | None = None) -> np.ndarray:
+    """Positions of a share of the units, at least one held out and one left; with `stratify` of each class alike."""
+    units = Units(group, len(y))
+    order = _shuffled(y[units.first], seed, stratify)
+    n = len(units)
     n_held = min(max(round(n * share), 1), n - 1)
-    return order[np.linspace(0, n - 1, n_held).round().astype(int)]
+    return units.rows(order[np.linspace(0, n - 1, n_held).round().astype(int)])
 
 
 def _shuffled(y: np.ndarray, seed: int, stratify: bool) -> np.ndarray:
@@ -39,15 +65,17 @@ def _shuffled(y: np.ndarray, seed: int, stratify: bool) -> np.ndarray:
     return order[np.argsort(y[order], kind="stable")] if stratify else order
 
 
-def sklearn_folds(y: np.ndarray, n_folds: int, classify: bool) -> list[np.ndarray]:
+def sklearn_folds(y: np.ndarray, n_folds: int, classify: bool, group: np.ndarray | None = None) -> list[np.ndarray]:
     """Positions of the rows of each fold, as scikit-learn deals them; stratified if a class has rows to share."""
+    units = Units(group, len(y))
+    y = y[units.first]
     counts = np.bincount(y) if classify else np.array([1])
     stratify = classify and counts.min() >= 2
     n_folds = min(n_folds, counts.max() if stratify else len(y))
     dealer = (StratifiedKFold if stratify else KFold)(n_folds, shuffle=True, random_state=0)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # of classes with fewer rows than folds
-        return [held_out for _, held_out in dealer.split(np.zeros(len(y)), y)]
+        return [units.rows(held_out) for _, held_out in dealer.split(np.zeros(len(y)), y)]
 
 
 class OutOfContext:
@@ -58,9 +86,11 @@ class OutOfContext:
         X: n labelled rows, a DataFrame or array.
         y: (n,) their labels.
         folds: per fold, the positions of the rows that it holds out.
-        names: of the folds. If given, a part that cannot be fitted is an error that names its fold; if not, its place
-            among `models` is None, for the whole was fitted: nothing varies in this part of it (one class, one value of
-            y, or no column that differs), and what then stands in for an answer is the caller's to say.
+        names: of the folds. If given, a part that cannot be fitted though its labels vary is an error that names its
+            fold. Else the place of a part that cannot be fitted is None among `models`: nothing varies in this part of
+            a whole that was fitted (one class, one value of y, or no column that differs), and what then stands in for
+            an answer is the caller's to say.
+        weight: (n,) `sample_weight` of the rows.
         changes: parameters of the parts that differ from the estimator's.
 
     Attributes:
@@ -69,7 +99,14 @@ class OutOfContext:
     """
 
     def __init__(
-        self, estimator, X, y: pd.Series, folds: Sequence[np.ndarray], names: Sequence | None = None, **changes
+        self,
+        estimator,
+        X,
+        y: pd.Series,
+        folds: Sequence[np.ndarray],
+        names: Sequence | None = None,
+        weight: np.ndarray | None = None,
+        **changes,
     ):
         parameters = {**estimator.get_params(deep=False), **changes}  # not sklearn's clone, which would copy a network
         self.models, self.contexts = [], []
@@ -81,9 +118,10 @@ class OutOfContext:
                 context = np.delete(np.arange(len(y)), held_out)
                 self.contexts.append(context)
                 try:
-                    self.models.append(type(estimator)(**parameters).fit(take(X, context), y.iloc[context]))
+                    part, own = type(estimator)(**parameters), None if weight is None else weight[context]
+                    self.models.append(part.fit(take(X, context), y.iloc[context], sample_weight=own))
                 except ValueError as error:
-                    if names is not None:
+                    if names is not None and y.iloc[context].nunique() > 1:
                         said = f"fold {names[k]} leaves a context of {len(context)} rows: {error}"
                         raise ValueError(said) from error
                     self.models.append(None)
@@ -123,20 +161,28 @@ class OutOfContext:
 
 
 def cross_fitted_points(
-    estimator, X, y: pd.Series, folds: np.ndarray, X_unlabeled, point
+    estimator, X, y: pd.Series, folds: np.ndarray, X_unlabeled, point: Callable, of_label: Callable
 ) -> tuple[np.ndarray, np.ndarray]:
     """(n,) predictions of labelled rows by the part that did not see them, and (K, m) of unlabelled rows by each.
 
     Args:
         folds: (n,) number of each row's fold.
         point: a predictive distribution -> a number for each row.
+        of_label: a label -> the number that a part predicts whose rows all have it.
     """
     numbers = np.unique(folds)
     held_out = [np.flatnonzero(folds == number) for number in numbers]
     parts = OutOfContext(estimator, X, y, held_out, names=numbers.tolist())
     tables = [[take(X, rows), X_unlabeled] for rows in held_out]
-    blocks = [[point(d) for d in block] for block in parts.predict(tables, BLOCK_ROWS)]
-    points = [np.concatenate(pieces) for pieces in zip(*blocks)]
+    if all(model is None for model in parts.models):
+        raise ValueError("no fold leaves a context whose labels vary. Label more rows, or use fewer folds.")
+    blocks = [[None if d is None else point(d) for d in block] for block in parts.predict(tables, BLOCK_ROWS)]
+    constants = [of_label(y.iloc[context[0]]) for context in parts.contexts]
+    lengths = [sum(map(len, own)) for own in tables]
+    points = [
+        np.full(length, constant) if pieces[0] is None else np.concatenate(pieces)
+        for pieces, constant, length in zip(zip(*blocks), constants, lengths)
+    ]
     labeled = np.empty(len(folds))
     for rows, own in zip(held_out, points):
         labeled[rows] = own[: len(rows)]
@@ -144,5 +190,9 @@ def cross_fitted_points(
 
 
 def take(X, rows: np.ndarray):
-    """The rows of a table at these positions."""
-    return X.iloc[rows] if hasattr(X, "iloc") else np.asarray(X)[rows]
+    """The rows of a table, of whatever kind `fit` takes, at these positions."""
+    if not hasattr(X, "iloc") and hasattr(X, "to_pandas"):
+        X = X.to_pandas()
+    if hasattr(X, "iloc"):
+        return X.iloc[rows]
+    return [X[i] for i in rows] if isinstance(X, list | tuple) else np.asanyarray(X)[rows]

@@ -10,24 +10,11 @@ import torch
 from icl.prediction.forward import check_fit_mode
 
 
-def refuse_fit_arguments(estimator, given: dict) -> None:
-    """Raise for what fit does not take; `sample_weight`, which many expect, with what to do instead.
+def check_params(estimator, weighted: bool = False) -> None:
+    """Raises ValueError for the first parameter of an estimator that is out of range, saying what it may be.
 
-    It is no named argument of fit: scikit-learn would read that as support.
+    `weighted`: whether rows have weights.
     """
-    if not given:
-        return
-    name = type(estimator).__name__
-    if "sample_weight" in given:
-        raise TypeError(
-            f"{name}.fit does not support sample_weight: the model sees every context row alike. Leave out rows of "
-            f"weight 0 and repeat others in proportion (X.loc[X.index.repeat(weights)] for whole numbers)."
-        )
-    raise TypeError(f"{name}.fit takes X and y, got also {', '.join(map(repr, given))}.")
-
-
-def check_params(estimator) -> None:
-    """Raises ValueError for the first parameter of an estimator that is out of range, saying what it may be."""
     for name, least in (("n_estimators", 1), ("max_rows", 2)):
         value = getattr(estimator, name)
         if not isinstance(value, Integral) or isinstance(value, bool) or value < least:
@@ -43,6 +30,11 @@ def check_params(estimator) -> None:
         if not isinstance(value, bool | np.bool_):
             raise ValueError(f"{name} must be True or False, got {value!r}.")
     _check_fast_queries(estimator)
+    if weighted and estimator.finetune is not False:
+        raise ValueError(
+            "sample_weight and finetune exclude each other: fine-tuning takes every labelled row alike. Leave out one "
+            "of them."
+        )
     seed = estimator.random_state
     if not (seed is None or isinstance(seed, np.random.RandomState) or (isinstance(seed, Integral) and seed >= 0)):
         raise ValueError(

@@ -13,8 +13,9 @@ from icl.estimators.base import InContextEstimator
 from icl.estimators.baseline import BaselineMixin
 from icl.estimators.calibration import choose_temperature
 from icl.estimators.conformal import ConformalRegressorMixin
-from icl.estimators.options import check_params, refuse_fit_arguments
+from icl.estimators.options import check_params
 from icl.estimators.prior_limits import PriorLimitsMixin
+from icl.estimators.weights import shown_rows
 from icl.network.distribution import HistogramPredictive, histogram_edges
 from icl.tables.scaling import units
 from icl.tables.target import as_column, as_numbers
@@ -29,26 +30,27 @@ class ICLRegressor(RegressorMixin, ConformalRegressorMixin, BaselineMixin, Prior
     the distribution, below 1 narrows it.
     """
 
-    def fit(self, X, y, **unsupported) -> ICLRegressor:
+    def fit(self, X, y, sample_weight=None) -> ICLRegressor:
         """Keep the labelled rows as context.
 
         Args:
             X: n rows, a DataFrame or array (see `icl.tables.encoder`); missing cells are welcome.
             y: (n,) finite numbers, in any unit; none missing.
-            unsupported: nothing; `sample_weight` is refused.
+            sample_weight: (n,) how much each row counts, in any unit; 0 leaves a row out, whole numbers are copies
+                (see `icl.estimators.weights`).
         Raises:
             ValueError: for input that cannot be used, saying what to do.
-            TypeError: for other arguments, and for a sparse X.
+            TypeError: for a sparse X.
         """
-        refuse_fit_arguments(self, unsupported)
-        check_params(self)
-        numbers = as_numbers(as_column(y))
+        check_params(self, weighted=sample_weight is not None)
+        X, column, weight, origin = shown_rows(X, as_column(y), sample_weight, self.max_rows)
+        numbers = as_numbers(column)
         # In float64 here: in the model's float32, a target such as 1.6e9 + small would lose its digits.
         unit, center, scale = units(numbers)
-        self._fit(X, (numbers / unit - center) / scale, None)
+        self._fit(X, (numbers / unit - center) / scale, None, weight, origin)
         self._loc, self._scale = unit * center, unit * scale
         if self.calibrate:
-            self.temperature_ = choose_temperature(self, X, pd.Series(numbers), numbers)
+            self.temperature_ = choose_temperature(self, X, pd.Series(numbers), numbers, self._worth)
         self._keep_labeled(X, numbers)
         self._warn_out_of_prior()
         return self

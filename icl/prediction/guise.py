@@ -47,15 +47,20 @@ def draw_guises(
     y_N: np.ndarray,
     n_classes: int | None,
     stacking: bool = False,
+    weight_N: np.ndarray | None = None,
 ) -> list[Guise]:
     """Guises of a context of cells (N, F), with classes or standardised targets (N,), for `n_members` members.
 
     Where a limit binds, members share the table out: each class keeps its share of the rows (each tenth of a numeric
     target likewise), and each member gets the columns that tell most about the target by themselves, in part others.
+    Rows with weights are drawn in proportion to them, as many as there are, by each member anew.
     """
     rng = np.random.default_rng(seed)
     n_features = len(n_levels_F)
-    rows = _share_rows(n_members, rng, limits.rows, y_N, n_classes)
+    if weight_N is None:
+        rows = _share_rows(n_members, rng, limits.rows, y_N, n_classes)
+    else:
+        rows = _draw_rows(n_members, rng, limits.rows, y_N, n_classes, weight_N)
     columns = None
     n_made = RidgeColumns.most(n_classes)
     stacked = stacking and (n_classes or 0) <= limits.classes and 2 * n_made <= limits.features
@@ -104,6 +109,29 @@ def _share_rows(n_members: int, rng, limit: int, y_N: np.ndarray, n_classes: int
             # Round and round: members overlap only once every row has been shown.
             share.append(np.take(rows, np.arange(i * n_shown, (i + 1) * n_shown), mode="wrap"))
     return [np.sort(np.concatenate(share)) for share in shares]
+
+
+def _draw_rows(
+    n_members: int, rng, limit: int, y_N: np.ndarray, n_classes: int | None, weight_N: np.ndarray
+) -> list[np.ndarray]:
+    """Sorted row numbers for each member, with repeats: systematic draws along the target, members out of step."""
+    n_shown = min(len(y_N), limit)
+    order_N = np.lexsort((rng.random(len(y_N)), y_N))
+    ends_N = np.cumsum(weight_N[order_N])
+    ends_N *= n_shown / ends_N[-1]
+    steps = (np.arange(n_members) + rng.random()) / n_members
+    drawn = []
+    for step in rng.permutation(steps):
+        places = np.searchsorted(ends_N, step + np.arange(n_shown), side="right").clip(max=len(y_N) - 1)
+        rows = order_N[places]
+        # Every class keeps a row, and a numeric target two values: the heaviest row of what is not there.
+        wanted = range(n_classes) if n_classes is not None else [None] * (len(np.unique(y_N[rows])) < 2)
+        for label in wanted:
+            lacking = y_N == label if label is not None else y_N != y_N[rows[0]]
+            if label is None or not lacking[rows].any():
+                rows = np.append(rows, np.flatnonzero(lacking)[weight_N[lacking].argmax()])
+        drawn.append(np.sort(rows))
+    return drawn
 
 
 def _share_columns(n_members: int, rng, limit: int, score_F: np.ndarray) -> list[np.ndarray]:

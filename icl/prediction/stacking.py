@@ -21,6 +21,7 @@ import numpy as np
 import torch
 
 from icl.prediction.relevance import relevance
+from icl.tables.repeats import same_rows
 
 _N_FOLDS = 10
 _FEWEST_ROWS, _MANY_ROWS = 30, 2_000
@@ -43,28 +44,45 @@ class RidgeColumns:
         n_levels_F: number of levels of a categorical column, 0 for a number.
         y_N: standardised targets, or classes 0..C-1.
         n_classes: C, or None for a numeric target.
+        group_N: unit of each row, whose rows lie in one fold; None if each row is its own (`icl.tables.repeats`).
+        weight_N: how much each row counts, 1 on average; None if all are alike.
 
     Attributes:
         context_NS: out-of-fold columns of the context rows, float32.
     """
 
-    def __init__(self, context_NF: np.ndarray, n_levels_F: np.ndarray, y_N: np.ndarray, n_classes: int | None):
+    def __init__(
+        self,
+        context_NF: np.ndarray,
+        n_levels_F: np.ndarray,
+        y_N: np.ndarray,
+        n_classes: int | None,
+        group_N: np.ndarray | None = None,
+        weight_N: np.ndarray | None = None,
+    ):
         self._regressions: list[_Ridge] = []
-        columns = []
+        columns, of_row = [], slice(None)
+        n_rows = len(y_N)
+        if group_N is not None:
+            # Copies become one row of as much weight, so that to leave one out is to leave all of them out.
+            of_row = same_rows(context_NF, y_N)
+            first = np.unique(of_row, return_index=True)[1]
+            weight_N = np.bincount(of_row, weight_N) * len(first) / n_rows
+            context_NF, y_N, group_N = context_NF[first], y_N[first], group_N[first]
         if len(y_N) >= _FEWEST_ROWS:
-            Y_NT = _targets(y_N, n_classes)
-            self._design = _Design(context_NF, n_levels_F, y_N, n_classes)
+            Y_NT = _targets(y_N, n_classes, weight_N)
+            self._design = _Design(context_NF, n_levels_F, y_N, n_classes, weight_N)
             A_NP = self._design(context_NF)
-            found = [_Ridge(A_NP, Y_NT, None)]
-            waves = [_Ridge(A_NP, Y_NT, scale) for scale in _LENGTH_SCALES]
+            found = [_Ridge(A_NP, Y_NT, None, weight_N)]
+            waves = [_Ridge(A_NP, Y_NT, scale, weight_N) for scale in _LENGTH_SCALES]
             found.append(max(waves, key=lambda ridge: ridge.gain))
             # A column for each class is enough; and attention to many rows costs too much for a token more.
             if Y_NT.shape[1] > 1 or len(y_N) > _MANY_ROWS:
                 found = [max(found, key=lambda ridge: ridge.gain)]
             self._regressions = [ridge for ridge in found if ridge.gain > _LEAST_GAIN]
-            fold_N = _folds(context_NF, y_N)
-            columns = [ridge.out_of_fold(A_NP, Y_NT, fold_N) for ridge in self._regressions]
-        self.context_NS = np.concatenate(columns, 1).astype(np.float32) if columns else np.empty((len(y_N), 0), "f4")
+            fold_N = _folds(context_NF, y_N, group_N)
+            columns = [ridge.out_of_fold(A_NP, Y_NT, fold_N)[of_row] for ridge in self._regressions]
+        self.context_NS = np.concatenate(columns, 1).astype(np.float32) if columns else np.empty((n_rows, 0), "f4")
 
     @staticmethod
     def most(n_classes: int | None) -> int:
@@ -79,15 +97,21 @@ class RidgeColumns:
         return np.concatenate([ridge.predict(A_MP) for ridge in self._regressions], 1).astype(np.float32)
 
 
-def _targets(y_N: np.ndarray, n_classes: int | None) -> np.ndarray:
+def _targets(y_N: np.ndarray, n_classes: int | None, weight_N: np.ndarray | None) -> np.ndarray:
     """(N, T) centred targets: numbers, or indicators of all classes (of the second one, where there are two)."""
     Y_NT = y_N[:, None].astype(float) if n_classes is None else np.eye(n_classes)[y_N][:, 1 if n_classes == 2 else 0 :]
-    return Y_NT - Y_NT.mean(0)
+    return Y_NT - (Y_NT.mean(0) if weight_N is None else np.average(Y_NT, 0, weight_N))
 
 
-def _folds(context_NF: np.ndarray, y_N: np.ndarray) -> np.ndarray:
-    """(N,) folds that are the same whatever the order of the rows, and alike in their targets."""
+def _folds(context_NF: np.ndarray, y_N: np.ndarray, group_N: np.ndarray | None = None) -> np.ndarray:
+    """(N,) folds that are the same whatever the order of the rows, and alike in their targets; units are kept whole."""
     order_N = np.lexsort((*context_NF.T[::-1], y_N))
+    if group_N is not None and len(units := np.unique(group_N)) < len(group_N):
+        unit_N = np.searchsorted(units, group_N)
+        first = order_N[np.sort(np.unique(unit_N[order_N], return_index=True)[1])]  # of each unit, in this order
+        fold_of = np.empty(len(first), dtype=np.int64)
+        fold_of[unit_N[first]] = _folds(np.arange(len(first))[:, None], np.zeros(len(first)))
+        return fold_of[unit_N]
     n_blocks = -(-len(y_N) // _N_FOLDS)
     dealt = np.random.default_rng(0).permuted(np.tile(np.arange(_N_FOLDS), (n_blocks, 1)), axis=1).ravel()
     fold_N = np.empty(len(y_N), dtype=np.int64)
@@ -98,7 +122,14 @@ def _folds(context_NF: np.ndarray, y_N: np.ndarray) -> np.ndarray:
 class _Design:
     """Standardised numbers with gaps at the mean, flags of gaps, indicators of levels; the most telling columns."""
 
-    def __init__(self, context_NF: np.ndarray, n_levels_F: np.ndarray, y_N: np.ndarray, n_classes: int | None):
+    def __init__(
+        self,
+        context_NF: np.ndarray,
+        n_levels_F: np.ndarray,
+        y_N: np.ndarray,
+        n_classes: int | None,
+        weight_N: np.ndarray | None,
+    ):
         self._levels_F = np.minimum(n_levels_F, _MOST_LEVELS)
         gaps_F = np.isnan(context_NF).any(0)
         width_F = np.where(n_levels_F > 0, self._levels_F, 1 + gaps_F)
@@ -110,7 +141,13 @@ class _Design:
         self._center, self._scale = 0.0, 1.0
         raw_NP = self._raw(context_NF)
         with np.errstate(over="ignore", invalid="ignore"):
-            center, scale = np.nanmean(raw_NP, 0), np.nanstd(raw_NP, 0)
+            if weight_N is None:
+                center, scale = np.nanmean(raw_NP, 0), np.nanstd(raw_NP, 0)
+            else:
+                weight_NP = weight_N[:, None] * ~np.isnan(raw_NP)
+                shares_NP = weight_NP / weight_NP.sum(0)
+                center = np.nansum(shares_NP * raw_NP, 0)
+                scale = np.sqrt(np.nansum(shares_NP * np.square(raw_NP - center), 0))
         # Numbers whose squares overflow, or that do not vary, are left out.
         kept = np.isfinite(scale) & (scale > 0)
         self._kept, self._center, self._scale = kept, center[kept], scale[kept]
@@ -152,7 +189,9 @@ class _Ridge:
         gain: share of the squared error of the mean that is removed, each row left out in turn.
     """
 
-    def __init__(self, A_NP: np.ndarray, Y_NT: np.ndarray, length_scale: float | None):
+    def __init__(
+        self, A_NP: np.ndarray, Y_NT: np.ndarray, length_scale: float | None, weight_N: np.ndarray | None = None
+    ):
         self._low_T, self._high_T = Y_NT.min(0), Y_NT.max(0)
         N, P = A_NP.shape
         self._frequencies = None
@@ -164,20 +203,26 @@ class _Ridge:
             self._frequencies, self._phases = frequencies, rng.uniform(0, 2 * math.pi, n_waves)
         self._mean = 0.0
         Phi_NQ = self._features(A_NP)
-        self._mean = Phi_NQ.mean(0)
+        self._mean = Phi_NQ.mean(0) if weight_N is None else np.average(Phi_NQ, 0, weight_N)
         Phi_NQ = Phi_NQ - self._mean
+        # Least squares with weights are least squares of rows times their roots.
+        self._root_N1, share_N1 = 1.0, 1 / N
+        if weight_N is not None:
+            self._root_N1, share_N1 = np.sqrt(weight_N)[:, None], (weight_N / weight_N.sum())[:, None]
+            Phi_NQ, Y_NT = Phi_NQ * self._root_N1, Y_NT * self._root_N1
         values_Q, vectors_QQ = (x.numpy() for x in torch.linalg.eigh(torch.from_numpy(_dot(Phi_NQ.T, Phi_NQ))))
         values_Q = values_Q.clip(0)
         U_NQ = _dot(Phi_NQ, vectors_QQ)
         moments_QT = _dot(U_NQ.T, Y_NT)
         shrunk_QL = 1 / (values_Q[:, None] + _PENALTIES)
-        leverage_NL = (_dot(np.square(U_NQ), shrunk_QL) + 1 / N).clip(max=1 - 1e-6)
+        leverage_NL = (_dot(np.square(U_NQ), shrunk_QL) + share_N1).clip(max=1 - 1e-6)
         error_L = np.zeros(len(_PENALTIES))
         for y_N, moments_Q in zip(Y_NT.T, moments_QT.T):
             error_L += np.square((y_N[:, None] - _dot(U_NQ, shrunk_QL * moments_Q[:, None])) / (1 - leverage_NL)).sum(0)
         best = error_L.argmin()
         self._penalty = _PENALTIES[best]
-        self.gain = 1 - error_L[best] / np.square(Y_NT * N / (N - 1)).sum()
+        alone_NT = Y_NT * N / (N - 1) if weight_N is None else Y_NT / (1 - share_N1)
+        self.gain = 1 - error_L[best] / np.square(alone_NT).sum()
         self._weights_QT = _dot(vectors_QQ, shrunk_QL[:, best, None] * moments_QT)
 
     def _features(self, A_MP: np.ndarray) -> np.ndarray:
@@ -194,7 +239,8 @@ class _Ridge:
 
     def out_of_fold(self, A_NP: np.ndarray, Y_NT: np.ndarray, fold_N: np.ndarray) -> np.ndarray:
         """(N, T) predictions of the context rows, each from the other folds."""
-        Phi_NQ = self._features(A_NP)
+        plain_NQ = self._features(A_NP)
+        Phi_NQ, Y_NT = plain_NQ * self._root_N1, Y_NT * self._root_N1
         gram_QQ = _dot(Phi_NQ.T, Phi_NQ) + self._penalty * np.eye(Phi_NQ.shape[1])
         moments_QT = _dot(Phi_NQ.T, Y_NT)
         out_NT = np.empty_like(Y_NT)
@@ -203,5 +249,5 @@ class _Ridge:
             Phi_HQ = Phi_NQ[held]
             others_QQ, others_QT = gram_QQ - _dot(Phi_HQ.T, Phi_HQ), moments_QT - _dot(Phi_HQ.T, Y_NT[held])
             weights_QT = torch.linalg.solve(torch.from_numpy(others_QQ), torch.from_numpy(others_QT)).numpy()
-            out_NT[held] = _dot(Phi_HQ, weights_QT)
+            out_NT[held] = _dot(plain_NQ[held], weights_QT)
         return np.clip(out_NT, self._low_T, self._high_T)

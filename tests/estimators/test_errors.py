@@ -4,7 +4,6 @@ import numpy as np
 import pandas as pd
 import pytest
 from sklearn.exceptions import DataConversionWarning, NotFittedError
-from sklearn.pipeline import make_pipeline
 
 from icl import ICLClassifier, ICLRegressor
 
@@ -114,8 +113,6 @@ def test_foreign_kinds_of_input(Estimator, tiny_release, X, y):
     with pytest.raises(TypeError, match="toarray"):
         Estimator(tiny_release).fit(csr_array(np.eye(4)), y)
     refuse(lambda: Estimator(tiny_release).fit(np.eye(4) * 1j, y), "Complex data not supported")
-    with pytest.raises(TypeError, match="sample_weight"):
-        Estimator(tiny_release).fit(X, y, sample_weight=np.ones(4))
 
 
 def test_labels_of_the_wrong_kind(tiny_release, X):
@@ -154,7 +151,10 @@ def test_folds_that_cannot_be_fitted(tiny_release, X, y):
     classifier = ICLClassifier(tiny_release)
     refuse(lambda: classifier.predict_folds(X, y, np.zeros(4), X), "at least two folds", "1 fold")
     refuse(lambda: classifier.predict_folds(X, y, [0, 1], X), "each of the 4 labelled rows", "(2,)")
-    refuse(lambda: classifier.predict_folds(X, [0, 0, 0, 1], [0, 0, 1, 1], X), "fold 1", "one class 0")
+    held, others = classifier.predict_folds(X, [0, 0, 0, 1], [0, 0, 1, 1], X)
+    assert held[2:].tolist() == [0, 0] and others[1].tolist() == [0] * 4 and 0 < others[0].min() < others[0].max() < 1
+    odd = X.assign(**{X.columns[0]: [1.0, np.inf, 1.0, 2.0]})
+    refuse(lambda: classifier.predict_folds(odd, [0, 1, 0, 1], [0, 0, 1, 1], X), "fold 1", "infinity")
     refuse(lambda: classifier.predict_folds(X, [0, 1, 2, 1], [0, 0, 1, 1], X), "needs two classes", "y has 3")
 
 
@@ -164,12 +164,18 @@ def test_unknown_checkpoint_fails_at_fit(Estimator, X, y):
 
 
 @both
-def test_sample_weight_is_refused_not_ignored(Estimator, tiny_release, X, y):
-    for fit in (Estimator(tiny_release).fit, make_pipeline(Estimator(tiny_release)).fit):
-        name = "sample_weight" if not hasattr(fit.__self__, "steps") else f"{Estimator.__name__.lower()}__sample_weight"
-        with pytest.raises(TypeError, match=r"does not support sample_weight.*repeat others in proportion"):
-            fit(X, y, **{name: np.ones(len(y))})
-    with pytest.raises(TypeError, match="'weights'"):
+def test_weights_that_are_none(Estimator, tiny_release, X, y):
+    def fit(weight):
+        return lambda: Estimator(tiny_release).fit(X, y, sample_weight=weight)
+
+    refuse(fit([1, 2]), "shape (4,)", "one weight per label", "(2,)")
+    refuse(fit(np.ones((4, 2))), "shape (4,)", "(4, 2)")
+    refuse(fit([1, -2, 1, 1]), "not negative", "-2", "weight of 0")
+    refuse(fit([1, np.nan, np.inf, 1]), "finite", "2 such weights")
+    refuse(fit(np.zeros(4)), "0 for every row", "positive weight")
+    refuse(fit(list("abcd")), "4 numbers")
+    refuse(lambda: Estimator(tiny_release, finetune=True).fit(X, y, sample_weight=[1, 1, 1, 2]), "exclude each other")
+    with pytest.raises(TypeError, match="weights"):
         Estimator(tiny_release).fit(X, y, weights=np.ones(len(y)))
 
 

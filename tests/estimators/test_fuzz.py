@@ -13,7 +13,8 @@ from strange import COLUMNS, strange_table
 import icl
 from icl import ICLClassifier, ICLRegressor
 
-N_TABLES, N_BATCHES = 2_000, 8
+N_TABLES, N_BATCHES = 400, 2
+N_MORE_BATCHES = 8  # of as many tables each, in the slow run
 OURS = Path(icl.__file__).parent
 # What is wrong (a column by its name, the whole of X, or y) and then what to do.
 SUBJECT = re.compile(r"column .+ of X |X |y |Input y |none of the \d+ columns|the columns of X|column .+ is complex")
@@ -45,7 +46,13 @@ def check_refusal(error: ValueError) -> None:
     assert REMEDY.search(said), f"does not say what to do: {said}"
 
 
-@pytest.mark.parametrize("batch", range(N_BATCHES))
+@pytest.mark.parametrize(
+    "batch",
+    [
+        *range(N_BATCHES),
+        *(pytest.param(b, marks=pytest.mark.slow) for b in range(N_BATCHES, N_BATCHES + N_MORE_BATCHES)),
+    ],
+)
 def test_strange_tables(batch, tiny_model):
     size = N_TABLES // N_BATCHES
     outcomes = []

@@ -20,14 +20,46 @@ from sklearn.model_selection import GridSearchCV, cross_val_predict, cross_val_s
 from sklearn.multioutput import MultiOutputRegressor
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
-from sklearn.utils.estimator_checks import parametrize_with_checks
+from sklearn.utils.estimator_checks import check_classifiers_train, check_regressors_train, parametrize_with_checks
+from weights import tiny_release_path
 
 from icl import ICLClassifier, ICLRegressor
 
 
-@parametrize_with_checks([ICLClassifier("nano", n_estimators=1), ICLRegressor("nano", n_estimators=1)])
+class Untrained:
+    """scikit-learn's word for an estimator whose answers are not to be good: all checks but those of accuracy apply."""
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        for kind in (tags.classifier_tags, tags.regressor_tags):
+            if kind is not None:
+                kind.poor_score = True
+        return tags
+
+
+class UntrainedClassifier(Untrained, ICLClassifier):
+    pass
+
+
+class UntrainedRegressor(Untrained, ICLRegressor):
+    pass
+
+
+@parametrize_with_checks([UntrainedClassifier(tiny_release_path(), 1), UntrainedRegressor(tiny_release_path(), 1)])
 def test_scikit_learn_checks(estimator, check):
     check(estimator)
+
+
+@pytest.mark.parametrize(
+    ("estimator", "check"),
+    [
+        (ICLClassifier("nano", n_estimators=1), check_classifiers_train),
+        (ICLRegressor("nano", n_estimators=1), check_regressors_train),
+    ],
+)
+def test_scikit_learn_checks_of_accuracy(estimator, check):
+    """With real weights, the two that an untrained network cannot pass."""
+    check(type(estimator).__name__, estimator)
 
 
 @pytest.fixture(scope="module")
@@ -94,17 +126,18 @@ def test_after_one_hot_encoding(cancer):
         ICLClassifier("nano").fit(OneHotEncoder().fit_transform(X), y)
 
 
-def test_sample_weight_never_vanishes_in_routing(tiny_release, diabetes):
+def test_sample_weight_is_routed_and_never_vanishes(tiny_release, diabetes):
     X, y = diabetes
-    weights = np.ones(len(y))
+    weights = np.arange(len(y)) % 3
+    expected = ICLRegressor(tiny_release).fit(X, y, sample_weight=weights).predict(X[:9])
     with sklearn.config_context(enable_metadata_routing=True):
-        assert "sample_weight" not in ICLRegressor(tiny_release).get_metadata_routing().fit.requests
-        with pytest.raises(ValueError, match="sample_weight"):
+        with pytest.raises(ValueError, match="sample_weight"):  # not said whether it is wanted
             cross_val_score(
                 ICLRegressor(tiny_release), X, y, params={"sample_weight": weights}, cv=2, error_score="raise"
             )
-        with pytest.raises(TypeError, match="sample_weight"):
-            make_pipeline(ICLRegressor(tiny_release)).fit(X, y, sample_weight=weights)
+        wanting = ICLRegressor(tiny_release).set_fit_request(sample_weight=True)
+        routed = make_pipeline(wanting).fit(X, y, sample_weight=weights)
+        assert_array_equal(routed.predict(X[:9]), expected)
     weighted = ICLRegressor(tiny_release).fit(X, y).score(X[:9], y[:9], sample_weight=np.arange(9.0))
     assert np.isfinite(weighted)  # the weights of a score are scikit-learn's own matter
 

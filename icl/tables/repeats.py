@@ -1,0 +1,57 @@
+"""Which rows of a labelled table are copies of one another, so that none is predicted from a context with its copy.
+
+A copy that sits in the context tells a row's label: errors, temperatures, intervals and penalties learnt from such rows
+promise too much. Rows with identical features therefore lie in one fold. That keeps whatever is promised: which rows
+lie together is decided by features only, so a row that is held out tells as little of its label as a new one does.
+
+Not every row that equals another is a copy. A table of few categories holds equal rows by nature, whose labels differ;
+a new row meets its equals in the context just as a labelled row does, and to hold all of them out would make a
+different, harder question of it. So where labels differ among rows of equal features, rows belong together only if the
+label, a number that hardly ever comes twice, is the same too; and if labels come twice anyway, as classes do, rows
+stand for themselves.
+
+Dimension key: N context rows, F columns.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+
+# Of the pairs of rows with equal features, the share whose labels must agree for them to be copies.
+_COPIED = 0.9
+# Of the pairs of different rows, the share whose labels may agree for a label to be telling.
+_TELLING = 0.01
+
+
+def copies(cells_NF: np.ndarray, y_N: np.ndarray) -> np.ndarray:
+    """(N,) number of the row that each is a copy of, counted from 0 in the order of first appearance.
+
+    Args:
+        cells_NF: numbers and codes, NaN where missing.
+        y_N: codes of classes, or numbers.
+    """
+    alike_N = same_rows(cells_NF)
+    n_alike = _n_pairs(alike_N)
+    if n_alike == 0:
+        return alike_N
+    same_N = same_rows(cells_NF, y_N)
+    if _n_pairs(same_N) >= _COPIED * n_alike:
+        return alike_N
+    labels = y_N[np.unique(same_N, return_index=True)[1]]
+    if _n_pairs(pd.factorize(labels)[0]) <= _TELLING * len(labels) * (len(labels) - 1) / 2:
+        return same_N
+    return np.arange(len(y_N))
+
+
+def same_rows(*parts: np.ndarray) -> np.ndarray:
+    """(N,) number of each row among the different rows of the (N, F) or (N,) arrays side by side; NaN equals NaN."""
+    hashes = [
+        pd.util.hash_pandas_object(pd.DataFrame(np.where(np.isnan(p), np.nan, p) + 0.0), index=False) for p in parts
+    ]
+    return pd.factorize(pd.util.hash_pandas_object(pd.concat(hashes, axis=1), index=False))[0]
+
+
+def _n_pairs(group_N: np.ndarray) -> int:
+    counts = np.bincount(group_N)
+    return int((counts * (counts - 1)).sum()) // 2
