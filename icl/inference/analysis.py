@@ -70,14 +70,15 @@ def infer(
         weight: how much the predictions count: 0 (labeled rows only), 1 (PPI), a number, "ppi++" (one scalar, tuned
             to minimise the summed variance), "synsurr" (the partial regression coefficient of the outcome on the
             predictions), "coordinate" (one for each coefficient, PSPA), "matrix" (Chen-Chen), "recalibrated" (RePPI),
-            or "auto" (= "synsurr").
+            "shrunk" ("synsurr", less what of it may be chance), or "auto" (= "shrunk"). No weight that is tuned on
+            cross-fitted predictions is negative.
         design: how the labeled rows were chosen, if not at random from all rows: `Design(probability="p")`,
             `Design(strata="region")`, `Design(clusters="school")` ... With estimated probabilities `auto` is 1
             (AIPW), so that good predictions make up for wrong probabilities.
-        std_error: "HC0" to "HC3" (sandwich), "residual" (equal variances), "model" (SynSurr's published variance, which
-            also takes the weight as known), or "auto": "residual" for a mean, where it equals the
-            textbook standard error (under uneven weights "HC2"), and "HC3" for a regression. With clusters the same
-            names mean CR0 to CR3, and "auto" is "HC2".
+        std_error: "HC0" to "HC3" (sandwich), "residual" (equal variances), "jackknife" (HC2, and HC3 for what
+            the weight adds), "model" (SynSurr's published variance, which takes the weight as known), or "auto":
+            "jackknife" for means, which is the textbook standard error of labeled rows alone, and "HC3" for a
+            regression. With clusters the same names mean CR0 to CR3, and "auto" is "HC2".
         reference: "t", with n - 1 degrees of freedom for a mean (n - 2 if the weight is tuned) and n - P for a
             regression, or "normal". Rows of uneven weights, and clusters, count for fewer (Satterthwaite).
         level: coverage of the intervals that are printed, a fraction.
@@ -111,7 +112,9 @@ def infer(
     if sample.stream is not None:
         surrogate, X_unlabeled, rows = read_stream(estimand, sample, predictor, predictions, compat)
     elif predictor is not None or predictions is not None:
-        surrogate, notes = find_surrogate(estimand, sample, y, drawn, predictor, predictions, seen, folds, seed)
+        designs = (X_labeled, X_unlabeled) if compat is None else None
+        asked = (predictor, predictions, seen, folds, seed)
+        surrogate, notes = find_surrogate(estimand, sample, y, drawn, *asked, designs)
     if surrogate is None:
         weight = 0.0
     elif weight == "auto" and design.propensity is not None:

@@ -104,9 +104,14 @@ def test_integer_weights_are_repeated_rows(table):
     weights = np.resize([1, 2, 3], 300)
     repeated = table.loc[np.repeat(table.index, weights)]
     for estimand in (Mean("y"), OLS("y ~ x")):
-        weighted = infer(estimand, table, predictions="f", design=Design(weights=weights))
-        assert_allclose(weighted.estimate, infer(estimand, repeated, predictions="f").estimate, rtol=1e-9)
-        same(weighted, infer(estimand, table, predictions="f", design=Design(weights=7.5 * weights)))
+        # A weight that is shrunk knows that repeated rows, were they independent, would be worth more.
+        options = dict(predictions="f", weight="synsurr")
+        weighted = infer(estimand, table, **options, design=Design(weights=weights))
+        assert_allclose(weighted.estimate, infer(estimand, repeated, **options).estimate, rtol=1e-9)
+        for weight in ("synsurr", "auto"):
+            options["weight"] = weight
+            by_weights = [infer(estimand, table, **options, design=Design(weights=k * weights)) for k in (1, 7.5)]
+            same(*by_weights)
 
 
 def test_clusters_of_one_row_are_rows(table):

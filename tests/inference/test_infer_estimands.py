@@ -67,7 +67,7 @@ def test_several_means_are_their_single_ones_with_a_covariance():
 
 def test_means_by_group_are_dummies_and_their_contrast_is_a_slope():
     table = draw()
-    means = infer(Mean("y", by="group"), table, predictions="f", weight=1)
+    means = infer(Mean("y", by="group"), table, predictions="f", weight=1, std_error="HC3")
     slopes = infer(OLS("y ~ group"), table, predictions="f", weight=1)
     assert list(means.estimate.index) == ["group=a", "group=b", "group=c"]
     assert_allclose(means.estimate.diff().iloc[1], slopes.estimate["group[T.b]"], rtol=1e-10)

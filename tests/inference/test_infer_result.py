@@ -49,8 +49,8 @@ def test_effective_sample_size_is_the_ratio_of_variances_and_below_its_bound(tab
 def test_compare_lists_every_method_and_marks_the_imputed_one(result, table, inputs):
     comparison = result.compare()
     methods = list(comparison.index.get_level_values("method").unique())
-    assert methods == ["classical", "imputed", "ppi", "ppi++", "synsurr"]
-    assert list(comparison["valid"].groupby(level="method", sort=False).all()) == [True, False, True, True, True]
+    assert methods == ["classical", "imputed", "ppi", "ppi++", "synsurr", "shrunk"]
+    assert list(comparison["valid"].groupby(level="method", sort=False).all()) == [True, False, True, True, True, True]
     assert comparison.loc["imputed", "note"].str.startswith("INVALID").all()
     for name, weight in (("classical", 0), ("ppi", 1), ("ppi++", "ppi++"), ("synsurr", "synsurr")):
         alone = infer(OLS("y_lin ~ x1 + x2"), table, predictions="f_lin", weight=weight, level=0.9)
@@ -76,7 +76,7 @@ def test_without_predictions_only_the_classical_answer_is_compared(table):
 
 def test_summary_states_method_assumption_and_level(result):
     text = result.summary()
-    for words in ("OLS y_lin ~ x1 + x2", "400 labeled, 4,000 unlabeled", "synsurr, weight 0.830 (tuned)", "90% low",
+    for words in ("OLS y_lin ~ x1 + x2", "400 labeled, 4,000 unlabeled", "shrunk, weight 0.827 (tuned)", "90% low",
                   "missing completely at random", "397 degrees of freedom", "n effective"):  # fmt: skip
         assert words in text.replace("\n", " "), words
     assert "80% low" in result.summary(level=0.8)
@@ -208,7 +208,7 @@ def test_plot_draws_every_method_and_the_truth_on_the_given_axes(result):
     _, ax = plt.subplots()
     assert result.plot(ax, truth={"x1": 0.4, "x2": -0.25}) is ax
     labels = [label.get_text() for label in ax.get_yticklabels()]
-    assert labels == ["classical", "imputed (INVALID)", "ppi", "ppi++", "synsurr"] * 2
+    assert labels == ["classical", "imputed (INVALID)", "ppi", "ppi++", "synsurr", "shrunk"] * 2
     drawn = {tuple(line.get_xdata()) for line in ax.lines}
     assert tuple(result.interval().loc["x1"]) in drawn and (0.4, 0.4) in drawn
     with pytest.raises(ValueError, match="the terms are"):
@@ -296,7 +296,7 @@ def test_markdown_has_both_tables_and_escapes_the_formula(result):
     assert text.startswith("# OLS y\\_lin ~ x1 + x2")
     header = next(line for line in text.splitlines() if line.startswith("| term | estimate"))
     rows = [line for line in text.splitlines() if line.startswith("| x1 |")]
-    assert header.count("|") == rows[0].count("|") and len(rows) == 1 + 5
+    assert header.count("|") == rows[0].count("|") and len(rows) == 1 + 6
     assert "imputed (INVALID)" in text and "90% low" in text and "missing completely at random" in text
 
 
@@ -317,7 +317,7 @@ def test_html_is_well_formed_self_contained_and_escaped(result):
         links: list = []
         Checker().feed(text)
         assert not opened and not links
-        assert "synsurr, weight 0.830 (tuned)" in text
+        assert "shrunk, weight 0.827 (tuned)" in text
     rude = infer(OLS("y ~ Q('<b>')"), {"y": [1.0, 2, 4, 3, 5], "<b>": [1.0, 2, 3, 5, 4]})
     assert "<b>]" not in rude.to_html() and "&lt;b&gt;" in rude.to_html()
 

@@ -120,7 +120,7 @@ def test_the_engine_gives_the_variance_used_above():
     f = rng.uniform(size=400) ** 4
     y = (rng.uniform(size=100) < f[:100]).astype(float)
     table = pd.DataFrame({"f": f, "y": np.r_[y, np.full(300, np.nan)]})
-    result = infer(Mean("y"), table, predictions="f")
+    result = infer(Mean("y"), table, predictions="f", weight="synsurr", std_error="residual")
     e, u = y - y.mean(), f[:100] - f[:100].mean()
     weight, gap = (u @ e) / (u @ u), f.mean() - f[:100].mean()
     rest = e - weight * u

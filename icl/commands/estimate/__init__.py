@@ -49,7 +49,7 @@ def estimate(
         features: columns that the predictor may see, separated by commas; default: all but the outcome.
         checkpoint: for icl: name of a shipped checkpoint or path of a release folder; default: the best one shipped.
         members: for icl: guises of the table whose predictions are averaged.
-        weight: auto, ppi++, synsurr, coordinate, matrix, or a number (0: labeled rows only, 1: PPI).
+        weight: auto (shrunk), shrunk, ppi++, synsurr, coordinate, matrix, or a number (0: labeled rows only, 1: PPI).
         probability: column with the known probability of each row to be labeled.
         strata: column of strata, within which labels were drawn at random.
         clusters: column of clusters, whose rows depend on one another.

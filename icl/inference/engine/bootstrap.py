@@ -109,7 +109,8 @@ def draw(problem: Problem) -> Draws:
     nothing = np.zeros(P), np.zeros((B, P))
     if problem.has_predictions:
         predicted = with_column(labeled, column, problem.f_labeled)
-        unlabeled = with_column(unlabeled, column, problem.f_unlabeled)
+        models = _predictions_by_model(problem)
+        of_models = np.array([_value(problem, with_column(unlabeled, column, f)) for f in models])
         pick_unlabeled = _Resampler(len(unlabeled), sampling.clusters_unlabeled, sampling.strata_unlabeled)
     drawn = np.zeros((3, B, P))
     for b in range(B):
@@ -117,7 +118,10 @@ def draw(problem: Problem) -> Draws:
         drawn[0, b] = _value(problem, labeled.iloc[rows])
         if predicted is not None:
             drawn[1, b] = _value(problem, predicted.iloc[rows])
-            drawn[2, b] = _value(problem, unlabeled.iloc[pick_unlabeled(rng_unlabeled)])
+            k = b % len(models)  # by turns, each around the average of all: as the average, or a little wider
+            rows = pick_unlabeled(rng_unlabeled)
+            value = _value(problem, with_column(unlabeled.iloc[rows], column, models[k][rows]))
+            drawn[2, b] = value - of_models[k] + of_models.mean(axis=0)
     n_bad = int((~np.isfinite(drawn)).any(axis=(0, 2)).sum())
     if n_bad:
         raise ValueError(
@@ -126,7 +130,19 @@ def draw(problem: Problem) -> Draws:
         )
     if predicted is None:
         return Draws(beta, nothing[0], nothing[0], drawn[0], nothing[1], nothing[1])
-    return Draws(beta, _value(problem, predicted), _value(problem, unlabeled), *drawn)
+    return Draws(beta, _value(problem, predicted), of_models.mean(axis=0), *drawn)
+
+
+def _predictions_by_model(problem: Problem) -> list[np.ndarray]:
+    """(N,) predictions of unlabeled rows by each fold model.
+
+    A statistic that is not linear in the outcome (a standard deviation) says something else of the average prediction,
+    which is tighter, than of the predictions of one model, which is what labeled rows have.
+    """
+    surrogate = problem.surrogate
+    if surrogate.by_fold is None:
+        return [surrogate.f_unlabeled]
+    return [np.where(np.isnan(f), surrogate.f_unlabeled, f) for f in surrogate.by_fold[1]]
 
 
 class _Resampler:

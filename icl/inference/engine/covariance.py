@@ -16,6 +16,8 @@ from icl.inference.engine.rows import Together
 from icl.inference.engine.sandwich import inflate, meat, row_contributions, sum_of_squares
 from icl.inference.engine.weights import Weight
 
+BY_LEVERAGE = ("HC2", "HC3", "jackknife")
+
 
 def covariance_of(parts: Contributions, W: Weight, elsewhere: Fit | None) -> np.ndarray:
     """(P, P) covariance of the estimate under W; `elsewhere` is None for the classical one."""
@@ -29,7 +31,7 @@ def covariance_and_df(parts: Contributions, W: Weight, elsewhere: Fit | None) ->
         return _of_rows(parts, W, elsewhere), None
     units, has_labels, strata = _clustered(parts, W, elsewhere)
     variances = (np.einsum("gp,gp->p", part, part) for part in (units[has_labels], units[~has_labels]))
-    df = cluster_df(parts, W.tuned, *variances) if problem.reference == "t" else None
+    df = cluster_df(parts, W.costs, *variances) if problem.reference == "t" else None
     return meat(units, strata) + between_strata(parts), df
 
 
@@ -42,9 +44,31 @@ def _of_rows(parts: Contributions, W: Weight, elsewhere: Fit | None) -> np.ndarr
         if W.lever is not None or W.tilt is None:
             return _equal_variances(parts, W, elsewhere, kind)
         kind = "HC1"
-    p = problem.n_fitted
-    ddof = p + W.tuned
-    n = len(problem.y)
+    labeled = _labeled(parts, W, elsewhere, kind)
+    if elsewhere is None:
+        return meat(labeled, sampling.strata_labeled) + between_strata(parts)
+    through = W.W @ parts.bridge
+    if sampling.strata_labeled is not None:
+        unlabeled = meat(row_contributions(elsewhere, problem.rows_u), sampling.strata_unlabeled)
+    else:
+        unlabeled = (parts.all_spread if W.pooled else parts.unlabeled_spread).corrected
+    return meat(labeled, sampling.strata_labeled) + through @ unlabeled @ through.T + between_strata(parts)
+
+
+def _labeled(parts: Contributions, W: Weight, elsewhere: Fit | None, kind: str) -> np.ndarray:
+    """(n, P) contributions of labeled rows.
+
+    Under "jackknife" they are divided by 1 - h - l, as under "HC3", and multiplied by the root of 1 - h, where h is
+    the leverage of a row in beta and l in the weight: leaving out one row at a time, a mean has the variance
+    (n - 1) / n sum (mean_i - mean)^2, which is the textbook one. Without a tuned weight this is "HC2".
+    """
+    problem, n = parts.problem, len(parts.problem.y)
+    if _is_left_out(W, kind):
+        kind = "HC2" if kind == "jackknife" else kind
+        size = lambda rows: inflate(rows, parts.leverage, kind, n, 0)
+        change_y, change_f = size(parts.influence_y), size(parts.influence_f)
+        return _left_out(parts, W, change_y, change_f, _beside_unlabeled(parts, elsewhere, kind) @ parts.bridge.T)
+    is_jackknife, kind = kind == "jackknife", "HC3" if kind == "jackknife" else kind
     rest = parts.influence_y
     if elsewhere is not None:
         rest = rest - parts.influence_f @ W.W.T
@@ -54,19 +78,32 @@ def _of_rows(parts: Contributions, W: Weight, elsewhere: Fit | None) -> np.ndarr
     elif W.tilt is not None:
         rest = rest + W.tilt
     leverage = parts.leverage if by_block else _joint_leverage(parts.leverage, W.leverage)
-    labeled = inflate(rest, leverage, kind, n, ddof)
-    if elsewhere is None:
-        return meat(labeled, sampling.strata_labeled) + between_strata(parts)
-    through = W.W @ parts.bridge
-    if W.pooled:
-        rows = problem.rows_f_pooled
-        own = inflate(elsewhere.influence(rows), elsewhere.leverage(rows), kind, len(rows) + problem.n_unlabeled, p)
-        labeled = labeled + own @ through.T
-    if sampling.strata_labeled is not None:
-        unlabeled = meat(row_contributions(elsewhere, problem.rows_u), sampling.strata_unlabeled)
-    else:
-        unlabeled = (parts.all_spread if W.pooled else parts.unlabeled_spread).corrected
-    return meat(labeled, sampling.strata_labeled) + through @ unlabeled @ through.T + between_strata(parts)
+    labeled = inflate(rest, leverage, kind, n, problem.n_fitted + W.costs)
+    if W.pooled and elsewhere is not None:
+        labeled = labeled + _beside_unlabeled(parts, elsewhere, kind) @ (W.W @ parts.bridge).T
+    return labeled * np.sqrt(1 - parts.leverage)[:, None] if is_jackknife else labeled
+
+
+def _beside_unlabeled(parts: Contributions, elsewhere: Fit, kind: str) -> np.ndarray:
+    """(n, P) contributions of labeled predictions to the solution on all rows."""
+    problem, rows = parts.problem, parts.problem.rows_f_pooled
+    leverage = elsewhere.leverage(rows)
+    return inflate(elsewhere.influence(rows), leverage, kind, len(rows) + problem.n_unlabeled, problem.n_fitted)
+
+
+def _left_out(
+    parts: Contributions, W: Weight, change_y: np.ndarray, change_f: np.ndarray, beside: np.ndarray
+) -> np.ndarray:
+    """(G, P) estimate less the estimate without each labeled row, or cluster, whose weight would be `W.refit`.
+
+    For least squares a closed form under HC3, else one step from the solution. A change of the weight multiplies the
+    whole gap, and what is left of the weight the change of the gap: their product, which the tilt leaves out, is what
+    counts where one row decides much of either.
+
+    Args:
+        change_y, change_f, beside: (G, P) what each adds to beta, to eta_labeled and to eta on all rows.
+    """
+    return change_y + (beside - change_f) * W.refit + (np.diag(W.W) - W.refit) * parts.gap(W.pooled)
 
 
 def between_strata(parts: Contributions) -> np.ndarray | float:
@@ -129,11 +166,6 @@ def _clustered(
     """
     problem, sampling = parts.problem, parts.problem.sampling
     n, kind = len(problem.y), problem.std_error_kind
-    rest = parts.influence_y
-    if elsewhere is not None:
-        rest = rest - parts.influence_f @ W.W.T
-    if W.tilt is not None:
-        rest = rest + W.tilt
     ids = [sampling.clusters_labeled]
     if elsewhere is not None:
         ids.append(sampling.clusters_unlabeled)
@@ -141,17 +173,12 @@ def _clustered(
     G = int(code.max()) + 1
     has_labels = np.zeros(G, dtype=bool)
     has_labels[code[:n]] = True
-    units = np.zeros((G, rest.shape[1]))
-    labeled = group_sums(rest, code[:n], G)[has_labels]
-    shares = None
-    if W.leverage is not None:
-        by_row = W.leverage.reshape(n, -1)
-        shares = group_sums(by_row, code[:n], G)[has_labels]
-    units[has_labels] = inflate_clusters(labeled, parts.cluster_hessians, parts.labeled_y.bread, kind, shares)
+    units = np.zeros((G, len(W.W)))
+    units[has_labels] = _labeled_clusters(parts, W, elsewhere, kind)
     if elsewhere is not None:
         through = W.W @ parts.bridge
         other = group_sums(row_contributions(elsewhere, problem.rows_u) @ through.T, code[n:], G)
-        if W.pooled:
+        if W.pooled and not _is_left_out(W, kind):
             other += group_sums(elsewhere.influence(problem.rows_f_pooled) @ through.T, code[:n], G)
         units = units + other
     if sampling.strata_labeled is None:
@@ -165,6 +192,27 @@ def _clustered(
     if (strata[code] != of_rows).any():
         raise ValueError("some clusters have rows in several strata; clusters must lie within strata.")
     return units, has_labels, 2 * strata + has_labels
+
+
+def _is_left_out(W: Weight, kind: str) -> bool:
+    return W.refit is not None and kind in BY_LEVERAGE
+
+
+def _labeled_clusters(parts: Contributions, W: Weight, elsewhere: Fit | None, kind: str) -> np.ndarray:
+    """(G, P) contributions of labeled clusters, in the order of their ids."""
+    n, G, codes = len(parts.problem.y), parts.problem.n_labeled_units, parts.cluster_codes
+    size = lambda rows, shares=None: inflate_clusters(
+        group_sums(rows, codes, G), parts.cluster_hessians, parts.labeled_y.bread, kind, shares
+    )
+    if _is_left_out(W, kind):
+        beside = group_sums(elsewhere.influence(parts.problem.rows_f_pooled) @ parts.bridge.T, codes, G)
+        return _left_out(parts, W, size(parts.influence_y), size(parts.influence_f), beside)
+    rest = parts.influence_y
+    if elsewhere is not None:
+        rest = rest - parts.influence_f @ W.W.T
+    if W.tilt is not None:
+        rest = rest + W.tilt
+    return size(rest, None if W.leverage is None else group_sums(W.leverage.reshape(n, -1), codes, G))
 
 
 def _equal_variances(parts: Contributions, W: Weight, elsewhere: Fit | None, kind: str) -> np.ndarray:
@@ -183,7 +231,7 @@ def _equal_variances(parts: Contributions, W: Weight, elsewhere: Fit | None, kin
     rows = Together([problem.rows_f, problem.rows_u]) if W.pooled else problem.rows_u
     total = sum_of_squares(elsewhere, rows)
     other = total / (len(rows) - p) * elsewhere.bread
-    return residual @ residual / (n - p - W.tuned) * (lever.T @ lever) + value**2 * other
+    return residual @ residual / (n - p - W.costs) * (lever.T @ lever) + value**2 * other
 
 
 def _chen_chen_covariance(parts: Contributions) -> np.ndarray:

@@ -118,7 +118,9 @@ class Problem:
     def std_error_kind(self) -> str:
         """Equal variances are a notion of independent rows that count alike, with one response."""
         is_simple = self.sampling.is_plain and self.model.is_linear and as_columns(self.y).shape[1] == 1
-        if self.std_error in HC or is_simple:
+        if self.std_error in HC[:4] or is_simple:
+            return self.std_error
+        if self.std_error == "jackknife" and self.sampling.clusters_labeled is None:
             return self.std_error
         # Of uneven weights a heavy row hides its own deviation, which HC1 shares out evenly and HC2 gives back to it.
         return "HC2" if self.model.is_linear else "HC1"

@@ -33,8 +33,9 @@ from icl.inference.engine.contributions import Contributions
 from icl.inference.engine.covariance import covariance_of
 from icl.inference.engine.freedom import degrees_of_freedom
 from icl.inference.engine.problem import Problem, Sampling
+from icl.inference.engine.shrink import settle_weight
 from icl.inference.engine.surrogate import between, read_cdf
-from icl.inference.engine.weights import Weight, decide_weight
+from icl.inference.engine.weights import Weight
 
 GRID = 400
 """Points between the outermost thresholds at which a predictive distribution is read, beside the labeled outcomes."""
@@ -129,7 +130,7 @@ def solve_quantile(parts: Contributions, weight: str | float) -> Rectified:
     if weight == 0 or not problem.has_predictions:
         value, pooled, tuned, name, is_defined, heaviest = 0.0, False, False, "classical", True, 0.0
     else:
-        W = decide_weight(Contributions(at_threshold(problem, start)), weight)
+        W = settle_weight(Contributions(at_threshold(problem, start)), weight)
         # A weight that is undefined was not tuned either: the classical answer, degrees of freedom included.
         value, pooled, tuned, is_defined = float(W.W[0, 0]), W.pooled, W.tuned and W.is_defined, W.is_defined
         name = name_of(weight)

@@ -13,7 +13,7 @@ import numpy as np
 from icl.inference.engine.fit import FULL_LEVERAGE, Fit
 from icl.inference.engine.rows import RowSource
 
-HC = ("HC0", "HC1", "HC2", "HC3")
+HC = ("HC0", "HC1", "HC2", "HC3", "jackknife")
 
 
 def inflate(rows: np.ndarray, leverage: np.ndarray | None, kind: str, n: int, ddof: float) -> np.ndarray:
@@ -96,6 +96,7 @@ class Spread:
 def spread(fit: Fit, rows: RowSource, kind: str) -> Spread:
     """One pass over `rows`. Under "residual" and "model", HC0."""
     P, n = len(fit.estimate), len(rows)
+    kind = "HC2" if kind == "jackknife" else kind  # nothing was tuned on these rows
     by_leverage = kind in ("HC2", "HC3")
     raw, corrected = np.zeros((P, P)), np.zeros((P, P))
     for chunk in rows.chunks():

@@ -24,6 +24,11 @@ class Surrogate:
     """(n, T) predicted P(Y <= threshold)."""
     cdf_unlabeled: np.ndarray | None = None
     """(N, T) the same, averaged over folds."""
+    by_fold: tuple[np.ndarray, np.ndarray] | None = None
+    """(n,) fold whose model predicted each labeled row, and (K, N, ...) predictions of unlabeled rows by the K models;
+    NaN where a model has seen the cluster of the row."""
+    cdf_levels: np.ndarray | None = None
+    """(K, T) mean of P(Y <= threshold) over unlabeled rows by each fold model, less that of their average."""
     is_cross_fitted: bool = False
     """Predictions were made inside the call, so those of unlabeled rows are averages over folds, and tighter."""
 

@@ -13,9 +13,9 @@ import numpy as np
 from icl.inference.engine.answer import name_of
 from icl.inference.engine.contributions import Contributions
 
-POOLED = ("synsurr", "matrix")
+POOLED = ("synsurr", "shrunk", "matrix")
 """Weights whose eta_elsewhere is solved on all rows."""
-NAMED_WEIGHTS = ("auto", "ppi++", "coordinate", "matrix", "synsurr", "recalibrated")
+NAMED_WEIGHTS = ("auto", "ppi++", "coordinate", "matrix", "synsurr", "shrunk", "recalibrated")
 UNINFORMATIVE = 1e-8
 """Predictions whose residuals are smaller than this, relative to their size, say nothing beyond the covariates."""
 
@@ -41,12 +41,21 @@ class Weight:
     block: tuple[np.ndarray, np.ndarray] | None = None
     """(n, P) b and (n, P) l, if one number was fitted to all P coordinates together: the labeled row i shrank its own
     P contributions by b_i l_i', not all of them alike."""
+    moves: np.ndarray | None = None
+    """(n, C) what each row adds to the C different numbers of a diagonal weight; `tilt` is this times the gap."""
+    refit: np.ndarray | None = None
+    """(n, P) the diagonal that would be used without each labeled row."""
     is_defined: bool = True
     """False where predictions carry nothing beyond the covariates, so that any weight gives the same answer."""
 
     @property
     def tuned(self) -> bool:
         return self.name in NAMED_WEIGHTS
+
+    @property
+    def costs(self) -> bool:
+        """It was chosen from the data, and enters the answer: a degree of freedom is spent."""
+        return self.tuned and (self.refit is not None or bool(self.W.any()))
 
     @property
     def value(self) -> float | np.ndarray:
@@ -99,7 +108,7 @@ def resolve_auto(parts: Contributions) -> str:
         return "coordinate"
     if parts.residual_f is None:
         return "matrix" if parts.problem.sampling.pools else "ppi++"
-    return "synsurr"
+    return "shrunk"
 
 
 def decide_weight(parts: Contributions, weight: str | float) -> Weight:
@@ -141,18 +150,20 @@ def _synsurr(parts: Contributions) -> Weight:
         information = float((wu * u).sum())
         lever = wu / information
         delta = float((lever * r).sum())
-        tilt = np.einsum("nk,nk->n", lever, r - delta * u)[:, None] * gap
-        return Weight("synsurr", delta * np.eye(P), True, tilt, np.einsum("nk,nk->n", lever, u))
+        moves = np.einsum("nk,nk->n", lever, r - delta * u)[:, None]
+        return Weight("synsurr", delta * np.eye(P), True, moves * gap, np.einsum("nk,nk->n", lever, u), moves=moves)
     information = np.einsum("nk,nk->k", wu, u)
     # A constant prediction of one of several outcomes has no slope, and any would do.
     lever = np.divide(wu, information, out=np.zeros_like(wu), where=information > 0)
     delta = np.einsum("nk,nk->k", lever, r)
     repeat = P // K
-    tilt = np.repeat(lever * (r - delta * u), repeat, axis=1) * gap
+    moves = lever * (r - delta * u)
+    tilt = np.repeat(moves, repeat, axis=1) * gap
     share = lever * u
     if K == 1:
-        return Weight("synsurr", delta[0] * np.eye(P), True, tilt, share[:, 0], lever[:, 0])
-    return Weight("synsurr", np.diag(np.repeat(delta, repeat)), True, tilt, np.repeat(share, repeat, axis=1))
+        return Weight("synsurr", delta[0] * np.eye(P), True, tilt, share[:, 0], lever[:, 0], moves=moves)
+    share = np.repeat(share, repeat, axis=1)
+    return Weight("synsurr", np.diag(np.repeat(delta, repeat)), True, tilt, share, moves=moves)
 
 
 def _tuning_terms(parts: Contributions) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

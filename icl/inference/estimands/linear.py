@@ -47,10 +47,7 @@ class Mean(Estimand):
         if self.event is not None and len(as_tuple(self.column)) > 1:
             raise ValueError(f"Mean got {len(self.column)} columns and event={self.event!r}; an event has one column.")
 
-    @property
-    def default_std_error(self) -> str:
-        """Equal variances give the textbook standard error; groups may differ in theirs."""
-        return "residual" if self.by is None else "HC3"
+    default_std_error = "jackknife"
 
     def __str__(self) -> str:
         columns = ", ".join(map(str, as_tuple(self.column)))

@@ -40,6 +40,7 @@ def cross_fit(
     groups_unlabeled: np.ndarray | None = None,
     strata: np.ndarray | None = None,
     thresholds: np.ndarray | None = None,
+    weights_unlabeled: np.ndarray | None = None,
 ) -> Surrogate:
     """Cross-fitted predictions of any scikit-learn style predictor; a classifier gives probabilities.
 
@@ -58,8 +59,10 @@ def cross_fit(
         groups_unlabeled: (N,) labels of unlabeled rows. Where labeled rows share one, only the model that did not see
             those predicts the unlabeled ones: else they would be predicted better than labeled rows ever are.
         strata: (n,) labels that are spread evenly over the folds; default: the classes, for a classifier.
-        thresholds: (T,) values at which the predictive distribution is wanted too; ignored by predictors that have no
-            `predict_distribution(X).cdf(t)`.
+        thresholds: (T,) values at which the predictive distribution is wanted too. Predictors that have no
+            `predict_distribution(X).cdf(t)` say 0 or 1: each fold model for itself, because the average prediction lies
+            below t at another rate than the predictions it averages.
+        weights_unlabeled: (N,) with which unlabeled rows stand for the population, where it is not evenly.
     Raises:
         ValueError: for a predictor without fit and predict, too many folds, a classifier of something that is no class,
             or predictions of the wrong shape or not finite.
@@ -70,7 +73,8 @@ def cross_fit(
         options = {"groups": groups, "groups_unlabeled": groups_unlabeled, "strata": strata}
         columns = [cross_fit(predictor, X_labeled, column, X_unlabeled, folds, seed, **options) for column in y.T]
         stack = lambda name: np.column_stack([getattr(c, name) for c in columns])
-        return replace(columns[0], f_labeled=stack("f_labeled"), f_unlabeled=stack("f_unlabeled"))
+        by_fold = columns[0].by_fold[0], np.stack([c.by_fold[1] for c in columns], axis=-1)
+        return replace(columns[0], f_labeled=stack("f_labeled"), f_unlabeled=stack("f_unlabeled"), by_fold=by_fold)
     name = type(predictor).__name__
     target = _classes(y, name) if classifies else y
     if strata is None and classifies:
@@ -78,19 +82,22 @@ def cross_fit(
     dealt = deal(len(y), len(X_unlabeled), folds, seed, strata=strata, groups=groups, groups_unlabeled=groups_unlabeled)
     source = f"{name}, cross-fitted inside the call ({folds} folds, seed {seed})"
     rows = (X_labeled, target, X_unlabeled)
-    if thresholds is not None and hasattr(predictor, "predict_distribution") and not classifies:
+    if thresholds is not None and not classifies:
         edges = np.asarray(thresholds, dtype=float)
-        L, U = _out_of_fold(predictor, rows, dealt, seed, lambda *asked: _read_off(*asked, edges), (1 + len(edges),))
-        return Surrogate(L[:, 0], U[:, 0], source, edges, L[:, 1:], U[:, 1:], is_cross_fitted=True)
+        return _of_distributions(predictor, rows, dealt, seed, edges, weights_unlabeled, source)
     # Whatever batches its folds may refuse one class; in the loop a fold of one class predicts that class.
     knows_all = not classifies or all(len(np.unique(target[~held_out])) > 1 for _, held_out in dealt)
     if hasattr(predictor, "predict_folds") and y.ndim == 1 and knows_all:
-        f_labeled, f_unlabeled = _batched(predictor, rows, dealt, seed)
+        f_labeled, by_model = _batched(predictor, rows, dealt, seed)
+        f_unlabeled = _checked((dealt.share * by_model).sum(axis=0), (len(X_unlabeled),), name, "unlabeled")
     else:
         n_classes = y.shape[1] if y.ndim == 2 else None
         ask = lambda *asked: _predict(*asked, classifies, n_classes)
-        f_labeled, f_unlabeled = _out_of_fold(predictor, rows, dealt, seed, ask, y.shape[1:])
-    return Surrogate(f_labeled, f_unlabeled, source, is_cross_fitted=True)
+        by_model = np.empty((dealt.number, len(X_unlabeled), *y.shape[1:]))
+        watch = by_model.__setitem__
+        f_labeled, f_unlabeled = _out_of_fold(predictor, rows, dealt, seed, ask, y.shape[1:], watch)
+    by_fold = dealt.of_row, _unseen(by_model, dealt)
+    return Surrogate(f_labeled, f_unlabeled, source, by_fold=by_fold, is_cross_fitted=True)
 
 
 def quantile_thresholds(y: np.ndarray, q: float, n_thresholds: int = N_THRESHOLDS) -> np.ndarray:
@@ -147,9 +154,18 @@ def _classes(y: np.ndarray, name: str) -> np.ndarray:
 
 
 def _out_of_fold(
-    predictor: Any, rows: LabeledAndNot, folds: Folds, seed: int, ask: Callable, shape: tuple[int, ...]
+    predictor: Any,
+    rows: LabeledAndNot,
+    folds: Folds,
+    seed: int,
+    ask: Callable,
+    shape: tuple[int, ...],
+    watch: Callable[[int, np.ndarray], None],
 ) -> tuple[np.ndarray, np.ndarray]:
-    """What `ask(model, X, which) -> (R, *shape)` answers: labeled rows out of fold, unlabeled rows on average."""
+    """What `ask(model, X, which) -> (R, *shape)` answers: labeled rows out of fold, unlabeled rows on average.
+
+    `watch(k, answers)` is shown those of the k-th model for unlabeled rows, which are not kept.
+    """
     X_labeled, target, X_unlabeled = rows
     f_labeled, f_unlabeled = np.empty((len(X_labeled), *shape)), np.zeros((len(X_unlabeled), *shape))
     for k, held_out in folds:
@@ -160,7 +176,9 @@ def _out_of_fold(
             model = _fit(predictor, X_labeled[~held_out], seen, seed, k)
         f_labeled[held_out] = ask(model, X_labeled[held_out], "labeled")
         if len(X_unlabeled):
-            f_unlabeled += folds.share[k].reshape(-1, *[1] * len(shape)) * ask(model, X_unlabeled, "unlabeled")
+            answers = ask(model, X_unlabeled, "unlabeled")
+            f_unlabeled += folds.share[k].reshape(-1, *[1] * len(shape)) * answers
+            watch(k, answers)
     return f_labeled, f_unlabeled
 
 
@@ -174,7 +192,38 @@ class _OneClass:
         return np.ones((len(X), 1))
 
 
+def _unseen(by_model: np.ndarray, folds: Folds) -> np.ndarray:
+    """(K, N, ...) answers of the models, NaN where a model has seen the cluster of a row."""
+    return np.where(folds.share.reshape(*folds.share.shape, *[1] * (by_model.ndim - 2)) > 0, by_model, np.nan)
+
+
+def _of_distributions(
+    predictor: Any,
+    rows: LabeledAndNot,
+    folds: Folds,
+    seed: int,
+    edges: np.ndarray,
+    weights: np.ndarray | None,
+    source: str,
+) -> Surrogate:
+    w = np.ones(len(rows[2])) if weights is None else weights
+    K, N = folds.share.shape
+    means, levels = np.empty((K, N)), np.zeros((K, len(edges)))
+
+    def watch(k: int, answers: np.ndarray) -> None:
+        means[k], own = answers[:, 0], w * (folds.share[k] > 0)
+        levels[k] = np.average(answers[:, 1:], axis=0, weights=own if own.any() else w)
+
+    read = lambda *asked: _read_off(*asked, edges)
+    L, U = _out_of_fold(predictor, rows, folds, seed, read, (1 + len(edges),), watch)
+    if N:
+        levels -= np.average(U[:, 1:], axis=0, weights=w)
+    of_models = folds.of_row, _unseen(means, folds)
+    return Surrogate(L[:, 0], U[:, 0], source, edges, L[:, 1:], U[:, 1:], of_models, levels, is_cross_fitted=True)
+
+
 def _batched(predictor: Any, rows: LabeledAndNot, folds: Folds, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """(n,) out of fold, and (K, N) of unlabeled rows by each model."""
     X_labeled, target, X_unlabeled = rows
     name = type(predictor).__name__
     f_labeled, by_fold = _seeded(predictor, seed).predict_folds(X_labeled, target, folds.of_row, X_unlabeled)
@@ -184,17 +233,20 @@ def _batched(predictor: Any, rows: LabeledAndNot, folds: Folds, seed: int) -> tu
             f"{name}.predict_folds gave unlabeled predictions of shape {by_fold.shape}; expected "
             f"(folds, unlabeled rows) = {folds.share.shape}."
         )
-    return (
-        _checked(f_labeled, (len(target),), name, "labeled"),
-        _checked((folds.share * by_fold).sum(axis=0), (len(X_unlabeled),), name, "unlabeled"),
-    )
+    return _checked(f_labeled, (len(target),), name, "labeled"), by_fold
 
 
 def _read_off(model: Any, X: pd.DataFrame, which: str, thresholds: np.ndarray) -> np.ndarray:
     """(R, 1 + T) predictive mean, then P(Y <= threshold)."""
     out = np.empty((len(X), 1 + len(thresholds)))
+    has_distribution = hasattr(model, "predict_distribution")
     for start in range(0, len(X), BLOCK_ROWS):
         block = slice(start, start + BLOCK_ROWS)
+        if not has_distribution:
+            part = X.iloc[block]
+            out[block, 0] = _checked(model.predict(part), (len(part),), type(model).__name__, which)
+            out[block, 1:] = out[block, :1] <= thresholds
+            continue
         distribution = model.predict_distribution(X.iloc[block])
         out[block, 0] = np.asarray(distribution.mean)
         for j, t in enumerate(thresholds):

@@ -24,6 +24,8 @@ from icl.inference.inputs.propensity import LEAST_PROPENSITY, estimate_propensit
 from icl.inference.inputs.sample import Sample
 
 FEW_CLUSTERS = 20
+LEAST_UNLABELED = 0.01
+"""Probability of having stayed unlabeled below which a row does not count for more."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -159,6 +161,14 @@ class ResolvedDesign:
     notes: tuple[Diagnostic, ...] = ()
     balanced: np.ndarray | None = None
     """(n + N, k) functions of estimated probabilities whose means agree between weighted labeled rows and all rows."""
+
+    @property
+    def of_population(self) -> np.ndarray | None:
+        """(N,) weights with which unlabeled rows alone stand for the population; None for equal ones."""
+        w = self.sampling.weights_unlabeled
+        if not self.sampling.pools or w is None:
+            return w
+        return w / np.maximum(1 - self.inclusion[-len(w) :], LEAST_UNLABELED) if len(w) else w
 
 
 def _read(entry: str | np.ndarray | None, sample: Sample, name: str) -> np.ndarray | None:

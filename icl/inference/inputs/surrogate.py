@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from icl.inference.checks import Diagnostic
+from icl.inference.engine.level import level_folds
 from icl.inference.engine.surrogate import Surrogate
 from icl.inference.estimands import Estimand
 from icl.inference.frames import with_text_names
@@ -28,11 +29,14 @@ def find_surrogate(
     features: list,
     folds: int,
     seed: int,
+    designs: tuple[np.ndarray, np.ndarray] | None = None,
 ) -> tuple[Surrogate | None, list[Diagnostic]]:
     """Predictions of all rows, fit for the estimand, and notes; None where they cannot help.
 
     Args:
         features: columns that the predictor sees.
+        designs: (n, p) and (N, p) given which held-out predictions are leveled (`icl.inference.engine.level`); None
+            leaves them as they came.
     """
     if not np.ptp(y) > 0 and y.ndim == 1:  # no event, so nothing shows whether predictions go with the outcome
         return None, []
@@ -53,11 +57,14 @@ def find_surrogate(
             groups=design.sampling.clusters_labeled,
             groups_unlabeled=design.sampling.clusters_unlabeled,
             strata=design.sampling.strata_labeled,
+            weights_unlabeled=design.of_population,
         )
-    if design.balanced is not None and estimand.solver == "scores" and estimand.model.is_linear:
-        surrogate = _correct(surrogate, y, design)
     estimand.check_predictions(surrogate.f_labeled, "labeled")
     estimand.check_predictions(surrogate.f_unlabeled, "unlabeled")
+    if designs is not None:
+        surrogate = level_folds(surrogate, *designs, design.of_population)
+    if design.balanced is not None and estimand.solver == "scores" and estimand.model.is_linear:
+        surrogate = _correct(surrogate, y, design)
     return surrogate, []
 
 
