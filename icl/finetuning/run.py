@@ -28,7 +28,7 @@ from icl.finetuning.prepare import Prepared, prepare
 from icl.finetuning.rate import find_rate
 from icl.finetuning.stream import FinetuneData, task_stream
 from icl.releases.fingerprint import row_fingerprints
-from icl.releases.folder import save_release
+from icl.releases.folder import save_release, sha256_of
 from icl.releases.names import CONFIG, WEIGHTS
 from icl.releases.prior_limits import TRAINING
 from icl.releases.provenance import origin_of
@@ -113,7 +113,7 @@ def _settings(prepared: Prepared) -> dict[str, Any]:
         rows = row_fingerprints(table.frame)
         # In the order of rows: another order makes other tasks.
         tables[table.name] = hashlib.sha256(rows.tobytes() + str(list(table.frame.columns)).encode()).hexdigest()[:16]
-    weights = hashlib.sha256((prepared.folder / WEIGHTS).read_bytes()).hexdigest()[:16]
+    weights = sha256_of(prepared.folder / WEIGHTS)[:16]
     return {"config": json.loads(json.dumps(asdict(prepared.config))), "checkpoint": weights, "tables": tables}
 
 

@@ -6,6 +6,7 @@ unpickles, and sizes are compared before anything is built (`icl.releases.readin
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 from collections.abc import Mapping
@@ -18,7 +19,7 @@ import torch
 from icl.atomic import replacing_folder
 from icl.releases.card import model_card
 from icl.releases.names import CARD, CONFIG, PROVENANCE, WEIGHTS, CheckpointError, resolve_checkpoint
-from icl.releases.provenance import environment, version_of
+from icl.releases.provenance import environment, provenance_in, version_of
 from icl.releases.reading import TensorFile, read_json
 
 if TYPE_CHECKING:
@@ -59,10 +60,26 @@ def _load(folder: Path, stamps: tuple[int, ...], device: torch.device) -> Tabula
     with torch.device("meta"):
         model = TabularTransformer(config)
     file.check({name: tuple(w.shape) for name, w in model.state_dict().items()}, f"{CONFIG} beside it")
+    _check_unchanged(folder)
     model = model.to_empty(device="cpu")
     model.load_state_dict(file.load(), strict=True)
     model.to(device)  # type: ignore[arg-type]  # transformers wraps it as if it took no self
     return model.eval()
+
+
+def _check_unchanged(folder: Path) -> None:
+    """A flipped bit in a weight would otherwise be one more number."""
+    written = provenance_in(folder).get("weights_sha256")
+    if written is not None and written != sha256_of(folder / WEIGHTS):
+        raise CheckpointError(
+            f"{folder / WEIGHTS} is not the file that {PROVENANCE} was written with: it is damaged or from another "
+            f"release. Copy the release folder again, or write it anew with icl.save_release."
+        )
+
+
+def sha256_of(path: Path) -> str:
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _read_config(path: Path) -> TabularConfig:
@@ -162,10 +179,12 @@ def _files_of(model, weights: dict[str, torch.Tensor], facts: dict, name: str, n
     from icl.network.config import own_fields
 
     own = dict(sorted(own_fields(model.config).items()))
+    content = save(weights, metadata={"format": "pt"})
+    facts = facts | {"weights_sha256": hashlib.sha256(content).hexdigest()}
     head = {"model_type": model.config.model_type, "architectures": [type(model).__name__]}
     return {
         CONFIG: (json.dumps(head | own, indent=2) + "\n").encode(),
         PROVENANCE: (json.dumps(facts, indent=2, default=str) + "\n").encode(),
         CARD: model_card(name, facts, own, notes).encode(),
-        WEIGHTS: save(weights, metadata={"format": "pt"}),
+        WEIGHTS: content,
     }

@@ -58,10 +58,15 @@ def resolve_checkpoint(name_or_path: str | os.PathLike | None = None) -> Path:
         return shipped_folder() / names[0]
     if str(name_or_path) in names:
         return shipped_folder() / str(name_or_path)
-    path = Path(name_or_path).expanduser()
-    if not path.exists():
+    path = Path(name_or_path)
+    try:
+        path = path.expanduser()
+        exists = path.exists()
+    except (OSError, ValueError, RuntimeError):  # a name that no file can have, ~ of nobody
+        exists = False
+    if not exists:
         raise CheckpointNotFoundError(
-            f"no checkpoint {str(name_or_path)!r}: it is neither an existing folder nor one of the shipped names "
+            f"no checkpoint {str(name_or_path)[:300]!r}: it is neither an existing folder nor one of the shipped names "
             f"({', '.join(names) or 'none are shipped'}). Use one of these or the path of a release folder."
         )
     if not path.is_dir():

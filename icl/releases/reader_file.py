@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 from functools import lru_cache
@@ -13,7 +12,7 @@ import torch
 
 from icl.atomic import write_atomically
 from icl.network.reader import Reader, ReaderConfig
-from icl.releases.folder import load_release
+from icl.releases.folder import load_release, sha256_of
 from icl.releases.names import READER, WEIGHTS, CheckpointError, available_checkpoints, resolve_checkpoint
 from icl.releases.reading import TensorFile, parse_json
 
@@ -48,7 +47,7 @@ def load_reader(name_or_path: str | os.PathLike | None = None, device: str | tor
 def _load(folder: Path, stamps: tuple[int, ...], device: torch.device) -> Reader:
     path = folder / READER
     file, facts = _opened(path)
-    if facts["weights_sha256"] != _sha256(folder / WEIGHTS):
+    if facts["weights_sha256"] != sha256_of(folder / WEIGHTS):
         raise CheckpointError(
             f"{path} was distilled from other weights than {WEIGHTS} beside it. Distill it again (`python train.py "
             f"distill`), copy both files from one release, or use fast_queries=False."
@@ -104,11 +103,7 @@ def save_reader(reader: Reader, folder: str | os.PathLike, provenance: dict[str,
     if bad := [name for name, w in weights.items() if not w.isfinite().all()]:
         raise ValueError(f"weights {', '.join(bad[:3])} are not finite in float16: distillation diverged.")
     shape = {name: getattr(reader.shape, name) for name in ReaderConfig.__dataclass_fields__}
-    facts = {"shape": shape, "weights_sha256": _sha256(folder / WEIGHTS), "provenance": provenance}
+    facts = {"shape": shape, "weights_sha256": sha256_of(folder / WEIGHTS), "provenance": provenance}
     content = save(weights, metadata={"format": "pt", **{k: json.dumps(v, default=str) for k, v in facts.items()}})
     write_atomically(folder / READER, content)
     return folder / READER
-
-
-def _sha256(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()
