@@ -12,7 +12,7 @@ from icl.pages.templates import render
 # How a row or cell is shown: rich style on a terminal; the key is the CSS class on a page.
 STYLES = {"best": "bold", "truth": "bold", "chosen": "blue", "invalid": "red"}
 WIDTH = 100
-LONGEST, SHORTEST = 200, 24
+LONGEST, SHORTEST = 200, 17
 """Characters of a label: at most on a page, and at least where a narrow screen cuts it."""
 
 
@@ -59,8 +59,9 @@ class Table:
             box=box.SIMPLE_HEAD,
             header_style="bold",
             pad_edge=False,
+            collapse_padding=True,
         )
-        lines = self._fitting(width - 2, gap=3)
+        lines = self._fitting(width - 2)
         for j, name in enumerate(next(lines)):
             table.add_column(terminal(name), justify="left" if j < self.n_labels else "right", no_wrap=True)
         for row, cells, is_new in zip(self.rows, lines, self._starts(), strict=True):
@@ -74,7 +75,7 @@ class Table:
         """Lines of plain text, columns under one another."""
         from rich.cells import cell_len
 
-        lines = list(self._fitting(width, gap=2))
+        lines = list(self._fitting(width))
         widths = [max(map(cell_len, column)) for column in zip(*lines, strict=True)]
 
         def line(cells: Sequence[str]) -> str:
@@ -122,7 +123,7 @@ class Table:
             cells = [clip(visible(cell), LONGEST) for cell in row.cells]
             yield cells if is_new or shows_groups else [""] * self.n_groups + cells[self.n_groups :]
 
-    def _fitting(self, width: int, gap: int) -> Iterator[list[str]]:
+    def _fitting(self, width: int) -> Iterator[list[str]]:
         """The same with the best cells marked and with labels, or then everything, cut to fit the width."""
         lines = list(self._cells())
         for j in range(len(self.columns)):
@@ -131,7 +132,7 @@ class Table:
                     line[j] += "*" if j in row.best else " "
         widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
         for columns in (range(self.n_labels), range(self.n_labels, len(widths))):
-            while columns and (excess := sum(widths) + gap * (len(widths) - 1) - width) > 0:
+            while columns and (excess := sum(widths) + 2 * (len(widths) - 1) - width) > 0:
                 longest = max(columns, key=lambda j: widths[j])  # one long name pays before all are cut alike
                 if widths[longest] <= SHORTEST:
                     break

@@ -60,6 +60,31 @@ def test_planned_width_comes_true():
     assert one_less.n_labeled <= planned.n_labeled
 
 
+def test_half_of_the_draws_reach_the_width_and_more_where_asked():
+    reached, reached_80, said = [], [], []
+    for seed in range(60):
+        pilot = infer(Mean("y"), draw(60, 2_000, seed), predictions="f", level=0.9)
+        wanted = 0.7 * float(np.ptp(pilot.interval().to_numpy()))
+        median, likely = plan(pilot, wanted), plan(pilot, wanted, chance=0.8)
+        assert likely.chance >= 0.8 > median.chance and likely.n_labeled > median.n_labeled
+        for planned, hits in ((median, reached), (likely, reached_80)):
+            later = draw(planned.n_labeled, planned.n_unlabeled, 1_000 + seed)
+            hits.append(np.ptp(infer(Mean("y"), later, predictions="f", level=0.9).interval().to_numpy()) <= wanted)
+        said.append(median.chance)
+    assert "at the median" in str(median) and f"is {median.chance:.0%}." in str(median)
+    for rate, chance in ((np.mean(reached), np.mean(said)), (np.mean(reached_80), 0.8)):
+        assert abs(rate - chance) < 3 * np.sqrt(chance * (1 - chance) / 60)
+    assert 0.4 < np.mean(said) < 0.55
+
+
+def test_variances_are_worth_a_degree_of_freedom_for_a_normal_row():
+    rng = np.random.default_rng(0)
+    normal, even, heavy = rng.normal(size=4_000), rng.choice([-1.0, 1.0], 4_000), rng.standard_t(5, size=4_000)
+    worth = [infer(Mean("y"), {"y": y}).df_of_variance.iloc[0] / 4_000 for y in (normal, even, heavy)]
+    assert worth[0] == pytest.approx(1, abs=0.1)  # 2 / (3 - 1)
+    assert worth[1] > 100 and worth[2] < 0.6  # the variance of a fair coin is known; kurtosis 9 gives 2 / 8
+
+
 def test_plan_speaks_and_notices_the_impossible():
     pilot = infer(OLS("y ~ x"), draw(60, 500), predictions="f")
     assert "labels and" in str(plan(pilot, 0.2, term="x"))
@@ -69,6 +94,8 @@ def test_plan_speaks_and_notices_the_impossible():
     assert priced.feasible and priced.n_unlabeled > 560 and priced.cost < priced.n_classical
     dear = plan(pilot, 0.02, term="x", cost_label=1, cost_prediction=100)
     assert dear.n_unlabeled == 0 and dear.n_labeled == dear.n_classical == dear.cost
+    with pytest.raises(ValueError, match=r"write 0.8 for 80%"):
+        plan(pilot, 0.2, term="x", chance=80)
     for options, words in (
         (dict(width=0), "positive"),
         (dict(width=1), "say which of"),

@@ -91,3 +91,12 @@ def test_learning_curve_is_in_order_of_tasks_and_others_are_level():
     assert line.get_xydata().tolist() == [[100, 0.7], [200, 0.8], [400, 0.9]]
     assert set(level.get_ydata()) == {0.75} and [text.get_text() for text in ax.texts] == ["forest"]
     assert ax.get_xscale() == "log"
+
+
+def test_the_address_of_before_holds_the_same_figures():
+    import icl.plots
+    from icl.pages import figures
+
+    own = {name for name in vars(figures) if name.startswith("plot_")}
+    assert own == set(icl.plots.__all__)
+    assert all(getattr(icl.plots, name) is getattr(figures, name) for name in own)

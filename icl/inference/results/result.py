@@ -115,6 +115,21 @@ class InferenceResult(Shown, Familiar):
         return self._series(np.broadcast_to(self._answer.df_of_terms, self.estimate.shape), "df")
 
     @property
+    def df_of_variance(self) -> pd.Series:
+        """(P,) degrees of freedom that the estimated variances are worth: about n, fewer if a few rows dominate."""
+        n, parts = self.n_labeled, self._solver.parts
+        if self.problem.estimand.solver != "scores":  # no influences: as if outcomes were normal
+            return self._series(np.full(self.estimate.shape, float(n)), "df_of_variance")
+        rest = parts.influence_y
+        if self.has_predictions:  # what predictions leave over
+            f = parts.influence_f
+            square = np.maximum((f * f).sum(axis=0), np.finfo(float).tiny)
+            rest = rest - (rest * f).sum(axis=0) / square * f
+        square = rest**2
+        kurtosis = (square**2).mean(axis=0) / np.maximum(square.mean(axis=0), np.finfo(float).tiny) ** 2
+        return self._series(2 * n / np.maximum(kurtosis - 1, 1e-6), "df_of_variance")
+
+    @property
     def has_predictions(self) -> bool:
         """Whether predictions were there, even if they got no weight."""
         return self.problem.has_predictions
