@@ -20,6 +20,7 @@ _HOME = {
     "compare_checkpoints": "icl.estimators.compare",
     "finetune": "icl.finetuning.run",
     "load_release": "icl.releases.folder",
+    "read_table": "icl.tables.reader",
     "save_release": "icl.releases.folder",
 }
 __all__ = [
@@ -34,6 +35,7 @@ __all__ = [
     "compare_checkpoints",
     "finetune",
     "load_release",
+    "read_table",
     "save_release",
 ]
 

@@ -194,6 +194,8 @@ def main(args: Sequence[str] | None = None) -> int:
 
     # Threads that spin while they wait take the cores from whoever else computes.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    # Set, it would let variables such as PYTHON_M_PRIORS_SHOW__SEED change options that nobody sees.
+    os.environ.pop("JSONARGPARSE_DEFAULT_ENV", None)
     try:
         auto_cli(
             dict(COMMANDS),

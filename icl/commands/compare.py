@@ -6,7 +6,9 @@ from typing import Literal
 
 from jsonargparse.typing import OpenUnitInterval, PositiveInt
 
-from icl.commands.console import make_console, read_words, status
+from icl.commands.console import make_console, status
+from icl.commands.outputs import check_output
+from icl.tables.reading import Reading, read_words
 
 
 def compare(
@@ -21,6 +23,7 @@ def compare(
     members: PositiveInt = 4,
     level: OpenUnitInterval = 0.95,
     output: str = "",
+    **reading,
 ) -> None:
     """Compare two checkpoints on the same rows: new tables of a domain, and general ones, with paired intervals.
 
@@ -41,6 +44,9 @@ def compare(
         level: coverage of the intervals, a fraction.
         output: CSV file for the scores of every table and split.
     """
+    how = Reading(**reading)
+    if output:
+        check_output("--output", output, (before, after, tables, general))
     from pathlib import Path
 
     from icl.atomic import write_atomically
@@ -51,12 +57,12 @@ def compare(
     with status("Comparing ..."):
         found = compare_checkpoints(
             before, after, tables, target=target or None, task=task, ignore=read_words(ignore),
-            general=None if general == "none" else general, seeds=seeds, members=members,
+            general=None if general == "none" else general, seeds=seeds, members=members, reading=how,
         )  # fmt: skip
     for table in found.to_tables(level):
         console.print(table)
     for name, why in found.skipped.items():
-        console.print(f"left out {name}: {why}", markup=False)
+        console.print(escape.terminal(f"left out {name}: {why}"))
     if output:
         write_atomically(Path(output), escape.csv(found.scores))
-        console.print(f"wrote {output}")
+        console.print(escape.terminal(f"wrote {output}"))

@@ -1,24 +1,8 @@
-"""What the commands share: lists on the command line, the console, a spinner."""
+"""What the commands share: the console, a spinner."""
 
 from __future__ import annotations
 
 import sys
-
-
-def read_words(text: str) -> list[str]:
-    """Words from a list with commas."""
-    return [word.strip() for word in text.split(",") if word.strip()]
-
-
-def read_fractions(option: str, words: str) -> tuple[float, ...]:
-    """Fractions in (0, 1) from a list with commas."""
-    try:
-        numbers = tuple(float(word) for word in words.split(",") if word.strip())
-    except ValueError:
-        numbers = (float("nan"),)
-    if not all(0 < number < 1 for number in numbers):
-        raise ValueError(f"{option} takes fractions in (0, 1) separated by commas, such as 0.05,0.5,0.95; got {words}.")
-    return numbers
 
 
 def make_console():

@@ -1,6 +1,7 @@
-"""The `icl` command. Each subcommand is a function: its signature gives the options, its docstring the help.
+"""The `icl` command: its subcommands and its exit codes. A subcommand is a function, its signature gives the options.
 
-Heavy imports stay inside the functions, so that `icl --help` is instant.
+What a signature takes as `**options` are the fields of the dataclass that gets them. Heavy imports stay inside the
+functions, so that `icl --help` is instant.
 """
 
 from __future__ import annotations
@@ -13,12 +14,12 @@ from icl.commands.checkpoints import checkpoints
 from icl.commands.compare import compare
 from icl.commands.demo import demo
 from icl.commands.estimate import estimate
-from icl.commands.finetune import finetune_
+from icl.commands.finetune import finetune
 from icl.commands.predict import predict
 from icl.pages.escape import lines
 
-# What the command offers, in the order of its help. A new subcommand is a function above and a line here.
-COMMANDS: tuple[Callable[..., None], ...] = (demo, predict, estimate, finetune_, compare, checkpoints)
+# What the command offers, in the order of its help. A new subcommand is a function in its own file, and a name here.
+COMMANDS: tuple[Callable[..., None], ...] = (demo, predict, estimate, finetune, compare, checkpoints)
 
 
 def main(args: Sequence[str] | None = None) -> int:
@@ -26,40 +27,25 @@ def main(args: Sequence[str] | None = None) -> int:
 
     0 for success, 1 for a run that failed (the reason goes to stderr), 2 for wrong usage, 130 for ctrl-C.
     """
-    from jsonargparse import ActionYesNo, ArgumentParser, auto_cli
-
-    from icl import __version__
-
-    class Parser(ArgumentParser):
-        """A bool option is a flag: --quick, --no_quick."""
-
-        def add_argument(self, *names, **options):
-            if options.get("type") is bool:
-                del options["type"]
-                options["action"] = ActionYesNo
-            return super().add_argument(*names, **options)
+    from icl.commands.options import as_options
+    from icl.commands.parser import run_command
 
     if args is None:  # a process of our own, in which torch is not loaded yet
         # Threads that spin while they wait take the cores from whoever else computes: beside a training run on two
         # cores the demo took 131 s, and 55 s with threads that sleep.
         os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     try:
-        auto_cli(
-            {command.__name__.rstrip("_"): command for command in COMMANDS},
-            args=None if args is None else list(args),
-            as_positional=True,  # what has no default: files
-            prog="icl",
-            parser_class=Parser,
-            version=__version__,
-            description="In-context learning for tables: predict without training, and estimate with valid intervals.",
-        )
+        run_command(COMMANDS, sys.argv[1:] if args is None else args)
     except SystemExit as leaving:  # how argparse ends --help, --version and wrong usage
         return leaving.code if isinstance(leaving.code, int) else 0 if leaving.code is None else 2
     except KeyboardInterrupt as stop:
         print(f"interrupted: {stop}" if str(stop) else "interrupted", file=sys.stderr)
         return 130
     except (ValueError, OSError) as error:
-        print(lines(f"icl: {error}"), file=sys.stderr)
+        print(lines(as_options(f"icl: {error}")), file=sys.stderr)
+        return 1
+    except MemoryError as error:
+        print(f"icl: there is not enough memory for this{f' ({error})' if str(error) else ''}.", file=sys.stderr)
         return 1
     return 0
 

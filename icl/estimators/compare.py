@@ -23,6 +23,7 @@ from icl.releases.folder import load_release
 from icl.releases.names import resolve_checkpoint
 from icl.releases.seen import read_seen, rows_seen
 from icl.tables.bundled import bundled_tables
+from icl.tables.reading import Reading
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -127,6 +128,7 @@ def compare_checkpoints(
     seeds: int = 2,
     members: int = 4,
     device: str = "auto",
+    reading: Reading = Reading(),  # noqa: B008 - frozen
 ) -> Comparison:
     """Score two checkpoints on the same splits.
 
@@ -138,6 +140,7 @@ def compare_checkpoints(
             None leaves them out.
         seeds: splits of each table into context and query rows, halves of at most 1,000.
         members: of the estimators.
+        reading: how files are read.
     Raises:
         ValueError, OSError: for tables or checkpoints that cannot be used.
     """
@@ -148,11 +151,11 @@ def compare_checkpoints(
     groups: dict[str, dict] = {}
     configs: dict[str, FinetuneConfig] = {}
     if tables is not None:
-        groups[NEW] = read_tables(tables)
+        groups[NEW] = read_tables(tables, reading)
         configs[NEW] = FinetuneConfig(target=target, task=task, ignore=tuple(ignore))
     if general is not None:
         groups[GENERAL] = (
-            bundled_tables() if isinstance(general, str) and general == "bundled" else read_tables(general)
+            bundled_tables() if isinstance(general, str) and general == "bundled" else read_tables(general, reading)
         )
         configs[GENERAL] = FinetuneConfig(target="target")
     folders = [resolve_checkpoint(before), resolve_checkpoint(after)]

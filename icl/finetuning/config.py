@@ -5,22 +5,24 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from icl.tables.reading import Reading, read_words
+
 TASKS = ("auto", "classification", "regression")
 METHODS = ("full", "last_blocks", "lora")
 
 
 @dataclass(frozen=True)
-class FinetuneConfig:
-    """Options of `icl.finetune`."""
+class FinetuneConfig(Reading):
+    """Options of `icl.finetune`, and how its files are read."""
 
     target: str | None = None
-    """Column to predict in every table; None: any usable column, another one in each task (self-supervised)."""
+    """Column to predict in every table; without it any usable one is, another one in each task (self-supervised)."""
     task: Literal["auto", "classification", "regression"] = "auto"
     """What the target is; "auto" takes text, truth values and up to ten whole numbers for classes."""
-    ignore: tuple[str, ...] = ()
-    """Columns that are left out of every table that has them, such as identifiers."""
-    held_out: tuple[str, ...] = ()
-    """Tables to validate on, by name; default: `validation_share` of them at random, rows if there are under three."""
+    ignore: tuple[str, ...] | str = ()
+    """Columns, in text separated by commas, that are left out of every table that has them, such as identifiers."""
+    held_out: tuple[str, ...] | str = ()
+    """Tables to validate on; default: `validation_share` of them at random, rows if there are under three."""
     validation_share: float = 0.2
     """Share of the tables (of the rows, if there are under three tables) that is held out for validation."""
     method: Literal["full", "last_blocks", "lora"] = "full"
@@ -56,6 +58,9 @@ class FinetuneConfig:
     """Processes that train together, one a device (DDP); each takes its own tasks."""
 
     def __post_init__(self):
+        super().__post_init__()
+        for name in ("ignore", "held_out"):
+            object.__setattr__(self, name, read_words(getattr(self, name)))
         for name, known in (("task", TASKS), ("method", METHODS)):
             if getattr(self, name) not in known:
                 raise ValueError(f"{name} must be one of {', '.join(known)}, got {getattr(self, name)!r}.")
@@ -64,6 +69,8 @@ class FinetuneConfig:
         ):  # fmt: skip
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}.")
+        if self.seed < 0:
+            raise ValueError(f"seed must not be negative, got {self.seed}.")
         if self.max_rows < 32:
             raise ValueError(f"max_rows must be at least 32, so that context and query exist; got {self.max_rows}.")
         if not 0 < self.validation_share < 1:

@@ -106,7 +106,7 @@ def prepare(checkpoint: Any, tables: Any, config: FinetuneConfig) -> Prepared:
         ValueError, OSError: naming the file and the column.
     """
     folder = resolve_checkpoint(checkpoint)
-    encoded = encode_tables(read_tables(tables), config, load_release(folder).config.max_classes)
+    encoded = encode_tables(read_tables(tables, config), config, load_release(folder).config.max_classes)
     prepared = Prepared(folder, config, encoded, split_tables(encoded, config))
     make_trainable(prepared.fresh(), config)  # the method must suit the model
     return prepared

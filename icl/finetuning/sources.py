@@ -7,30 +7,33 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from icl.tables.files import dates_in, open_table
+from icl.tables.files import kind_of, open_table
+from icl.tables.reader import read_file
+from icl.tables.reading import Reading
 
 if TYPE_CHECKING:
     import pandas as pd
 
 
-def read_tables(source: Any) -> dict[str, pd.DataFrame]:
+def read_tables(source: Any, reading: Reading = Reading()) -> dict[str, pd.DataFrame]:  # noqa: B008 - frozen
     """Name -> table.
 
     Args:
         source: a folder of CSV, TSV, Parquet or Excel files, or one such file; a folder of a Hugging Face dataset
             (`save_to_disk`), `hf://owner/name`, a Dataset or DatasetDict; a DataFrame; a mapping of names to any of
             these, or a sequence.
+        reading: how files are read.
     Raises:
         ValueError, OSError: for what cannot be read, naming the file.
     """
     if _is_path(source):
-        return _from_path(str(source))
+        return _from_path(str(source), reading)
     if isinstance(source, Mapping):
-        return _several(source.items())
+        return _several(source.items(), reading)
     if _is_table(source):
         return {"table": _as_frame(source, "table")}
     if isinstance(source, Iterable):
-        found = _several((None if _is_path(item) else f"table {k}", item) for k, item in enumerate(source))
+        found = _several(((None if _is_path(item) else f"table {k}", item) for k, item in enumerate(source)), reading)
         if found:
             return found
     raise ValueError(
@@ -47,12 +50,12 @@ def _is_table(source: Any) -> bool:
     return hasattr(source, "to_pandas") or type(source).__name__ == "DataFrame"
 
 
-def _several(items: Iterable[tuple[Any, Any]]) -> dict[str, pd.DataFrame]:
+def _several(items: Iterable[tuple[Any, Any]], reading: Reading) -> dict[str, pd.DataFrame]:
     """Tables, and whatever holds several (a path, a DatasetDict), under one roof; without a name files keep theirs."""
     found: dict[str, pd.DataFrame] = {}
     for name, item in items:
         if _is_path(item):
-            part = _from_path(str(item))
+            part = _from_path(str(item), reading)
             if name is not None:
                 part = {str(name) if len(part) == 1 else f"{name}/{inner}": table for inner, table in part.items()}
         elif isinstance(item, Mapping):  # the splits of a DatasetDict
@@ -81,7 +84,7 @@ def _as_frame(table: Any, name: str) -> pd.DataFrame:
     return table
 
 
-def _from_path(text: str) -> dict[str, pd.DataFrame]:
+def _from_path(text: str, reading: Reading) -> dict[str, pd.DataFrame]:
     if text.startswith("hf://"):
         import datasets
 
@@ -95,7 +98,7 @@ def _from_path(text: str) -> dict[str, pd.DataFrame]:
         return _of_datasets(data, text)
     path = Path(text).expanduser()
     if not path.is_dir():
-        return {path.name: _read(path)}
+        return {path.name: _read(path, reading)}
     if (path / "dataset_info.json").is_file() or (path / "dataset_dict.json").is_file():
         import datasets
 
@@ -103,29 +106,23 @@ def _from_path(text: str) -> dict[str, pd.DataFrame]:
     files = [p for p in sorted(path.iterdir()) if p.is_file() and _is_readable(p)]
     if not files:
         raise FileNotFoundError(f"folder {path} holds no .csv, .tsv, .parquet or .xlsx file; name a folder of tables.")
-    return {p.name: _read(p) for p in files}
+    return {p.name: _read(p, reading) for p in files}
 
 
 def _is_readable(path: Path) -> bool:
     try:
-        open_table(path)
-    except ValueError as error:
-        return "is empty" in str(error) and not path.name.startswith(".")  # an empty table is reported, others skipped
+        kind_of(path)
+    except ValueError:
+        return False
     return not path.name.startswith(".")
 
 
-def _read(path: Path) -> pd.DataFrame:
-    import pandas as pd
-
-    file = open_table(path)
-    frame = file.read(file.leading_zeros())
-    for name in dates_in(frame):
-        frame[name] = pd.to_datetime(frame[name])
-    return frame
+def _read(path: Path, reading: Reading) -> pd.DataFrame:
+    return read_file(open_table(path, reading)).frame
 
 
 def _of_datasets(data: Any, name: str) -> dict[str, pd.DataFrame]:
     """Each split of a DatasetDict is a table."""
     if isinstance(data, Mapping):
-        return _several([(name, data)])
+        return _several([(name, data)], Reading())
     return {name: _as_frame(data, name)}

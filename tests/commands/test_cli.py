@@ -1,13 +1,21 @@
 """The command: exit codes, messages a person understands, options that come from signatures."""
 
 import inspect
+import re
 import subprocess
 import sys
 
 import pytest
 
 from icl import __version__
+from icl.commands.estimate.request import Request as Question
 from icl.commands.main import COMMANDS, main
+from icl.commands.predict.request import Request
+from icl.finetuning.config import FinetuneConfig
+from icl.tables.reading import Reading
+
+# What a command takes as **options.
+FIELDS = {"predict": Request, "estimate": Question, "finetune": FinetuneConfig, "compare": Reading}
 
 
 def test_version(capsys):
@@ -15,7 +23,19 @@ def test_version(capsys):
     assert capsys.readouterr().out.strip() == f"icl {__version__}"
 
 
-@pytest.mark.parametrize("args", [["--help"], ["demo", "--help"], ["checkpoints", "--help"], ["--version"]])
+@pytest.mark.parametrize(
+    "args",
+    [
+        ["--help"],
+        ["demo", "--help"],
+        ["checkpoints", "--help"],
+        ["predict", "--help"],
+        ["estimate", "--help"],
+        ["finetune", "--help"],
+        ["compare", "--help"],
+        ["--version"],
+    ],
+)
 def test_help_loads_nothing_heavy(args):
     code = (
         f"import sys; from icl.commands.main import main; code = main({args!r}); "
@@ -36,16 +56,23 @@ def test_runs_as_a_process_with_its_exit_code():
 def test_help_names_every_command(capsys):
     assert main(["--help"]) == 0
     shown = capsys.readouterr().out
-    assert all(command.__name__.rstrip("_") in shown for command in COMMANDS)
+    assert all(command.__name__ in shown for command in COMMANDS)
 
 
-@pytest.mark.parametrize("command", COMMANDS, ids=lambda command: command.__name__.rstrip("_"))
+@pytest.mark.parametrize("command", COMMANDS, ids=lambda command: command.__name__)
 def test_every_option_is_explained(command, capsys):
-    assert main([command.__name__.rstrip("_"), "--help"]) == 0
-    shown = capsys.readouterr().out
-    for name, parameter in inspect.signature(command).parameters.items():
-        assert (name if parameter.default is parameter.empty else f"--{name}") in shown
-        assert f"{name}:" in command.__doc__, f"the docstring of {command.__name__.rstrip('_')} does not explain {name}"
+    assert main([command.__name__, "--help"]) == 0
+    shown = " ".join(capsys.readouterr().out.split())
+    signature = inspect.signature(command)
+    for name, parameter in signature.parameters.items():
+        if parameter.kind is not parameter.VAR_KEYWORD:
+            assert (name if parameter.default is parameter.empty else f"--{name}") in shown
+            assert f"{name}:" in command.__doc__, f"the docstring of {command.__name__} does not explain {name}"
+    documented = re.compile(r'^    (\w+): .*\n    """([^"]+(?:"\w+"[^"]+)*)"""', re.M)
+    for owner in FIELDS[command.__name__].__mro__[:-1] if "**" in str(signature) else ():
+        for name, words in documented.findall(inspect.getsource(owner)):
+            if name != "n_devices":  # --devices, which more processes than this one obey
+                assert f"--{name}" in shown and " ".join(words.split())[:50] in shown.replace("- ", "-")
 
 
 @pytest.mark.parametrize(
@@ -59,6 +86,9 @@ def test_every_option_is_explained(command, capsys):
         (["demo", "--seed", "one"], "seed"),
         (["demo", "--colour", "red"], "colour"),
         (["demo", "--out"], "--out"),
+        (["predict", "a.csv", "b.csv", "--interval", "90"], "--interval takes a fraction between 0 and 1"),
+        (["predict", "a.csv", "b.csv", "--members", "0"], "--members takes a whole number of at least 1; got 0"),
+        (["predict", "a.csv", "b.csv", "--dates", "ymdd"], "--dates"),
     ],
 )
 def test_wrong_usage_exits_2_and_names_the_culprit(args, named, capsys):
@@ -123,6 +153,15 @@ def test_checkpoints_shows_provenance(tiny_release, monkeypatch, capsys):
     shown = capsys.readouterr().out
     [line] = [line for line in shown.splitlines() if line.split()[:1] == [tiny_release.name]]
     assert "MB" in line and "—" in line  # a fact that is not known is a dash, not an error
+
+
+def test_tasks_and_hours_are_those_of_the_documentation(pytestconfig, capsys):
+    assert main(["checkpoints"]) == 0
+    shown = capsys.readouterr().out
+    page = (pytestconfig.rootpath / "docs" / "results.md").read_text(encoding="utf-8")
+    for name in ("base", "nano"):
+        [line] = [line for line in shown.splitlines() if line.split()[:1] == [name]]
+        assert line.split()[5] in page  # after name, size with its unit, fast, parameters
 
 
 def test_no_checkpoints_is_said(tmp_path, monkeypatch, capsys):

@@ -229,7 +229,7 @@ def test_files_that_cannot_be_read_are_explained(predict, files, train):
         ("no/train.csv", "there is no folder no"),
         (".", "is a folder"),
         ("empty.csv", "is empty"),
-        ("latin.csv", "not UTF-8"),
+        ("latin.csv", "It has größe, y"),
         ("broken.parquet", "cannot be read"),
         ("none.csv", "missing in all 40 rows"),
         ("train.json", "no file"),

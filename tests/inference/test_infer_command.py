@@ -9,6 +9,7 @@ from numpy.testing import assert_allclose
 
 from icl.commands.estimate.run import make_predictor
 from icl.commands.main import main
+from icl.commands.options import ModelOptions
 from icl.inference import OLS, Logistic, Mean, Multinomial, Poisson, Quantile, infer
 from icl.inference.estimands.reading import read_estimand
 
@@ -75,9 +76,10 @@ def test_predictors_fit_the_outcome(table):
     kinds = {"mean: income": "Regressor", "share: owns = yes": "Classifier", "ols: income ~ age": "Regressor"}
     for line, kind in kinds.items():
         estimand = read_estimand(line, None, None, table)
-        assert type(make_predictor("icl", estimand, table, "nano", 1, 0)).__name__ == f"ICL{kind}"
-        assert make_predictor("rf", estimand, table, None, 1, 0)[-1].__class__.__name__ == f"RandomForest{kind}"
-    assert make_predictor("none", estimand, table, None, 1, 0) is None
+        made = make_predictor("icl", estimand, table, ModelOptions(checkpoint="nano", members=1))
+        assert type(made).__name__ == f"ICL{kind}"
+        assert make_predictor("rf", estimand, table, ModelOptions())[-1].__class__.__name__ == f"RandomForest{kind}"
+    assert make_predictor("none", estimand, table, ModelOptions()) is None
 
 
 def test_the_answer_is_that_of_infer_on_screen_and_in_every_file(table, path, tmp_path, capsys):
@@ -143,7 +145,7 @@ def test_two_files_and_a_design(table, path, tmp_path, capsys):
         (["--outcome", "income", "--predictions", "yhat"], "no column ['yhat']"),
         (["--outcome", "income", "--predictions", "f", "--weight", "best"], "weight got 'best'"),
         (["--outcome", "income", "--output", "result.doc"], ".json, .csv, .md, .html"),
-        (["--outcome", "income", "--output", "nowhere/result.md"], "does not exist"),
+        (["--outcome", "income", "--output", "nowhere/result.md"], "there is no folder"),
         (["--outcome", "income", "--predictions", "f", "--strata", "zone"], "no column ['zone']"),
     ],
 )

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from icl.commands.demo.page import Demonstration
+from icl.commands.outputs import check_folder
 from icl.pages.escape import terminal
 from icl.pages.progress import progress
 
@@ -23,7 +24,7 @@ def run_demo(out: str | Path, checkpoint: str | None, seed: int, level: float, q
         OSError: if `out` cannot be written; that is found out before the work begins.
     """
     started = time.perf_counter()
-    folder = _writable_folder(Path(out))
+    folder = check_folder("--out", out)
     n_splits, n_contexts, n_each = QUICK if quick else FULL
     n_draws = n_contexts * n_each
     with progress(console) as step:
@@ -72,14 +73,3 @@ def run_demo(out: str | Path, checkpoint: str | None, seed: int, level: float, q
     console.print()
     console.print(f"Report, figures and numbers after {seconds:.0f} s:", terminal(done.report, "bold"), soft_wrap=True)
     return done
-
-
-def _writable_folder(folder: Path) -> Path:
-    """The folder, made if need be; refuses a file in its place now rather than after half a minute of work."""
-    if folder.exists() and not folder.is_dir():
-        raise FileExistsError(f"--out {folder} is a file; name a folder, new or existing, for the report.")
-    folder.mkdir(parents=True, exist_ok=True)
-    probe = folder / ".writable"
-    probe.touch()
-    probe.unlink()
-    return folder

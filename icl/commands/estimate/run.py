@@ -4,32 +4,60 @@ from __future__ import annotations
 
 import contextlib
 import json
-from collections.abc import Callable
+import warnings
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from icl.commands.console import status
+from icl.commands.options import ModelOptions, as_options
+from icl.commands.outputs import check_output
 
 if TYPE_CHECKING:
     import pandas as pd
 
+    from icl.commands.estimate.request import Request
     from icl.inference import Estimand, InferenceResult
+    from icl.tables.reading import Reading
 
 WRITERS = (".json", ".csv", ".md", ".html")
 PREDICTORS = ("icl", "rf", "none")
 
 
-def read_table(path: str) -> pd.DataFrame:
-    """The table in a file; ValueError or FileNotFoundError with advice if there is none."""
+def read_rows(
+    path: str, unlabeled: str | None, reading: Reading
+) -> tuple[pd.DataFrame, pd.DataFrame | None, list[str]]:
+    """The table in a file, the unlabeled rows in another, read alike, and what a person should know of the reading."""
     from icl.tables.files import open_table
+    from icl.tables.reader import read_file
 
-    frame = open_table(path).read()
-    if not len(frame):
+    table, rest = read_file(open_table(path, reading)), None
+    if not len(table.frame):
         raise ValueError(f"{path} has no rows.")
-    return frame
+    if unlabeled is not None:
+        [rest] = table.chunks_of(open_table(unlabeled, reading), None, table.frame.columns)
+        if not len(rest):
+            raise ValueError(f"{unlabeled} has no rows.")
+    return table.frame, rest, table.notes
 
 
-def make_predictor(
-    name: str, estimand: Estimand, table: pd.DataFrame, checkpoint: str | None, members: int, seed: int
-) -> Any:
+def without_names(
+    table: pd.DataFrame, rest: pd.DataFrame | None, estimand: Estimand, named: Collection[str | None]
+) -> tuple[pd.DataFrame, pd.DataFrame | None, list[str]]:
+    """Both tables without the columns that only name rows or hold free text, unless the command names them; and why."""
+    from icl.tables.roles import why_unused
+
+    used = {*named, *estimand.outcome_columns, *estimand.covariate_columns}
+    found = {name: why for name in table if name not in used and (why := why_unused(table[name]))}
+    said = [f"column {name} is not used: {why}" for name, why in found.items()]
+    return (
+        table.drop(columns=list(found)),
+        None if rest is None else rest.drop(columns=list(found), errors="ignore"),
+        said,
+    )
+
+
+def make_predictor(name: str, estimand: Estimand, table: pd.DataFrame, options: ModelOptions) -> Any:
     """`icl`: our in-context model, `rf`: a random forest; classifiers where the outcome is a class."""
     from icl.inference import Logistic, Mean, Multinomial
 
@@ -41,54 +69,66 @@ def make_predictor(
     if name == "icl":
         from icl import ICLClassifier, ICLRegressor
 
-        return (ICLClassifier if is_class else ICLRegressor)(checkpoint, n_estimators=members, random_state=seed)
+        return (ICLClassifier if is_class else ICLRegressor)(**options.estimator())
     if name != "rf":
         raise ValueError(f"predictor {name!r} is unknown; use {', '.join(PREDICTORS)}, or --predictions COLUMN.")
     from sklearn.compose import make_column_selector, make_column_transformer
     from sklearn.ensemble import RandomForestClassifier, RandomForestRegressor
     from sklearn.pipeline import make_pipeline
-    from sklearn.preprocessing import OrdinalEncoder
+    from sklearn.preprocessing import FunctionTransformer, OrdinalEncoder
 
     codes = OrdinalEncoder(handle_unknown="use_encoded_value", unknown_value=-1, encoded_missing_value=-2)
+    dates = ["datetime", "datetimetz"]
     columns = make_column_transformer(
-        (codes, make_column_selector(dtype_exclude=["number", "bool"])), remainder="passthrough"
+        (FunctionTransformer(_days, feature_names_out="one-to-one"), make_column_selector(dtype_include=dates)),
+        (codes, make_column_selector(dtype_exclude=["number", "bool", *dates])),
+        remainder="passthrough",
     )
-    forest = (RandomForestClassifier if is_class else RandomForestRegressor)(200, min_samples_leaf=3, random_state=seed)
+    forest = (RandomForestClassifier if is_class else RandomForestRegressor)(
+        200, min_samples_leaf=3, random_state=options.seed
+    )
     return make_pipeline(columns, forest)
 
 
-def run_estimate(
-    table: pd.DataFrame,
-    unlabeled: pd.DataFrame | None,
-    estimand: Estimand,
-    *,
-    predictor: Any,
-    predictions: str | None,
-    features: list[str] | None,
-    weight: str,
-    design: Any,
-    folds: int,
-    seed: int,
-    level: float,
-) -> InferenceResult:
-    """`infer` with what the command was given."""
-    from icl.inference import infer
+def run_estimate(path: str, request: Request, console: Any) -> InferenceResult:
+    """The answer to what is asked about the table in a file, shown and written.
 
-    rows = {"table": table} if unlabeled is None else {"labeled": table, "unlabeled": unlabeled}
+    Raises:
+        ValueError, OSError: for what cannot be read, used or written, found before the work begins where possible.
+    """
+    from icl.inference import Design, infer
+    from icl.inference.estimands.reading import read_estimand
+    from icl.pages.escape import terminal
+
+    for output in request.output:
+        check_kind(output)
+        check_output("--output", output, (path, request.unlabeled, request.checkpoint))
+    table, rest, notes = read_rows(path, request.unlabeled, request)
+    estimand = read_estimand(request.estimand, request.outcome, request.event, table)
+    design = Design(
+        probability=request.probability, strata=request.strata, clusters=request.clusters, weights=request.row_weights
+    )
+    table, rest, unused = without_names(table, rest, estimand, request.columns)
+    predictor = None if request.predictions else make_predictor(request.predictor, estimand, table, request)
+    weight: float | str = request.weight
     with contextlib.suppress(ValueError):
         weight = float(weight)
-    return infer(
-        estimand,
-        **rows,
-        predictor=predictor,
-        predictions=predictions,
-        features=features,
-        weight=weight,
-        design=design,
-        folds=folds,
-        seed=seed,
-        level=level,
-    )
+    rows = {"table": table} if rest is None else {"labeled": table, "unlabeled": rest}
+    with status(f"Estimating {estimand} ..."), warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        result = infer(
+            estimand, **rows, predictor=predictor, predictions=request.predictions,
+            features=list(request.features) or None, weight=weight, design=design, folds=request.folds,
+            seed=request.seed, level=request.level,
+        )  # fmt: skip
+    console.print(result.to_console())
+    warned = (str(w.message) for w in caught if issubclass(w.category, UserWarning))
+    for note in dict.fromkeys([*notes, *unused, *warned]):
+        console.print(terminal(f"note: {as_options(note)}"))
+    for output in request.output:
+        write(result, output)
+        console.print(terminal(f"wrote {output}"))
+    return result
 
 
 def write(result: InferenceResult, path: str) -> None:
@@ -96,7 +136,7 @@ def write(result: InferenceResult, path: str) -> None:
     from icl.atomic import write_atomically
     from icl.pages import escape
 
-    check_output(path)
+    check_kind(path)
     writers: dict[str, Callable[[], str]] = {
         ".json": lambda: json.dumps(result.to_dict(), indent=1) + "\n",
         ".csv": lambda: escape.csv(result.to_frame()),
@@ -106,12 +146,18 @@ def write(result: InferenceResult, path: str) -> None:
     write_atomically(Path(path), writers[Path(path).suffix.lower()]())
 
 
-def check_output(path: str) -> None:
-    """ValueError for a kind of file that cannot be written, FileNotFoundError for a folder that is not there."""
+def check_kind(path: str) -> None:
+    """ValueError for a kind of file that cannot be written."""
     if Path(path).suffix.lower() not in WRITERS:
         raise ValueError(f"output {path!r} is no {', '.join(WRITERS)} file; choose one of these endings.")
-    if not Path(path).resolve().parent.is_dir():
-        raise FileNotFoundError(f"the folder of output {path!r} does not exist; create it first.")
+
+
+def _days(dates: pd.DataFrame) -> pd.DataFrame:
+    import pandas as pd
+
+    return dates.apply(
+        lambda cells: (pd.to_datetime(cells, utc=True) - pd.Timestamp(0, tz="UTC")) / pd.Timedelta(days=1)
+    )
 
 
 def _is_binary(estimand: Any, table: pd.DataFrame) -> bool:

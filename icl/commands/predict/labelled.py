@@ -2,38 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from icl.tables.files import TEXT, TableFile, dates_in, did_you_mean
+from icl.commands.predict.request import Request
+from icl.tables.files import TableFile, did_you_mean
+from icl.tables.reader import ReadTable, read_file
+from icl.tables.roles import check_target, why_unused
 from icl.tables.target import choose_task, tidy
 
 if TYPE_CHECKING:
     import pandas as pd
-
-
-# Whole numbers that differ in every row are a feature, unless the column is called like this.
-_ROW_NAMES = {"id", "index", "row", "row_id", "rowid", "unnamed: 0"}
-
-
-@dataclass(frozen=True)
-class Request:
-    """What is asked for; the options of the command."""
-
-    target: str
-    output: str | None = None
-    id: Sequence[str] = ()
-    task: str = "auto"
-    quantiles: Sequence[float] = ()
-    interval: float | None = None
-    proba: bool = False
-    only_predictions: bool = False
-    checkpoint: str | None = None
-    members: int = 4
-    seed: int = 0
-    check: bool = True
-    fast: bool = False
 
 
 @dataclass
@@ -44,16 +23,19 @@ class Labelled:
     y: pd.Series
     task: str
     why: str
-    dates: list
-    texts: list  # columns of a text file whose cells have leading zeros: names, not numbers
+    table: ReadTable  # how its columns are read
     unused: dict[str, str]  # column -> reason
     n_unlabelled: int
+
+    @property
+    def dates(self) -> list:
+        return [name for name in self.X if self.X[name].dtype.kind == "M"]
 
 
 def read_labelled(train_file: TableFile, test_file: TableFile, request: Request, same: bool) -> Labelled:
     """The rows of the train file that have a target, with the columns that the test file has too."""
-    texts = train_file.leading_zeros()
-    table = train_file.read(texts)
+    read = read_file(train_file)
+    table = read.frame
     _check_columns(train_file, list(table.columns), request)
     known = table[request.target].notna()
     if not known.any():
@@ -63,6 +45,7 @@ def read_labelled(train_file: TableFile, test_file: TableFile, request: Request,
             f"{train_file.path} is given twice, to predict its rows without {request.target!r}, but none lacks it."
         )
     y = tidy(table.loc[known, request.target])
+    check_target(y, request.target, request.task)
     task, why = choose_task(y, request.task)
     if task == "regression" and y.dtype.kind not in "iufb":
         raise ValueError(
@@ -82,8 +65,8 @@ def read_labelled(train_file: TableFile, test_file: TableFile, request: Request,
             continue
         if name not in test_columns:
             unused[name] = f"not in {test_file.path.name}"
-        elif _names_rows(table.loc[known, name]):
-            unused[name] = "names rows"
+        elif why_not := why_unused(table.loc[known, name]):
+            unused[name] = why_not
     X = table.loc[known].drop(columns=[request.target, *unused])
     for name in sorted(map(str, test_columns - set(table.columns))):
         unused[name] = f"not in {train_file.path.name}"
@@ -92,8 +75,7 @@ def read_labelled(train_file: TableFile, test_file: TableFile, request: Request,
             f"{train_file.path} and {test_file.path} share no column to predict from: "
             + "; ".join(f"{name} ({why})" for name, why in list(unused.items())[:6])
         )
-    dates = dates_in(X) if train_file.kind == TEXT else []
-    return Labelled(with_dates(X, dates), y, task, why, dates, texts, unused, int((~known).sum()))
+    return Labelled(X, y, task, why, read, unused, int((~known).sum()))
 
 
 def _check_columns(file: TableFile, columns: list, request: Request) -> None:
@@ -106,18 +88,3 @@ def _check_columns(file: TableFile, columns: list, request: Request) -> None:
             raise ValueError(f"{option} {name}: {file.path} has no such column{near or '.'} It has {shown}.")
     if request.target in request.id:
         raise ValueError(f"--id {request.target} is the target; name another column.")
-
-
-def _names_rows(column: pd.Series) -> bool:
-    """Text that is different in every row, or a row number that is called so."""
-    if len(column) < 20 or not column.is_unique:
-        return False
-    if column.dtype.kind in "iu":
-        return str(column.name).strip().casefold() in _ROW_NAMES
-    return column.dtype.kind not in "fbmMc" and not dates_in(column.to_frame())
-
-
-def with_dates(X: pd.DataFrame, dates: list) -> pd.DataFrame:
-    import pandas as pd
-
-    return X.assign(**{name: pd.to_datetime(X[name], errors="coerce", utc=True) for name in dates}) if dates else X

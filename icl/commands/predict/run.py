@@ -9,8 +9,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from icl.commands.options import as_options
+from icl.commands.outputs import check_output
 from icl.commands.predict import page
-from icl.commands.predict.labelled import Labelled, Request, read_labelled, with_dates
+from icl.commands.predict.labelled import Labelled, read_labelled
+from icl.commands.predict.request import Request
 from icl.pages.escape import without_formulas
 from icl.pages.progress import progress
 from icl.tables.files import PARQUET, TEXT, TableFile, TableWriter, open_table
@@ -43,16 +46,21 @@ def run_predict(train: str, test: str, request: Request, console: Any) -> int:
         ValueError, OSError: for what cannot be read, used or written, found before the work begins where possible.
     """
     started = time.perf_counter()
-    train_file, test_file = open_table(train), open_table(test)
+    if train == test == "-":
+        raise ValueError("the standard input can be read once; name a file for one of the two.")
+    writer = None
+    if request.output is not None:
+        check_output("--output", request.output, (train, test, request.checkpoint))
+        writer = TableWriter(request.output)
+    train_file, test_file = open_table(train, request), open_table(test, request)
     same = train_file.path.resolve() == test_file.path.resolve()
-    writer = _writer(request, train_file, test_file)
     with progress(console) as step:
         step("reading", None)
         labelled = read_labelled(train_file, test_file, request, same)
         step("loading the model", None)
         model, notes = _fit(labelled, request)
         page.show_facts(console, train_file, labelled, request, model, same)
-        page.show_notes(console, notes)
+        page.show_notes(console, [*labelled.table.notes, *notes])
         if request.check and len(labelled.y) <= MOST_CHECKED_ROWS:
             step("trying a linear baseline", None)
             page.show_check(console, *_check(model))
@@ -80,22 +88,12 @@ def run_predict(train: str, test: str, request: Request, console: Any) -> int:
     return n_rows
 
 
-def _writer(request: Request, *inputs: TableFile) -> TableWriter | None:
-    if request.output is None:
-        return None
-    writer = TableWriter(request.output)
-    for file in inputs:
-        if writer.path.resolve() == file.path.resolve():
-            raise ValueError(f"--output {request.output} is one of the input files; name another file.")
-    return writer
-
-
 def answer_rows(model, labelled: Labelled, rows: pd.DataFrame, request: Request, tally: Tally) -> pd.DataFrame:
     """The columns asked for, a line for each row; counts what is needed for scores where the target is known."""
     import numpy as np
     import pandas as pd
 
-    X = with_dates(rows[list(labelled.X.columns)], labelled.dates)
+    X = rows[list(labelled.X.columns)]
     out: dict[str, Any] = {}
     truth = rows[request.target] if request.target in rows else pd.Series(np.nan, index=rows.index)
     known = truth.notna().to_numpy()
@@ -138,7 +136,7 @@ def _query_chunks(
     raw = writer is not None and writer.kind == TEXT and file.kind == TEXT and not request.only_predictions
     untouched = file.chunks(CHUNK_ROWS, raw=True) if raw else None
     done = 0
-    for rows in file.chunks(CHUNK_ROWS, labelled.texts):
+    for rows in labelled.table.chunks_of(file, CHUNK_ROWS, labelled.X.columns):
         shown = next(untouched) if untouched else rows
         if same:
             wanted = rows[request.target].isna().to_numpy()
@@ -165,14 +163,13 @@ def _fit(labelled: Labelled, request: Request) -> tuple[Any, list[str]]:
     """The fitted estimator, and what it warned of."""
     from icl import ICLClassifier, ICLRegressor
 
-    settings = {"checkpoint": request.checkpoint, "n_estimators": request.members, "random_state": request.seed}
-    settings["fast_queries"] = request.fast
+    settings = request.estimator() | {"fast_queries": request.fast}
     model = (ICLRegressor if labelled.task == "regression" else ICLClassifier)(**settings)
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         model.fit(labelled.X, labelled.y)
     said = [str(w.message) for w in caught if issubclass(w.category, UserWarning)]
-    return model, [s.replace("; check_baseline() does so with a linear one", "") for s in said]
+    return model, [as_options(s.replace("; check_baseline() does so with a linear one", "")) for s in said]
 
 
 def _check(model) -> tuple[BaselineCheck, list[str]]:

@@ -1,0 +1,59 @@
+"""What `icl estimate` is asked for: a field is an option of the command."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from jsonargparse.typing import OpenUnitInterval, PositiveInt
+
+from icl.commands.options import ModelOptions
+from icl.tables.reading import read_words
+
+
+@dataclass(frozen=True)
+class Request(ModelOptions):
+    """Options of `icl estimate`."""
+
+    estimand: str = "mean"
+    """What to estimate: "mean", "share: answer = yes", "median", "quantile: 0.9", "ols: y ~ x1 + C(x2)",
+    "logistic: ...", "poisson: ...", "multinomial: ..."; "mean: income by region" gives the mean of each group."""
+    outcome: str | None = None
+    """Column of the outcome, if the estimand does not name it."""
+    event: str | None = None
+    """Value of the outcome that counts as 1, for shares and logistic regression."""
+    unlabeled: str | None = None
+    """File with the unlabeled rows, if they are not in the table."""
+    predictor: str = "icl"
+    """Who predicts: icl (our in-context model), rf (a random forest) or none (labeled rows only)."""
+    predictions: str | None = None
+    """Instead of a predictor, the column that holds out-of-sample predictions."""
+    features: tuple[str, ...] | str = ()
+    """Columns that the predictor may see, separated by commas; default: all but the outcome and what names rows."""
+    weight: str = "auto"
+    """Of the predictions: auto (shrunk), shrunk, ppi++, synsurr, coordinate, matrix, or a number (0: labeled rows only,
+    1: PPI)."""
+    probability: str | None = None
+    """Column with the known probability of each row to be labeled."""
+    strata: str | None = None
+    """Column of strata, within which labels were drawn at random."""
+    clusters: str | None = None
+    """Column of clusters, whose rows depend on one another."""
+    row_weights: str | None = None
+    """Column of survey weights."""
+    level: OpenUnitInterval = 0.95
+    """Coverage of the confidence intervals, a fraction."""
+    folds: PositiveInt = 5
+    """Folds of the cross-fitting."""
+    output: tuple[str, ...] | str = ()
+    """Files to write too, separated by commas: .json, .csv, .md or .html."""
+
+    def __post_init__(self):
+        super().__post_init__()
+        for name in ("features", "output"):
+            object.__setattr__(self, name, read_words(getattr(self, name)))
+
+    @property
+    def columns(self) -> set[str | None]:
+        """Columns that the options name."""
+        named = {self.predictions, self.probability, self.strata, self.clusters, self.row_weights}
+        return named.union(self.features)

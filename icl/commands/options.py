@@ -1,0 +1,49 @@
+"""Options that commands share, a field each: how files are read, and which model answers."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Any
+
+from jsonargparse.typing import NonNegativeInt, PositiveFloat, PositiveInt
+
+from icl.tables.reading import Reading
+
+# What the estimators call their arguments -> the options of the command.
+_OPTIONS = {"n_estimators": "--members", "max_rows": "--max_rows", "memory_gb": "--memory_gb", "device=": "--device "}
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelOptions(Reading):
+    """Which in-context model answers, and how files are read."""
+
+    checkpoint: str | None = None
+    """Name of a shipped checkpoint or path of a release folder; default: the best one shipped."""
+    members: PositiveInt = 4
+    """Guises of the table that are averaged; cost grows with it."""
+    seed: NonNegativeInt = 0
+    """Of members and folds."""
+    max_rows: PositiveInt = 10_000
+    """Labelled rows that a member sees at most; cost grows with the square."""
+    memory_gb: PositiveFloat = 2.0
+    """Memory that predictions may take, in gigabytes."""
+    device: str = "auto"
+    """Where the network runs: auto, cpu or cuda."""
+
+    def estimator(self) -> dict[str, Any]:
+        """Arguments of the estimators."""
+        return {
+            "checkpoint": self.checkpoint,
+            "n_estimators": self.members,
+            "random_state": self.seed,
+            "max_rows": self.max_rows,
+            "memory_gb": self.memory_gb,
+            "device": self.device,
+        }
+
+
+def as_options(message: str) -> str:
+    """A message of the estimators in the words of the command line."""
+    names = "|".join(map(re.escape, _OPTIONS))
+    return re.sub(rf"(?<![-\w])({names})(?!\w)(?!_)", lambda name: _OPTIONS[name[1]], message)

@@ -1,0 +1,56 @@
+"""What a command writes never destroys what it reads."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from pathlib import Path
+
+# A folder with this file is a release.
+_WEIGHTS = "model.safetensors"
+
+
+def check_output(option: str, output: str | os.PathLike, inputs: Iterable[str | os.PathLike | None]) -> None:
+    """Refuse, before any work, an output that is an input or that cannot be written.
+
+    Args:
+        inputs: files, or folders whose files are read; what does not exist (the name of a checkpoint) is passed over.
+    Raises:
+        ValueError, OSError: naming the option.
+    """
+    path = Path(output).expanduser()
+    if path.is_dir():
+        raise ValueError(f"{option} {path} is a folder; name a file.")
+    if not path.parent.is_dir():
+        raise FileNotFoundError(f"{option}: there is no folder {path.parent} to write {path.name} into.")
+    if not os.access(path.parent, os.W_OK):
+        raise PermissionError(f"{option}: folder {path.parent} does not let you write {path.name}.")
+    if not path.exists():
+        return
+    if (path.parent / _WEIGHTS).is_file():
+        raise ValueError(f"{option} {output} is a file of a release; name another file.")
+    for given in inputs:
+        if given is None or str(given) == "-":
+            continue
+        source = Path(given).expanduser()
+        files = [source] if source.is_file() else source.rglob("*") if source.is_dir() else []
+        # By device and inode: links, hard links and other spellings are one file.
+        if any(file.is_file() and path.samefile(file) for file in files):
+            raise ValueError(f"{option} {output} is one of the input files; name another file.")
+
+
+def check_folder(option: str, folder: str | os.PathLike) -> Path:
+    """The folder, made if need be; refused if it is a file or a release.
+
+    Raises:
+        ValueError, OSError: naming the option.
+    """
+    path = Path(folder).expanduser()
+    if path.exists() and not path.is_dir():
+        raise FileExistsError(f"{option} {path} is a file; name a folder, new or existing.")
+    if (path / _WEIGHTS).is_file():
+        raise ValueError(f"{option} {path} is the folder of a release; name another folder.")
+    path.mkdir(parents=True, exist_ok=True)
+    if not os.access(path, os.W_OK):
+        raise PermissionError(f"{option}: folder {path} does not let you write into it.")
+    return path

@@ -1,0 +1,246 @@
+"""Files as people have them are read as they meant them; what is ambiguous or damaged is said, in a sentence."""
+
+import bz2
+import gzip
+import io
+import lzma
+import zipfile
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+import icl
+from icl.tables import dialect
+from icl.tables.files import open_table
+from icl.tables.reader import read_file, read_table
+from icl.tables.reading import Reading
+
+GERMAN = (
+    "name;betrag;anteil;datum;plz;zahl\n"
+    "Müller;38.361,86 EUR;19,4 %;17.02.2023;04109;38.361\n"
+    "Meier;1.200,00 EUR;20 %;03.04.2022;10115;1.000\n"
+)
+AMERICAN = 'income,share,day,x,z\n"$38,361.86",19.4%,02/17/2023,?,1\n"($1,200.00)",20%,03/04/2023,3,-\n'
+
+
+def read(text: str, **options) -> pd.DataFrame:
+    return read_table(text.encode(), **options)
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "cp1252", "utf-16", "utf-16-le", "utf-16-be", "utf-32"])
+def test_a_german_export(encoding):
+    table = read_table(GERMAN.encode(encoding))
+    assert table["name"].tolist() == ["Müller", "Meier"] and table["plz"].tolist() == ["04109", "10115"]
+    assert table["betrag"].tolist() == [38361.86, 1200.0] and table["anteil"].tolist() == [19.4, 20.0]
+    assert table["zahl"].tolist() == [38361, 1000]
+    assert table["datum"].tolist() == [pd.Timestamp(2023, 2, 17), pd.Timestamp(2022, 4, 3)]
+
+
+def test_an_american_export():
+    table = read(AMERICAN)
+    assert table["income"].tolist() == [38361.86, -1200.0] and table["share"].tolist() == [19.4, 20.0]
+    assert table["day"].tolist() == [pd.Timestamp(2023, 2, 17), pd.Timestamp(2023, 3, 4)]
+    np.testing.assert_array_equal(table["x"], [np.nan, 3])
+    np.testing.assert_array_equal(table["z"], [1, np.nan])
+
+
+@pytest.mark.parametrize("encoding", ["cp1251", "cp932"])
+def test_other_scripts(encoding):
+    words = {"cp1251": "Москва и другие города России", "cp932": "東京都の人口は多いです"}[encoding]
+    text = f"{words},y\n{words},1\n{words}а,2\n" if encoding == "cp1251" else f"{words},y\n{words},1\n"
+    assert read_table(text.encode(encoding)).columns[0] == words
+    assert read_table(text.encode(encoding), encoding=encoding).columns[0] == words
+
+
+@pytest.mark.parametrize(
+    ("cells", "expected"),
+    [
+        (["1,5", "2,25"], [1.5, 2.25]),
+        (["1,234", "12,345,678"], [1234, 12345678]),
+        (["1.234.567", "1"], [1234567, 1]),
+        (["1 234,5", "12\u202f345,6"], [1234.5, 12345.6]),
+        (["1'234.5", "7"], [1234.5, 7]),
+        (["€5", "-€7.50"], [5, -7.5]),
+        (["CHF 1'000", "CHF 2"], [1000, 2]),
+        (["(3.5)", "4"], [-3.5, 4]),
+        (["\u22123", "4"], [-3, 4]),
+        (["5 %", "7.5%"], [5, 7.5]),
+        (["1e5", "10"], [1e5, 10]),
+        (["?", "3"], [np.nan, 3]),
+        (["n/a", "3", "-", "—", "."], [np.nan, 3, np.nan, np.nan, np.nan]),
+    ],
+)
+def test_numbers_in_text(cells, expected):
+    frame = pd.DataFrame({"x": cells, "k": "a"})
+    file = io.BytesIO()
+    frame.to_parquet(file)
+    np.testing.assert_array_equal(read_table(file.getvalue())["x"].astype(float), expected)
+
+
+@pytest.mark.parametrize(
+    "cells",
+    [
+        ["1.5", "2,5"],  # both marks
+        ["5%", "0.05"],
+        ["007", "12"],
+        ["1.2.10", "1.3.4"],
+        ["1-2", "3"],
+        ["10 a", "3"],
+        ["1,23", "1,234,5"],
+        ["31.02.2023 x", "1"],
+        ["12:30", "13:15"],
+        ["a", "?"],
+    ],
+)
+def test_text_that_stays(cells):
+    file = io.BytesIO()
+    pd.DataFrame({"x": cells, "k": "a"}).to_parquet(file)
+    assert read_table(file.getvalue())["x"].tolist() == cells
+
+
+@pytest.mark.parametrize(
+    ("cells", "iso"),
+    [
+        (["2024-01-31", "2024-02-01"], ["2024-01-31", "2024-02-01"]),
+        (["2024/1/31", "2024/2/1"], ["2024-01-31", "2024-02-01"]),
+        (["31/01/2024", "01/02/2024"], ["2024-01-31", "2024-02-01"]),
+        (["01/31/2024", "02/01/2024"], ["2024-01-31", "2024-02-01"]),
+        (["31-1-2024", "1-2-2024"], ["2024-01-31", "2024-02-01"]),
+        (["01.02.2024", "03.04.2024"], ["2024-02-01", "2024-04-03"]),
+        (["31.01.24", "01.02.99"], ["2024-01-31", "1999-02-01"]),
+        (["17 Feb 2023", "3 March 2022"], ["2023-02-17", "2022-03-03"]),
+        (["Feb 17, 2023", "March 3, 2022"], ["2023-02-17", "2022-03-03"]),
+        (["31/01/2024 13:05", "01/02/2024 1:05 PM"], ["2024-01-31 13:05", "2024-02-01 13:05"]),
+        (["2024-01-31T10:00:00Z", "2024-02-01T10:00:00+02:00"], ["2024-01-31 10:00Z", "2024-02-01 08:00Z"]),
+        (["5/5/2024", "6/6/2024"], ["2024-05-05", "2024-06-06"]),  # the same in both orders
+    ],
+)
+def test_dates_in_text(cells, iso):
+    file = io.BytesIO()
+    pd.DataFrame({"x": [*cells, ""], "k": "a"}).to_parquet(file)
+    assert read_table(file.getvalue())["x"].tolist()[:2] == [pd.Timestamp(day) for day in iso]
+
+
+def test_ambiguous_dates_are_asked_about_and_another_column_answers():
+    text = "d,y\n03/04/2024,1\n05/06/2024,2\n"
+    with pytest.raises(ValueError, match="--dates dmy or --dates mdy"):
+        read(text)
+    assert read(text, dates="dmy")["d"][0] == pd.Timestamp(2024, 4, 3)
+    assert read(text, dates="mdy")["d"][0] == pd.Timestamp(2024, 3, 4)
+    both = read("d,e\n03/04/2024,28/02/2024\n05/06/2024,01/02/2024\n")
+    assert both["d"][0] == pd.Timestamp(2024, 4, 3)
+
+
+def test_na_is_a_level_where_gaps_are_empty_and_can_be_said():
+    assert read("a,b\nNA,1\n,2\nEU,3\n")["a"].tolist()[0] == "NA"
+    assert read("a,b\nNA,1\nEU,3\n")["a"].isna().tolist() == [True, False]
+    assert read("a,b\nNA,1\nEU,3\n", na="none")["a"].tolist() == ["NA", "EU"]
+    np.testing.assert_array_equal(read("a,b\n-99,1\n5,3\n", na="-99,.")["a"], [np.nan, 5])
+    np.testing.assert_array_equal(read("a,b\nNA,1\n,2\n7,3\n")["a"], [np.nan, np.nan, 7])
+
+
+@pytest.mark.parametrize("separator", [",", ";", "\t", "|"])
+def test_separators(separator):
+    rows = [["name", "x"], ['"a, b; c"', "1"], ["d", "2"]]
+    table = read("\n".join(separator.join(row) for row in rows) + "\n")
+    assert table["name"].tolist() == ["a, b; c", "d"] and table["x"].tolist() == [1, 2]
+
+
+def test_excel_says_its_separator():
+    assert read("sep=;\na;b\n1,5;2\n2,5;3\n")["a"].tolist() == [1.5, 2.5]
+
+
+def test_plain_files_are_read_as_pandas_reads_them(tmp_path):
+    rng = np.random.default_rng(0)
+    frame = pd.DataFrame({"a": rng.normal(size=50), "n": rng.integers(0, 9, 50), "k": rng.choice(["u", "v"], 50)})
+    frame.loc[3, "a"] = np.nan
+    frame.to_csv(tmp_path / "t.csv", index=False)
+    pd.testing.assert_frame_equal(read_table(tmp_path / "t.csv"), pd.read_csv(tmp_path / "t.csv"))
+
+
+def test_wide_headers(tmp_path):
+    names = [f"gene_{i:012d}" for i in range(9_000)]
+    pd.DataFrame([range(9_000)] * 2, columns=names).to_csv(tmp_path / "t.csv", index=False)
+    assert read_table(tmp_path / "t.csv").shape == (2, 9_000)
+
+
+@pytest.mark.parametrize("ending", [".gz", ".bz2", ".xz", ".zip"])
+def test_compressed_files_whole_cut_and_inflated(ending, tmp_path, monkeypatch):
+    path = tmp_path / f"t.csv{ending}"
+    text = b"a,b\n" + b"".join(f"{i},{i * i}\n".encode() for i in range(3_000))
+
+    def write(data: bytes) -> bytes:
+        if ending == ".zip":
+            with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+                archive.writestr("t.csv", data)
+        else:
+            path.write_bytes({".gz": gzip, ".bz2": bz2, ".xz": lzma}[ending].compress(data))
+        return path.read_bytes()
+
+    whole = write(text)
+    assert read_table(path)["b"].sum() == sum(i * i for i in range(3_000))
+    path.write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(ValueError, match=r"t\.csv.* cannot be read"):
+        read_table(path)
+    monkeypatch.setattr(dialect, "_LARGEST_UNPACKED", 1 << 20)
+    write(b"a,b\n" + b"0" * (8 << 20))
+    with pytest.raises(ValueError, match="unpacks to more than"):
+        read_table(path)
+
+
+def test_excel_sheets_and_codes(tmp_path):
+    pytest.importorskip("openpyxl")
+    with pd.ExcelWriter(tmp_path / "t.xlsx") as book:
+        pd.DataFrame({"plz": ["04109", "10115"], "day": ["03.04.2023", "17.02.2023"], "x": [1, 2]}).to_excel(
+            book, sheet_name="data", index=False
+        )
+        pd.DataFrame({"note": ["made by hand"]}).to_excel(book, sheet_name="notes", index=False)
+        pd.DataFrame().to_excel(book, sheet_name="empty", index=False)
+    with pytest.raises(ValueError, match=r"2 sheets with cells; say which with --sheet: data, notes"):
+        read_table(tmp_path / "t.xlsx")
+    for sheet in ("data", "1"):
+        table = read_table(tmp_path / "t.xlsx", sheet=sheet)
+        assert table["plz"].tolist() == ["04109", "10115"] and table["x"].tolist() == [1, 2]
+        assert table["day"][0] == pd.Timestamp(2023, 4, 3)
+    with pytest.raises(ValueError, match="did you mean 'data'"):
+        read_table(tmp_path / "t.xlsx", sheet="dada")
+
+
+def test_parquet_of_other_programs(tmp_path):
+    twice = pa.Table.from_arrays([pa.array([1, 2]), pa.array([3, 4])], names=["a", "a"])
+    pq.write_table(twice, tmp_path / "twice.parquet")
+    with pytest.raises(ValueError, match=r"twice\.parquet.*several columns called 'a'"):
+        read_table(tmp_path / "twice.parquet")
+    for metadata in (b"{", b'{"index_columns": 3}', b'{"index_columns": ["no"], "columns": [], "column_indexes": []}'):
+        odd = pa.table({"a": [1, 2]}).replace_schema_metadata({b"pandas": metadata})
+        pq.write_table(odd, tmp_path / "odd.parquet")
+        assert read_table(tmp_path / "odd.parquet")["a"].tolist() == [1, 2]
+
+
+def test_a_second_file_is_read_as_the_first(tmp_path):
+    (tmp_path / "one.csv").write_text("a;plz;x\n1,5;04109;1\n2,5;10115;2\n")
+    (tmp_path / "two.csv").write_text("a;plz;x\n3.000;10115;7\n-;12345;8\n")
+    one = read_file(open_table(tmp_path / "one.csv"))
+    [part] = one.chunks_of(open_table(tmp_path / "two.csv"), None, ["a", "plz", "x"])
+    np.testing.assert_array_equal(part["a"], [3000, np.nan])
+    assert part["plz"].tolist() == ["10115", "12345"]
+    parts = list(one.chunks_of(open_table(tmp_path / "two.csv"), 1, ["a"]))
+    assert [len(p) for p in parts] == [1, 1] and parts[0]["a"].tolist() == [3000]
+    (tmp_path / "two.csv").write_text("a;plz;x\nmany;10115;7\n")
+    with pytest.raises(ValueError, match=r"column 'a' of .*two\.csv holds 'many' \(1 such cells\)"):
+        next(one.chunks_of(open_table(tmp_path / "two.csv"), None, ["a"]))
+
+
+def test_the_reader_is_public_and_takes_buffers():
+    assert icl.read_table(io.BytesIO(b"a,b\n1,2\n"))["b"].tolist() == [2]
+    with pytest.raises(ValueError, match="bytes is empty"):
+        icl.read_table(b"")
+
+
+@pytest.mark.parametrize("options", [{"dates": "dym"}, {"decimal": ";"}, {"encoding": "latin-77"}])
+def test_options_are_checked(options):
+    with pytest.raises(ValueError, match=f"--{next(iter(options))}"):
+        Reading(**options)
