@@ -56,7 +56,7 @@ def make_trainable(model: TabularTransformer, config: FinetuneConfig) -> None:
             part.requires_grad_(True)
         return
     generator = torch.Generator().manual_seed(config.seed)
-    for layer in [m for m in model.blocks.modules() if isinstance(m, nn.Linear)]:
+    for layer in [m for block in model.blocks for m in block.modules() if isinstance(m, nn.Linear)]:
         low_rank = LowRank(layer.weight, config.lora_rank, generator)
         parametrize.register_parametrization(layer, "weight", low_rank)
 

@@ -8,6 +8,7 @@ import warnings
 from dataclasses import dataclass, replace
 
 import numpy as np
+import pandas as pd
 import torch
 
 from icl.finetuning.config import FinetuneConfig
@@ -25,6 +26,7 @@ MIN_ROWS = 300
 # Standard errors by which the loss on the deciding rows must fall: one-sided 95 %.
 _CLEAR = 1.645
 _SHARES = (0.6, 0.2, 0.2)
+_UNNAMED = pd.DataFrame()  # nobody asks which rows these were: no release comes of them
 _MOST_ROWS = 1_000
 """Rows that choose, and that decide, at most: a forward pass of more would cost much and tell little."""
 
@@ -82,12 +84,12 @@ def tune_on_table(
             stacklevel=5,
         )
         return None, SingleReport(False, reason, 0)
-    table = EncodedTable("labelled rows", list(range(cells.shape[1])), cells, n_levels, [target], None)
+    table = EncodedTable("labelled rows", range(cells.shape[1]), cells, n_levels, [target], _UNNAMED)
     rng = np.random.default_rng([config.seed, len(y)])
     order = draw_rows(target, len(y), rng)
     ends = np.cumsum([round(share * len(y)) for share in _SHARES[:2]])
     train, choose, decide = np.split(order, ends)
-    part = EncodedTable(table.name, table.columns, cells[train], n_levels, [replace(target, y=y[train])], None)
+    part = EncodedTable(table.name, table.columns, cells[train], n_levels, [replace(target, y=y[train])], _UNNAMED)
     context = train[: config.max_rows]
     chooses, decides = (_views(table, target, context, rows[:_MOST_ROWS], start, rng) for rows in (choose, decide))
     stream = task_stream([part], config, start.config)

@@ -75,7 +75,7 @@ def finetune(
         against forgetting: Li et al. (2018), arXiv:1802.01483.
     """
     started = time.monotonic()
-    if report is None or rank_zero_only.rank:  # other processes run the same script from its top
+    if report is None or vars(rank_zero_only).get("rank"):  # other processes run the same script from its top
         report = lambda line: None
     prepared = prepare(checkpoint, tables, config)
     out = Path(os.path.abspath(Path(out).expanduser()))

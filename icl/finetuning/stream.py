@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import cast
 
 import lightning as L
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, Dataset
 
 from icl.finetuning.config import FinetuneConfig
 from icl.finetuning.held_out import REPLAY_SHAPES
@@ -47,6 +48,8 @@ def task_stream(
 class FinetuneData(L.LightningDataModule):
     """The training stream and the held-out tasks, dealt to the processes."""
 
+    trainer: L.Trainer  # of Lightning, once it is attached
+
     def __init__(self, tables: Sequence[EncodedTable], items: Sequence[ValidationItem], config, model: TabularConfig):
         super().__init__()
         self.tables, self.items, self.config, self.model = tables, list(items), config, model
@@ -59,4 +62,4 @@ class FinetuneData(L.LightningDataModule):
 
     def val_dataloader(self) -> DataLoader:
         share = self.items[self.trainer.global_rank :: self.trainer.world_size]
-        return DataLoader(share, batch_size=None)
+        return DataLoader(cast(Dataset, share), batch_size=None)

@@ -42,7 +42,7 @@ class EncodedTable:
     """
 
     name: str
-    columns: list[str]
+    columns: Sequence[object]
     cells: np.ndarray
     n_levels_F: np.ndarray
     targets: list[Target]
@@ -167,7 +167,7 @@ def _cells(series: pd.Series, name) -> tuple[str, np.ndarray, int]:
 
 
 def _target(series: pd.Series, config: FinetuneConfig, max_classes: int, problems: list[str]) -> Target | None:
-    name = config.target
+    name = str(config.target)
     series = series.reset_index(drop=True)
     if series.dtype.kind == "f" and np.isinf(series.to_numpy()).any():
         problems.append(f"target column {name!r} holds {int(np.isinf(series.to_numpy()).sum())} infinite numbers")

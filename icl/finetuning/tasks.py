@@ -52,7 +52,7 @@ def make_task(
     """
     n_context = len(context)
     rows = np.concatenate([context, query])
-    kept = [j for j, name in enumerate(table.columns) if name != target.name]
+    kept = np.array([j for j, name in enumerate(table.columns) if name != target.name], dtype=np.int64)
     cells = table.cells[np.ix_(rows, kept)]
     levels = table.n_levels_F[kept]
     n_levels = np.zeros(len(kept), dtype=np.int64)

@@ -12,6 +12,7 @@ import weakref
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -65,7 +66,7 @@ def answer(
     alike = defaultdict(list)
     for i, context in enumerate(contexts):
         alike[(*context.X_NF.shape, context.n_classes is None, len(rows[i]))].append(i)
-    sizes = [Footprint.of(model, *key[:2], len(indices)) for key, indices in alike.items()]
+    sizes = [Footprint.of(model, key[0], key[1], len(indices)) for key, indices in alike.items()]
     kept = sum(size.cache for size in sizes)
     keep = fit_mode != "low_memory" and kept <= memory_gb * 1e9 * (1 if fit_mode == "cache" else _CACHE_SHARE)
     if fit_mode == "cache" and not keep:
@@ -121,20 +122,20 @@ def _answer_batch(
     model: Model, state: tuple, contexts: list[Context], X_BMF: np.ndarray, keep: bool, free: float
 ) -> Iterator[torch.Tensor]:
     """(M, C) or (M, K) scores for each context; all of one shape."""
-    place = {"device": model.device, "dtype": model.dtype}
-    size = Footprint.of(model, *contexts[0].X_NF.shape, len(contexts))
+    n_context, n_features = contexts[0].X_NF.shape
+    size = Footprint.of(model, n_context, n_features, len(contexts))
     with torch.inference_mode():
         cache = _CACHES.find(state, contexts)
-        inputs = None if cache is not None else _tensors(model, contexts)
+        inputs = () if cache is not None else _tensors(model, contexts)
         if cache is None and keep:
             cache = model.read_context(*inputs)
             _CACHES.keep(state, contexts, cache)
         parts = []
         step = size.n_query(free, keep=cache is not None)
         for start in range(0, X_BMF.shape[1], step):
-            part_BMF = torch.from_numpy(X_BMF[:, start : start + step]).to(**place)
+            part_BMF = torch.from_numpy(X_BMF[:, start : start + step]).to(device=model.device, dtype=model.dtype)
             if cache is not None:
-                scores_BMK = model.answer(part_BMF, cache)
+                scores_BMK = model.answer(part_BMF, cast(Any, cache))  # of the model that made it
             else:
                 X_BNF, *rest = inputs
                 scores_BMK = model(torch.cat([X_BNF, part_BMF], 1), *rest)

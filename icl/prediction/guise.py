@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -57,6 +58,7 @@ def draw_guises(
     """
     rng = np.random.default_rng(seed)
     n_features = len(n_levels_F)
+    rows: Sequence[np.ndarray | None]
     if weight_N is None:
         rows = _share_rows(n_members, rng, limits.rows, y_N, n_classes)
     else:
@@ -74,7 +76,7 @@ def draw_guises(
         codes = [np.arange(n) if first else rng.permutation(n) for n in n_levels_F]
         shown = np.arange(n_features) if columns is None else columns[i]
         shown = shown if first else rng.permutation(shown)
-        if (n_classes or 0) > limits.classes:
+        if n_classes is not None and n_classes > limits.classes:
             order = similar_order(context_NF[:, n_levels_F == 0], y_N, n_classes, rng)
         else:
             order = np.arange(n_classes or 0) if first else rng.permutation(n_classes or 0)
@@ -101,7 +103,7 @@ def _share_rows(n_members: int, rng, limit: int, y_N: np.ndarray, n_classes: int
         strata_N = (np.argsort(np.argsort(y_N, kind="stable"), kind="stable") * 10) // n
     else:
         strata_N = y_N
-    shares = [[] for _ in range(n_members)]
+    shares: list[list[np.ndarray]] = [[] for _ in range(n_members)]
     for stratum in np.unique(strata_N):
         rows = rng.permutation(np.flatnonzero(strata_N == stratum))
         n_shown = max(1, int(len(rows) * limit / n))

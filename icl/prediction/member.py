@@ -95,7 +95,7 @@ class Member:
         """(M, C) or (M, K) log-probabilities from the scores of each context; the classes in their own order."""
         if not self.guise.answers.size:
             return self._bin_log_probs(scores[0])
-        total = 0.0
+        total = torch.zeros(())
         for question, (context, answers_C) in enumerate(zip(self.contexts, self.guise.answers)):
             log_probs = torch.log_softmax(scores[question][:, : context.n_classes], -1)
             inside_C = torch.from_numpy(answers_C >= 0)

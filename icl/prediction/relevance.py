@@ -32,7 +32,7 @@ def relevance(context_NF: np.ndarray, is_categorical_F: np.ndarray, y_N: np.ndar
         sizes_G = np.bincount(groups_N)
         sums_GK = np.stack([np.bincount(groups_N, weights=t) for t in targets_NK.T], axis=1)
         between = float((np.square(sums_GK).sum(axis=1) / np.maximum(sizes_G, 1)).sum())
-        n_groups = np.count_nonzero(sizes_G)
+        n_groups = int(np.count_nonzero(sizes_G))
         out_F[j] = 1 - (1 - between / total) * (n - 1) / max(n - n_groups, 1)
     return out_F
 

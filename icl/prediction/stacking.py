@@ -61,7 +61,8 @@ class RidgeColumns:
         weight_N: np.ndarray | None = None,
     ):
         self._regressions: list[_Ridge] = []
-        columns, of_row = [], slice(None)
+        columns: list[np.ndarray] = []
+        of_row: np.ndarray | slice = slice(None)
         n_rows = len(y_N)
         if group_N is not None:
             # Copies become one row of as much weight, so that to leave one out is to leave all of them out.
@@ -201,7 +202,7 @@ class _Ridge:
             # Independent t frequencies see thresholds of single columns as well as smooth surfaces.
             frequencies = rng.standard_t(3, size=(P, n_waves)) / (length_scale * math.sqrt(max(P, 1)))
             self._frequencies, self._phases = frequencies, rng.uniform(0, 2 * math.pi, n_waves)
-        self._mean = 0.0
+        self._mean: np.ndarray | float = 0.0
         Phi_NQ = self._features(A_NP)
         self._mean = Phi_NQ.mean(0) if weight_N is None else np.average(Phi_NQ, 0, weight_N)
         Phi_NQ = Phi_NQ - self._mean

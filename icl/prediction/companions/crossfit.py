@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any, cast
+
 import numpy as np
 from sklearn.base import BaseEstimator, clone, is_classifier
 from sklearn.compose import make_column_transformer
@@ -57,7 +59,7 @@ class CrossFitted:
     def _answers(self, model: BaseEstimator | int, cells_MF: np.ndarray) -> np.ndarray:
         n_classes = self._labelled.n_classes
         if n_classes is None:
-            return np.asarray(model.predict(cells_MF), dtype=float).reshape(-1, 1)
+            return np.asarray(cast(Any, model).predict(cells_MF), dtype=float).reshape(-1, 1)
         shares_MC = np.zeros((len(cells_MF), n_classes))
         if isinstance(model, int):
             shares_MC[:, model] = 1.0

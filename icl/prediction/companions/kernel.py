@@ -47,8 +47,8 @@ class Kernel:
         trial = np.sort(rng.permutation(len(A_NP))[:_TRIAL_ROWS])
         errors = []
         for scale in _LENGTH_SCALES:
-            features, _ = _decompose(A_NP[trial], A_NP[trial], scale * spread)
-            errors.append(min(error for _, error in _leave_out(*features, Y_NT[trial], group_N[trial])))
+            (U_NQ, values_Q), _ = _decompose(A_NP[trial], A_NP[trial], scale * spread)
+            errors.append(min(error for _, error in _leave_out(U_NQ, values_Q, Y_NT[trial], group_N[trial])))
         self.length_scale = _LENGTH_SCALES[int(np.argmin(errors))]
         self._scale = self.length_scale * spread
         landmarks = np.arange(len(A_NP)) if len(A_NP) <= _MOST_EXACT else rng.permutation(len(A_NP))[:_N_LANDMARKS]

@@ -51,7 +51,8 @@ class Trees:
         if not len(rows_MF):
             return np.empty((0, self._labelled.n_answers), "f4")
         cells_MF = _cells(rows_MF)
-        return self._labelled.shown(sum(self._answers(tree, cells_MF) for tree in self._trees) / len(self._trees))
+        total = np.asarray(sum(self._answers(tree, cells_MF) for tree in self._trees))
+        return self._labelled.shown(total / len(self._trees))
 
 
 def _cells(rows_MF: np.ndarray) -> np.ndarray:
