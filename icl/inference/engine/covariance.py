@@ -11,7 +11,7 @@ import numpy as np
 from icl.inference.engine.clusters import group_sums, inflate_clusters
 from icl.inference.engine.contributions import Contributions
 from icl.inference.engine.fit import FULL_LEVERAGE, Fit
-from icl.inference.engine.freedom import cluster_df
+from icl.inference.engine.freedom import cluster_df, group_df
 from icl.inference.engine.rows import Together
 from icl.inference.engine.sandwich import inflate, meat, row_contributions, sum_of_squares
 from icl.inference.engine.weights import Weight
@@ -28,7 +28,7 @@ def covariance_and_df(parts: Contributions, W: Weight, elsewhere: Fit | None) ->
     """`covariance_of`, and with clusters (P,) degrees of freedom, which depend on what came from labeled clusters."""
     problem, sampling = parts.problem, parts.problem.sampling
     if sampling.clusters_labeled is None:
-        return _of_rows(parts, W, elsewhere), None
+        return _of_rows(parts, W, elsewhere), group_df(parts, W.costs)
     units, has_labels, strata = _clustered(parts, W, elsewhere)
     variances = (np.einsum("gp,gp->p", part, part) for part in (units[has_labels], units[~has_labels]))
     df = cluster_df(parts, W.costs, *variances) if problem.reference == "t" else None

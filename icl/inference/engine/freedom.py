@@ -6,6 +6,7 @@ import numpy as np
 
 from icl.inference.engine.contributions import Contributions
 from icl.inference.engine.sandwich import effective_units
+from icl.inference.engine.shares import is_one_hot
 
 
 def degrees_of_freedom(parts: Contributions, tuned: bool) -> float:
@@ -20,6 +21,22 @@ def degrees_of_freedom(parts: Contributions, tuned: bool) -> float:
     if weights is not None:
         df *= (effective_units(weights) - 1) / max(n - 1, 1)
     return max(df, 1)
+
+
+def group_df(parts: Contributions, tuned: bool) -> np.ndarray | None:
+    """(P,) of the means of groups, each from its own rows, as if it were analysed alone; None for other designs.
+
+    Groups of 2 or 3 labels covered .866 with n - P for all of them (nominal .90). A weight that all groups share costs
+    each the same share of its degrees of freedom.
+    """
+    problem, X = parts.problem, parts.problem.X_labeled
+    has_own = problem.std_error_kind in ("HC2", "jackknife") and problem.reference == "t" and X.shape[1] > 1
+    if not has_own or not problem.model.is_linear or not is_one_hot(X):
+        return None
+    w = np.ones(len(X)) if problem.sampling.weights_labeled is None else problem.sampling.weights_labeled
+    own = np.array([effective_units(w[column == 1]) for column in X.T]) - 1
+    spent = tuned / max(len(X) - X.shape[1], 1)
+    return np.tile(np.maximum(own * (1 - spent), 1), len(problem.terms) // X.shape[1])
 
 
 def cluster_df(parts: Contributions, tuned: bool, labeled: np.ndarray, others: np.ndarray) -> np.ndarray:

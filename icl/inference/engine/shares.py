@@ -90,54 +90,94 @@ def two_values(y: np.ndarray) -> tuple[float, float] | None:
     return (low, high) if low < high and bool(((y == low) | (y == high)).all()) else None
 
 
-def is_one_share(problem: Problem) -> bool:
-    """The analysis estimates one mean, of an outcome with two values."""
-    X = problem.X_labeled
-    is_mean = problem.model.is_linear and X.shape[1] == 1 and bool((X == 1).all())
-    is_mean = is_mean and problem.estimand.surrogate == "value"  # a quantile is no share
-    return is_mean and problem.y.ndim == 1 and two_values(problem.y) is not None
+@dataclass(frozen=True)
+class Outcomes:
+    """The labeled outcomes (m,) of which one term is the share, with the two values that the outcome takes anywhere."""
+
+    y: np.ndarray
+    low: float
+    high: float
+    n_worth: float
+    """Equal independent rows that they count for if none of them is an event."""
+
+    @property
+    def rarer(self) -> int:
+        """Rows on the rarer side."""
+        return int(min((self.y == self.low).sum(), (self.y == self.high).sum()))
+
+    @property
+    def kind(self) -> str:
+        """ "exact", "score" or "t"."""
+        return "exact" if self.rarer < FEW_EVENTS else "score" if self.rarer < SOME_EVENTS else "t"
+
+    @property
+    def without_events(self) -> Share:
+        """The share if all outcomes agree: its interval is [0, upper] (or [lower, 1]).
+
+        n equal rows without an event leave shares up to 1 - tail^(1/n) (Clopper & Pearson 1934), about 3/n at a tail
+        of 5%, the rule of three. Uneven weights count as Kish has it, rows of a cluster as one. Predictions do not
+        enter: that they go with the outcome is what no row has shown.
+        """
+        return Share(float(self.y[0]), self.n_worth, np.inf, self.low, self.high)
+
+    @property
+    def variance_without_events(self) -> float:
+        """The 68% interval of `without_events` restated as a variance: the observed one, 0, would be false."""
+        lower, upper = self.without_events.interval("exact", 0.68)
+        return ((upper - lower) / 2) ** 2
+
+    def share(self, classical: float, estimate: float, variance: float, df: float) -> Share:
+        """The share whose `estimate` has `variance`; `classical` is that of labeled rows alone."""
+        n, width = len(self.y), self.high - self.low
+        p = (classical - self.low) / width
+        n_effective = p * (1 - p) * n / (n - 1) / (variance / width**2)
+        if self.rarer < TOO_FEW_TO_TUNE:
+            n_effective = min(n_effective, n)
+        return Share(estimate, n_effective, df, self.low, self.high)
 
 
-def interval_kind(y: np.ndarray) -> str:
-    """ "exact", "score" or "t", by the number of rows on the rarer side of a two-valued outcome."""
-    if two_values(y) is None:
-        return "t"
-    rarer = rarer_side(y)
-    return "exact" if rarer < FEW_EVENTS else "score" if rarer < SOME_EVENTS else "t"
+def shares_in(problem: Problem) -> list[Outcomes | None]:
+    """For each term the outcomes of which it is the share: means of two-valued outcomes, by group too; else None."""
+    X, P = problem.X_labeled, len(problem.terms)
+    is_mean = problem.estimand.solver == "scores" and problem.model.is_linear
+    if not is_mean or problem.estimand.surrogate != "value" or not is_one_hot(X):
+        return [None] * P
+    w, clusters = problem.sampling.weights_labeled, problem.sampling.clusters_labeled
+    found: list[Outcomes | None] = []
+    for y in problem.rows_y.Y.T:
+        values = two_values(y)
+        for column in X.T:
+            rows = column == 1
+            if values is None or not rows.any():
+                found.append(None)
+                continue
+            worth = float(rows.sum()) if w is None else float(w[rows].sum() ** 2 / (w[rows] @ w[rows]))
+            units = worth if clusters is None else len(np.unique(clusters[rows]))
+            found.append(Outcomes(y[rows], *values, min(worth, units)))
+    return found
 
 
-def rarer_side(y: np.ndarray) -> int:
-    """Rows on the rarer side of a two-valued outcome."""
-    return int(min((y == y.min()).sum(), (y != y.min()).sum()))
+def is_one_hot(X: np.ndarray) -> bool:
+    """Each row of the design is in one group: its coefficients are means."""
+    if X.shape[1] == 1:
+        return bool((X == 1).all())
+    return bool(((X == 0) | (X == 1)).all() and (X.sum(axis=1) == 1).all())
 
 
-def without_events(problem: Problem) -> Share:
-    """The share of an outcome that is 0 (or 1) on all labeled rows: its interval is [0, upper] (or [lower, 1]).
-
-    n equal rows without an event leave shares up to 1 - tail^(1/n) (Clopper & Pearson 1934), about 3/n at a tail of 5%,
-    the rule of three. Uneven weights count as Kish has it, rows of a cluster as one. Predictions do not enter: that
-    they go with the outcome is what no row has shown.
-    """
-    w = problem.sampling.weights_labeled
-    n = len(problem.y) if w is None else float(w.sum() ** 2 / (w @ w))
-    return Share(float(problem.y[0]), min(n, problem.n_labeled_units), np.inf)
+def without_events(problem: Problem) -> np.ndarray:
+    """(P,) terms that are the share of an outcome which is the same on all their labeled rows."""
+    return np.array([outcomes is not None and not outcomes.rarer for outcomes in shares_in(problem)])
 
 
-def share_of(y: np.ndarray, classical: float, estimate: float, variance: float, df: float) -> Share:
-    """The `Share` of a two-valued outcome y (n,), whose estimate has `variance`; `classical` uses labeled rows only."""
-    low, high = two_values(y)
-    n, width = len(y), high - low
-    p = (classical - low) / width
-    n_effective = p * (1 - p) * n / (n - 1) / (variance / width**2)
-    if rarer_side(y) < TOO_FEW_TO_TUNE:
-        n_effective = min(n_effective, n)
-    return Share(estimate, n_effective, df, low, high)
-
-
-def variance_without_events(problem: Problem) -> float:
-    """The 68% interval of `without_events` restated as a variance: the observed one, 0, would be false."""
-    lower, upper = without_events(problem).interval("exact", 0.68)
-    return ((upper - lower) / 2) ** 2
+def charge_without_events(problem: Problem, covariance: np.ndarray) -> np.ndarray:
+    """`covariance` (P, P) with what the exact intervals of terms without events say of their variance."""
+    silent = without_events(problem)
+    if not silent.any():
+        return covariance
+    covariance = np.where(silent[:, None] | silent, 0.0, covariance)
+    at = np.flatnonzero(silent)
+    covariance[at, at] = [shares_in(problem)[j].variance_without_events for j in at]
+    return covariance
 
 
 def _exact(p: float, n: float, df: float, tail: float) -> tuple[float, float]:

@@ -27,20 +27,32 @@ from dataclasses import replace
 
 import numpy as np
 
+from icl.inference.engine.answer import name_of
 from icl.inference.engine.clusters import group_sums
 from icl.inference.engine.contributions import Contributions
 from icl.inference.engine.fit import FULL_LEVERAGE
+from icl.inference.engine.shares import without_events
 from icl.inference.engine.weights import Weight, decide_weight
 
 
 def settle_weight(parts: Contributions, weight: str | float) -> Weight:
     """The weight that `weight` stands for on this problem, as it enters the answer."""
     is_fitted = parts.problem.surrogate.is_cross_fitted and parts.problem.compat is None
-    if weight != "shrunk":
-        W = decide_weight(parts, weight)
-        return _floor(parts, W) if is_fitted and W.tuned and W.is_defined else W
-    W = decide_weight(parts, "synsurr")
-    return _shrink(parts, W, is_fitted) if W.is_defined else replace(W, name="shrunk")
+    W = decide_weight(parts, "synsurr" if weight == "shrunk" else weight)
+    if not W.is_defined:
+        W = replace(W, name=name_of(weight))
+    elif weight == "shrunk":
+        W = _shrink(parts, W, is_fitted)
+    elif is_fitted and W.tuned:
+        W = _floor(parts, W)
+    silent = without_events(parts.problem)
+    return _without_terms(W, silent) if silent.any() else W
+
+
+def _without_terms(W: Weight, silent: np.ndarray) -> Weight:
+    """None of the predictions in terms (P,) that are shares of which no labeled row has shown an event."""
+    zero = lambda values: None if values is None else np.where(silent, 0.0, values)
+    return replace(W, W=W.W * ~silent[:, None], tilt=zero(W.tilt), refit=zero(W.refit))
 
 
 def _shrink(parts: Contributions, W: Weight, is_fitted: bool) -> Weight:

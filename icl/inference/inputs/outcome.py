@@ -31,7 +31,7 @@ def read_outcome(estimand: Estimand, labeled: pd.DataFrame, n_parameters: int) -
             f"{P + 2} are needed. Label more rows or drop covariates."
         )
     flat = np.ptp(y, axis=0) == 0
-    is_share = isinstance(estimand, Mean) and estimand.by is None and y.ndim == 1 and y[0] in (0, 1)
+    is_share = isinstance(estimand, Mean) and np.isin(y[0] if y.ndim == 1 else y[0][flat], (0, 1)).all()
     if np.any(flat) and not is_share:
         which = "" if y.ndim == 1 else f" of {estimand.outcome_columns[int(np.argmax(flat))]!r}"
         value = y[0] if y.ndim == 1 else y[0, int(np.argmax(flat))]

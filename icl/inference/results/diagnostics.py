@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from icl.inference.checks import Diagnostic
-from icl.inference.engine.shares import FEW_EVENTS, is_one_share, rarer_side
+from icl.inference.engine.shares import FEW_EVENTS, Outcomes, shares_in
 
 if TYPE_CHECKING:
     from icl.inference.engine.answer import Rectified
@@ -42,21 +42,9 @@ def diagnose(solver: Solver, answer: Rectified) -> list[Diagnostic]:
 
 def _outcome_findings(solver: Solver) -> Iterator[Diagnostic]:
     problem = solver.problem
-    y, n = problem.y, len(problem.y)
-    if is_one_share(problem):
-        if not rarer_side(y):
-            yield Diagnostic(
-                "no_event",
-                f"all {n} labeled outcomes equal {y[0]:g}; they are taken for those of an outcome of 0 and 1. The "
-                "exact interval of its share is given, from labeled rows alone: no row has shown that predictions go "
-                "with the outcome. If the outcome has other values too, it is not valid; label more rows.",
-            )
-        elif rarer_side(y) < FEW_EVENTS:
-            yield Diagnostic(
-                "rare_event",
-                f"only {rarer_side(y)} of {n} labeled rows are on the rarer side of a two-valued outcome, too "
-                "few for a t interval: the exact one is given, which is wider. Label more rows.",
-            )
+    n = len(problem.y)
+    if any(shares := shares_in(problem)):
+        yield from _share_findings(problem, shares)
         return
     if problem.estimand.surrogate == "distribution" or n < 10:
         return
@@ -68,6 +56,28 @@ def _outcome_findings(solver: Solver) -> Iterator[Diagnostic]:
             "influential_row",
             f"one labeled row makes up {share.max():.0%} of the variance of {term!r}: an outlier, or a row far from "
             "all others. The interval rests on it; check it, or model a transformed outcome.",
+        )
+
+
+def _share_findings(problem: Problem, shares: list[Outcomes | None]) -> Iterator[Diagnostic]:
+    several = len(shares) > 1
+    named = [(f" of {term!r}" if several else "", s) for term, s in zip(problem.terms, shares, strict=True) if s]
+    silent = [(of, s) for of, s in named if not s.rarer]
+    if silent:
+        which = ", ".join(f"all {len(s.y)} labeled outcomes{of} equal {s.y[0]:g}" for of, s in silent[:6])
+        yield Diagnostic(
+            "no_event",
+            f"{which}; they are taken for those of an outcome of {silent[0][1].low:g} and {silent[0][1].high:g}. The "
+            "exact interval of the share is given, from labeled rows alone: no row has shown that predictions go "
+            "with the outcome. If the outcome has other values too, it is not valid; label more rows.",
+        )
+    rare = [(of, s) for of, s in named if 0 < s.rarer < FEW_EVENTS]
+    if rare:
+        which = ", ".join(f"{s.rarer} of {len(s.y)} labeled rows{of}" for of, s in rare[:6])
+        yield Diagnostic(
+            "rare_event",
+            f"only {which} are on the rarer side of a two-valued outcome, too few for a t interval: the exact one is "
+            "given, which is wider. Label more rows.",
         )
 
 

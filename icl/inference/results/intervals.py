@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from icl.inference.engine.answer import Rectified
-from icl.inference.engine.shares import KINDS, Share, interval_kind, is_one_share, rarer_side, share_of, without_events
+from icl.inference.engine.shares import KINDS, Outcomes, Share, shares_in
 from icl.inference.engine.solve import Solver
 
 
@@ -13,34 +13,82 @@ def bounds(
     solver: Solver, answer: Rectified, level: float, alternative: str = "two-sided", kind: str = "auto"
 ) -> tuple[np.ndarray, np.ndarray]:
     """(P,) lower and upper bounds."""
-    share, kind = share_behind(solver, answer, kind)
-    if share is None:
-        return answer.interval(level, alternative)
-    lower, upper = share.interval(kind, level, alternative)
-    return np.array([lower]), np.array([upper])
+    lower, upper = (np.array(side, dtype=float) for side in answer.interval(level, alternative))
+    for j, (share, how) in enumerate(shares_behind(solver, answer, kind)):
+        if share is not None:
+            lower[j], upper[j] = share.interval(how, level, alternative)
+    return lower, upper
 
 
-def share_behind(solver: Solver, answer: Rectified, kind: str) -> tuple[Share | None, str]:
-    """The share behind an answer and the kind of its interval; None where the t interval is meant."""
+def p_values(solver: Solver, answer: Rectified, null: np.ndarray, alternative: str, kind: str) -> np.ndarray:
+    """(P,) of parameter = null (P,), dual to `bounds`."""
+    p = np.array(answer.p_value(null, alternative), dtype=float)
+    for j, (share, how) in enumerate(shares_behind(solver, answer, kind)):
+        if share is not None:
+            p[j] = share.p_value(how, float(null[j]), alternative)
+    return p
+
+
+def shares_behind(solver: Solver, answer: Rectified, kind: str) -> list[tuple[Share | None, str]]:
+    """For each term the share behind it and the kind of its interval; None where the t interval is meant."""
     if kind not in KINDS:
         raise ValueError(f"kind got {kind!r}; known are {', '.join(map(repr, KINDS))}.")
     problem = solver.problem
+    P = len(problem.terms)
     if kind == "t" or (kind == "auto" and (problem.compat is not None or not answer.is_valid)):
+        return [(None, "t")] * P
+    found = shares_in(problem)
+    if kind != "auto" and None in found:
+        raise ValueError(f"kind={kind!r} is for the mean of a two-valued outcome; use 't'.")
+    return [_behind(solver, answer, j, outcomes, kind) for j, outcomes in enumerate(found)]
+
+
+def _behind(
+    solver: Solver, answer: Rectified, j: int, outcomes: Outcomes | None, kind: str
+) -> tuple[Share | None, str]:
+    if outcomes is None:
         return None, "t"
-    if not is_one_share(problem):
-        if kind != "auto":
-            raise ValueError(f"kind={kind!r} is for the mean of a two-valued outcome; use 't'.")
+    kind = outcomes.kind if kind == "auto" else kind
+    variance = answer.covariance[j, j]
+    if kind == "t" or not np.isfinite(variance):
         return None, "t"
-    kind = interval_kind(problem.y) if kind == "auto" else kind
-    if kind == "t":
-        return None, kind
-    if not rarer_side(problem.y):
-        return without_events(problem), kind
-    classical = solver.under(0.0).estimate[0]
-    variance = answer.covariance[0, 0]
-    if not np.isfinite(variance):
-        return None, "t"
-    return share_of(problem.y, classical, answer.estimate[0], variance, answer.df), kind
+    if not outcomes.rarer:
+        return outcomes.without_events, kind
+    df = float(np.broadcast_to(answer.df_of_terms, len(answer.estimate))[j])
+    return outcomes.share(solver.under(0.0).estimate[j], answer.estimate[j], variance, df), kind
+
+
+def combined_bounds(
+    R: np.ndarray, estimate: np.ndarray, lower: np.ndarray, upper: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """(Q,) bounds of the combinations R (Q, P) of independent terms from the bounds of each.
+
+    The distance of a bound of the combination is the root of the summed squares of the distances of the bounds that it
+    is made of (method of variance estimates recovery; for the difference of two shares Newcombe's tenth). Source:
+    Newcombe (1998), Statistics in Medicine 17, 873-890; Zou & Donner (2008), doi:10.1002/sim.3095.
+    """
+    at = R @ estimate
+    down, up = np.maximum(estimate - lower, 0), np.maximum(upper - estimate, 0)
+    reach = lambda a, b: np.sqrt((np.where(R > 0, R * a, -R * b) ** 2).sum(axis=1))
+    return at - reach(down, up), at + reach(up, down)
+
+
+def rare_combinations(solver: Solver, answer: Rectified, R: np.ndarray) -> np.ndarray:
+    """(Q,) combinations R (Q, P) that take in a share with too few events for a t interval."""
+    is_rare = np.array([share is not None for share, _ in shares_behind(solver, answer, "auto")])
+    return (R != 0) @ is_rare > 0
+
+
+def p_of_combinations(solver: Solver, answer: Rectified, R: np.ndarray, null: np.ndarray) -> np.ndarray:
+    """(Q,) p-values of R theta = null: the error rate at which `combined_bounds` reach null (to six digits)."""
+    low, high = np.zeros(len(R)), np.ones(len(R))
+    for _ in range(24):
+        middle = (low + high) / 2
+        for q, error in enumerate(middle):
+            lower, upper = combined_bounds(R[[q]], answer.estimate, *bounds(solver, answer, 1 - max(error, 1e-9)))
+            outside = not lower[0] <= null[q] <= upper[0]
+            low[q], high[q] = (low[q], error) if outside else (error, high[q])
+    return high
 
 
 def variance_ratio(classical: Rectified, answer: Rectified) -> np.ndarray:

@@ -15,7 +15,15 @@ from icl.inference.engine.problem import Problem
 from icl.inference.engine.solve import Solver
 from icl.inference.results.contrasts import pairs, read_contrasts
 from icl.inference.results.familiar import Familiar
-from icl.inference.results.intervals import bounds, share_behind, variance_ratio
+from icl.inference.results.intervals import (
+    bounds,
+    combined_bounds,
+    p_of_combinations,
+    p_values,
+    rare_combinations,
+    shares_behind,
+    variance_ratio,
+)
 from icl.inference.results.shown import Shown
 from icl.inference.results.wording import warnings
 
@@ -141,8 +149,9 @@ class InferenceResult(Shown, Familiar):
 
     @property
     def interval_kind(self) -> str:
-        """What `interval` gives by default: "t"; "score" or "exact" for a share of few events."""
-        return share_behind(self._solver, self._answer, "auto")[1]
+        """What `interval` gives by default: "t"; "score" or "exact" if a term is a share of few events."""
+        kinds = {kind for _, kind in shares_behind(self._solver, self._answer, "auto")}
+        return next(kind for kind in ("exact", "score", "t") if kind in kinds)
 
     @property
     def std_error_kind(self) -> str:
@@ -189,10 +198,7 @@ class InferenceResult(Shown, Familiar):
     ) -> pd.Series:
         """(P,) p-values of parameter = null; below 1 - level exactly where the interval of `level` excludes null."""
         null = np.broadcast_to(np.asarray(null, dtype=float), self.estimate.shape)
-        share, kind = share_behind(self._solver, self._answer, kind)
-        if share is not None:
-            return self._series(np.array([share.p_value(kind, float(null[0]), alternative)]), "p_value")
-        return self._series(self._answer.p_value(null, alternative), "p_value")
+        return self._series(p_values(self._solver, self._answer, null, alternative, kind), "p_value")
 
     def wald(self, R: Any, r: Any = 0.0) -> WaldTest:
         """Joint test of R theta = r.
@@ -226,12 +232,18 @@ class InferenceResult(Shown, Familiar):
         if self._answer.df_terms is not None:  # a combination is as uncertain as the least certain of its terms
             df = np.where(R != 0, self._answer.df_terms, np.inf).min(axis=1)
         lower, upper = t_interval(estimate, std_error, df, self._at(level))
+        p = t_p_value(estimate, std_error, df, null)
+        rare = rare_combinations(self._solver, self._answer, R)
+        if rare.any():  # shares of few events are far from normal, and so are their differences
+            sides = bounds(self._solver, self._answer, self._at(level))
+            lower[rare], upper[rare] = combined_bounds(R[rare], self._answer.estimate, *sides)
+            p[rare] = p_of_combinations(self._solver, self._answer, R[rare], null[rare])
         return pd.DataFrame(
             {
                 "estimate": estimate,
                 "std.error": std_error,
                 "statistic": (estimate - null) / std_error,
-                "p.value": t_p_value(estimate, std_error, df, null),
+                "p.value": p,
                 "conf.low": lower,
                 "conf.high": upper,
             },
