@@ -49,7 +49,7 @@ def score(options) -> pd.DataFrame:
         options.out / "results.csv", ["dataset", "seed"], mark | {"model": options.name}, options.fresh
     )
     counts = ResultFile(options.out / "calibration.csv", ["dataset", "seed"], mark, options.fresh)
-    factory = ours(options.checkpoint, options.n_estimators, stacking=not options.alone)
+    factory = ours(options.checkpoint, options.n_estimators, **({"companions": ()} if options.alone else {}))
 
     def answer(cell: tuple[dict, int]) -> tuple[dict, dict | None, float]:
         start = time.perf_counter()

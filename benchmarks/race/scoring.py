@@ -30,7 +30,7 @@ def choose_tables(folder: Path, max_cells: int = 0) -> list[dict]:
 def score(model: nn.Module, name: str, folder: Path, tables: list[dict]) -> pd.DataFrame:
     """One row per table: the protocol's metrics on its first split, one member; of the network by itself."""
     protocol = load_protocol(folder)
-    rows = [protocol.run_one(table, name, ours(model, 1, stacking=False), "raw", seed=0) for table in tables]
+    rows = [protocol.run_one(table, name, ours(model, 1, companions=()), "raw", seed=0) for table in tables]
     failed = [f"{row['dataset']}: {row['error']}" for row in rows if row["error"]]
     if failed:
         raise RuntimeError(f"{name} failed on {len(failed)} of {len(rows)} tables: {'; '.join(failed)}")

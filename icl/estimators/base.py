@@ -16,13 +16,14 @@ from sklearn.base import BaseEstimator, is_classifier
 from sklearn.utils.validation import check_is_fitted
 
 from icl.estimators.folds import cross_fitted_points
-from icl.estimators.options import device_of
+from icl.estimators.options import companions_of, device_of
 from icl.estimators.prior_limits import warn_of_size
 from icl.estimators.weights import worth_of
+from icl.prediction.companions.columns import Columns, most_columns
+from icl.prediction.companions.protocol import Labelled
 from icl.prediction.forward import prepare
 from icl.prediction.guise import Limits, draw_guises
 from icl.prediction.member import Member
-from icl.prediction.stacking import RidgeColumns
 from icl.prediction.together import Fitted, distributions
 from icl.releases.folder import load_release
 from icl.releases.names import resolve_checkpoint
@@ -46,8 +47,9 @@ class InContextEstimator(BaseEstimator):
         memory_gb=2.0,
         fit_mode="auto",
         finetune=False,
-        stacking=True,
+        companions=("ridge",),
         fast_queries=False,
+        stacking=None,
     ):
         self.checkpoint = checkpoint
         self.n_estimators = n_estimators
@@ -59,8 +61,9 @@ class InContextEstimator(BaseEstimator):
         self.memory_gb = memory_gb
         self.fit_mode = fit_mode
         self.finetune = finetune
-        self.stacking = stacking
+        self.companions = companions
         self.fast_queries = fast_queries
+        self.stacking = stacking
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
@@ -98,7 +101,8 @@ class InContextEstimator(BaseEstimator):
         seed = self.random_state.randint(2**31) if hasattr(self.random_state, "randint") else self.random_state
         limits = Limits(config.max_features, config.max_classes, self.max_rows)
         table = context_NF, y, n_classes
-        guises = draw_guises(self.n_estimators, seed, limits, encoder.n_levels_, *table, self.stacking, weight)
+        n_made = most_columns(companions_of(self), n_classes)
+        guises = draw_guises(self.n_estimators, seed, limits, encoder.n_levels_, *table, n_made, weight)
         # Nothing is kept before everything is checked: a failed fit leaves the earlier one whole.
         self._tuned, report = self._finetune(context_NF, encoder.n_levels_, y, n_classes, seed)
         if report is not None:
@@ -107,6 +111,7 @@ class InContextEstimator(BaseEstimator):
             vars(self).pop("finetune_", None)  # of an earlier fit
         self._encoder, self._context_NF, self._y_N, self._guises = encoder, context_NF, y, guises
         self._worth = worth_of(context_NF, y, weight, origin)
+        self._companions, self._companion_seed = companions_of(self), seed or 0
         self._members = self._dress(guises)
         if self.fit_mode == "cache":
             prepare(self._model(), [c for member in self._members for c in member.contexts], self.memory_gb)
@@ -119,12 +124,14 @@ class InContextEstimator(BaseEstimator):
 
     def _dress(self, guises) -> list[Member]:
         context_NF, encoder, y_N = self._context_NF, self._encoder, self._y_N
-        ridges = None
+        made = None
         if any(guise.stacked for guise in guises):
             n_classes = int(y_N.max()) + 1 if is_classifier(self) else None
             worth = self._worth
-            ridges = RidgeColumns(context_NF, encoder.n_levels_, y_N, n_classes, worth.group_n, worth.weight_n)
-        return [Member(guise, context_NF, y_N, encoder.is_categorical_, ridges) for guise in guises]
+            labelled = Labelled(context_NF, encoder.n_levels_, y_N, n_classes, worth.group_n, worth.weight_n)
+            made = Columns(labelled, self._companions, self._companion_seed)
+        self.companions_ = [] if made is None else made.shown
+        return [Member(guise, context_NF, y_N, encoder.is_categorical_, made) for guise in guises]
 
     def _finetune(self, context_NF: np.ndarray, n_levels_F: np.ndarray, y: np.ndarray, n_classes, seed):
         """The model tuned on the context if `finetune` asks for it and it helps, else None; and what was found."""

@@ -46,17 +46,21 @@ class ICLClassifier(ClassifierMixin, ConformalClassifierMixin, BaselineMixin, Pr
             its loss falls beyond error, else those of the checkpoint. Below 300 rows nothing is tried, with a
             warning, for an error would end cross-fitting, where folds are smaller. Folds (`predict_interval`,
             `infer`, `calibrate`) train each by itself, minutes rather than seconds.
-        stacking: whether three of four members also see, as further columns, what ridge regressions, linear and on
-            random waves, predict for each row out of fold, where that explains anything (see
-            `icl.prediction.stacking`).
+        companions: classical models whose predictions for each row, made without this row's label, all members also
+            see as columns, where they explain anything (`icl.prediction.companions`): "ridge" (ridge regressions,
+            linear and on random waves), "kernel" (kernel ridge regression), "trees" (bagged extra-trees), "boosting"
+            (histogram gradient boosting, for longer contexts), and scikit-learn estimators, which are cross-fitted.
+            () is the network alone. Wherever this estimator is fitted on some rows, so are they.
         fast_queries: whether query rows take the short way of the checkpoint's reader (see `icl.network.reader`): two
             to five times faster a row once the context is read, from a third of the cache or less, for answers a little
             worse (`checkpoints/README.md` says how much). Of the shipped checkpoints base has one.
+        stacking: deprecated; True stands for companions=("ridge",), False for ().
 
     Attributes:
         classes_: (C,) sorted labels; `predict_proba` has a column for each.
         temperature_: the softmax temperature in use.
         finetune_: what became of `finetune`, and the losses that decided; absent if it was not asked for.
+        companions_: those of `companions` whose columns are shown.
         dropped_columns_: columns that are constant or missing throughout in the context, hence ignored.
     """
 

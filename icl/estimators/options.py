@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import warnings
 from numbers import Integral, Real
 
 import numpy as np
 import torch
+from sklearn.base import BaseEstimator
 
+from icl.prediction.companions.columns import KINDS
 from icl.prediction.forward import check_fit_mode
 
 
@@ -25,10 +28,11 @@ def check_params(estimator, weighted: bool = False) -> None:
             raise ValueError(f"{name} must be a positive number, got {value!r}.")
     check_fit_mode(estimator.fit_mode)
     _check_finetune(estimator)
-    for name in ("calibrate", "stacking", "fast_queries"):
+    for name in ("calibrate", "fast_queries"):
         value = getattr(estimator, name)
         if not isinstance(value, bool | np.bool_):
             raise ValueError(f"{name} must be True or False, got {value!r}.")
+    _check_companions(estimator)
     _check_fast_queries(estimator)
     if weighted and estimator.finetune is not False:
         raise ValueError(
@@ -41,6 +45,32 @@ def check_params(estimator, weighted: bool = False) -> None:
             f"random_state must be a whole number from 0 on, a numpy RandomState, or None for fresh members at "
             f"every fit, got {seed!r}."
         )
+
+
+def companions_of(estimator) -> tuple:
+    """The companions that an estimator asks for; its `stacking` of earlier versions still counts."""
+    if estimator.stacking is None:
+        return tuple(estimator.companions)
+    return ("ridge",) if estimator.stacking else ()
+
+
+def _check_companions(estimator) -> None:
+    if estimator.stacking is not None:
+        if not isinstance(estimator.stacking, bool | np.bool_):
+            raise ValueError(f"stacking must be True or False, got {estimator.stacking!r}; better use companions.")
+        said = f"companions={('ridge',) if estimator.stacking else ()}"
+        warnings.warn(f"stacking is deprecated: write {said} instead.", FutureWarning, stacklevel=4)
+    known = ", ".join(map(repr, KINDS))
+    wanted = f"companions must be a list of {known} or scikit-learn estimators; () is the network alone"
+    if isinstance(estimator.companions, str) or not isinstance(estimator.companions, list | tuple):
+        raise ValueError(f"{wanted}. Got {estimator.companions!r}.")
+    for companion in estimator.companions:
+        usable = companion in KINDS if isinstance(companion, str) else isinstance(companion, BaseEstimator)
+        if not usable:
+            raise ValueError(f"{wanted}. Got {companion!r} among them.")
+    names = [companion for companion in estimator.companions if isinstance(companion, str)]
+    if len(set(names)) < len(names):
+        raise ValueError(f"companions must name each kind once, got {estimator.companions!r}.")
 
 
 def _check_finetune(estimator) -> None:

@@ -10,14 +10,17 @@ import torch
 
 from icl.finetuning.tables import MIN_ROWS_PER_CLASS, EncodedTable, Target
 from icl.network.config import TabularConfig
+from icl.prediction.companions.columns import Columns, most_columns
+from icl.prediction.companions.protocol import Labelled
 from icl.prediction.guise import Limits, draw_guises
 from icl.prediction.member import Member
-from icl.prediction.stacking import RidgeColumns
 from icl.tables.scaling import units
 from priors import TaskBatch, TaskShape
 
 N_GUISES = 4
 """Guises that a table is trained and validated in: those of an estimator's members by default."""
+# Whose columns are among them. Not those of the estimators' default: trees for every task would take longer than it.
+_COMPANIONS = ("ridge",)
 _FEWEST_ROWS = 32
 _CONTEXT_SHARE = (0.4, 0.9)
 
@@ -67,9 +70,10 @@ def make_task(
         y = (y / unit - center) / scale
     limits = Limits(config.max_features, config.max_classes, n_context)
     seed, known, labels = int(rng.integers(2**31)), cells[:n_context], y[:n_context]
-    chosen = draw_guises(N_GUISES, seed, limits, n_levels, known, labels, target.n_classes, stacking=True)[guise]
-    ridges = RidgeColumns(known, n_levels, labels, target.n_classes) if chosen.stacked else None
-    member = Member(chosen, known, labels, n_levels > 0, ridges)
+    n_made = most_columns(_COMPANIONS, target.n_classes)
+    chosen = draw_guises(N_GUISES, seed, limits, n_levels, known, labels, target.n_classes, n_made)[guise]
+    made = Columns(Labelled(known, n_levels, labels, target.n_classes), _COMPANIONS) if chosen.stacked else None
+    member = Member(chosen, known, labels, n_levels > 0, made)
     [shown] = member.contexts
     X = np.concatenate([shown.X_NF, member.view(cells[n_context:])])
     if target.n_classes is None:

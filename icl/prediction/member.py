@@ -21,9 +21,9 @@ import torch
 import torch.nn.functional as nnf
 
 from icl.network.distribution import HistogramPredictive, histogram_edges
+from icl.prediction.companions.columns import Columns
 from icl.prediction.forward import Context
 from icl.prediction.guise import Guise
-from icl.prediction.stacking import RidgeColumns
 from icl.tables.scaling import TargetRanks, learn_scale
 
 # Of a bin that a member on another scale leaves empty; rounding of the cdf is of this order.
@@ -39,13 +39,13 @@ class Member:
         context_NF: np.ndarray,
         y_N: np.ndarray,
         is_categorical_F: np.ndarray,
-        ridges: RidgeColumns | None = None,
+        made: Columns | None = None,
     ):
         self.guise = guise
         rows = slice(None) if guise.rows is None else guise.rows
         seen_NF, y_N = context_NF[rows], y_N[rows]
-        self._ridges = ridges if guise.stacked else None
-        made_NS = np.empty((len(y_N), 0), "f4") if self._ridges is None else self._ridges.context_NS[rows]
+        self.made = made if guise.stacked else None
+        made_NS = np.empty((len(y_N), 0), "f4") if self.made is None else self.made.context_NS[rows]
         numbers = [not len(codes) and guise.transform != "none" for codes in guise.codes]
         self._scales = [
             learn_scale(guise.transform, seen_NF[:, j]) if is_number else None
@@ -71,11 +71,11 @@ class Member:
             self.contexts.append(Context(X, y, flags_f, int(answers_C.max()) + 1))
 
     def view(self, rows_MF: np.ndarray, made_MS: np.ndarray | None = None) -> np.ndarray:
-        """(M, f + S) float32 query rows as this member sees them; `made_MS`: their `ridge_columns`, if at hand."""
+        """(M, f + S) float32 query rows as this member sees them; `made_MS`: their `columns_made`, if at hand."""
         shown_Mf = self._shown(rows_MF)
-        if self._ridges is None:
+        if self.made is None:
             return shown_Mf
-        return self._with_made(shown_Mf, self._ridges(rows_MF) if made_MS is None else made_MS)
+        return self._with_made(shown_Mf, self.made(rows_MF) if made_MS is None else made_MS)
 
     def _with_made(self, shown_Mf: np.ndarray, made_MS: np.ndarray) -> np.ndarray:
         scaled = [made if scale is None else scale(made) for made, scale in zip(made_MS.T, self._made_scales)]
@@ -112,8 +112,7 @@ class Member:
         return nnf.pad(nnf.pad(cdf, (1, 0)), (0, 1), value=1.0).diff(dim=-1).clamp_min(_LEAST_MASS).log()
 
 
-def ridge_columns(members: Sequence[Member], rows_MF: np.ndarray) -> np.ndarray | None:
-    """The columns of `icl.prediction.stacking` for query rows, the same for all members of one table; None if none
-    shows them."""
-    ridges = next((member._ridges for member in members if member._ridges is not None), None)
-    return None if ridges is None else ridges(rows_MF)
+def columns_made(members: Sequence[Member], rows_MF: np.ndarray) -> np.ndarray | None:
+    """The columns of companions for query rows, the same for all members of one table; None if none shows them."""
+    made = next((member.made for member in members if member.made is not None), None)
+    return None if made is None else made(rows_MF)

@@ -11,7 +11,7 @@ import torch
 from icl.network.distribution import CategoricalPredictive, HistogramPredictive
 from icl.network.reader import Model
 from icl.prediction.forward import Context, answer
-from icl.prediction.member import Member, ridge_columns
+from icl.prediction.member import Member, columns_made
 from icl.tables.encoder import TableEncoder
 
 # Query rows that are answered before their distributions are reduced to what was asked for.
@@ -41,7 +41,7 @@ def log_probs_of(fitted: list[Fitted], rows: list[np.ndarray]) -> Iterator[list[
     """
     models, contexts, views = [], [], []
     for one, block in zip(fitted, rows):
-        made = ridge_columns(one.members, block)
+        made = columns_made(one.members, block)
         for member in one.members:
             models += [one.model] * len(member.contexts)
             contexts += member.contexts

@@ -177,7 +177,7 @@ def test_sets_are_made_of_models_that_never_saw_the_row(classifier, tiny_release
 
 def test_later_calls_fit_nothing_and_a_new_fit_starts_again(tiny_release, rows, query, monkeypatch):
     table, y, _ = rows
-    model = ICLRegressor(tiny_release, n_estimators=1, stacking=False).fit(table, y)
+    model = ICLRegressor(tiny_release, n_estimators=1, companions=()).fit(table, y)
     before = model.predict_interval(query)
     fits = []
     fit = ICLRegressor.fit
@@ -276,7 +276,7 @@ def test_few_rows_get_full_sets_and_are_told_what_is_missing(tiny_release, rows,
 def test_by_class_keeps_a_rare_class_in_every_set_and_says_so(tiny_release, rows, query):
     labels = rows[2].astype(object)
     labels[:3] = "rare"
-    model = ICLClassifier(tiny_release, n_estimators=1, stacking=False).fit(rows[0], labels)
+    model = ICLClassifier(tiny_release, n_estimators=1, companions=()).fit(rows[0], labels)
     with pytest.warns(UserWarning, match=r"needs 4 labelled rows of it .*'rare' has fewer"):
         sets = model.predict_set(query, 0.8, by_class=True)
     assert sets[:, model.classes_.tolist().index("rare")].all() and not sets.all()

@@ -45,7 +45,9 @@ def test_a_task_shows_what_an_estimator_would(encoded, tiny_model, guise):
     # The seed that make_task draws its guises with.
     seed = int(np.random.default_rng(2).integers(2**31))
     labels = target.y
-    estimator = kind(tiny_model, n_estimators=4, random_state=seed).fit(frame.iloc[context], labels[context])
+    estimator = kind(tiny_model, n_estimators=4, random_state=seed, companions=("ridge",)).fit(
+        frame.iloc[context], labels[context]
+    )
     member = estimator._members[guise]
     view = torch.from_numpy(member.view(estimator._encode_rows(frame.iloc[query])))[None]
     [shown] = member.contexts

@@ -159,7 +159,7 @@ def test_an_estimator_pickles_no_cache_and_drops_it_at_refit(tiny_release):
     X, y = make_rows(40), np.arange(40) % 2
     kept = len(forward._CACHES)
     # Of the same shape at both fits: a ridge column may be made of 40 rows and not of 30.
-    estimator = ICLClassifier(tiny_release, device="cpu", fit_mode="cache", stacking=False).fit(X, y)
+    estimator = ICLClassifier(tiny_release, device="cpu", fit_mode="cache", companions=()).fit(X, y)
     assert len(forward._CACHES) > kept
     once = len(forward._CACHES)
     small = ICLClassifier(tiny_release, device="cpu").fit(X, y)
@@ -168,7 +168,7 @@ def test_an_estimator_pickles_no_cache_and_drops_it_at_refit(tiny_release):
     assert len(pickle.dumps(small)) == before
     again = pickle.loads(pickle.dumps(small)).predict_proba(X[:7])
     np.testing.assert_allclose(again, answers, rtol=0, atol=1e-6)
-    unlike = ICLClassifier(tiny_release, device="cpu", stacking=False).fit(X, y).predict_proba(X[:7])
+    unlike = ICLClassifier(tiny_release, device="cpu", companions=()).fit(X, y).predict_proba(X[:7])
     np.testing.assert_allclose(estimator.predict_proba(X[:7]), unlike, rtol=0, atol=1e-6)
     del small
     gc.collect()

@@ -12,7 +12,7 @@ from sklearn.base import BaseEstimator
 
 from icl.prediction.companions import crossfit, kernel, trees
 from icl.prediction.companions.protocol import Companion, Kind, Labelled
-from icl.prediction.stacking import RidgeColumns
+from icl.prediction.companions.ridge import RidgeColumns
 
 _FEWEST_ROWS = 30
 # Share of the out-of-context squared error of the mean that a companion must remove.
@@ -20,7 +20,14 @@ _LEAST_GAIN = 0.02
 
 KINDS = {
     "ridge": Kind(
-        lambda labelled, seed: RidgeColumns(labelled.cells_NF, labelled.n_levels_F, labelled.y_N, labelled.n_classes),
+        lambda labelled, seed: RidgeColumns(
+            labelled.cells_NF,
+            labelled.n_levels_F,
+            labelled.y_N,
+            labelled.n_classes,
+            labelled.group_N,
+            labelled.weight_N,
+        ),
         lambda n_rows, n_features, n_answers: 0.05 + 2e-4 * n_rows,
     ),
     "kernel": Kind(kernel.Kernel, kernel.seconds),
@@ -74,12 +81,12 @@ def explains(context_NT: np.ndarray, labelled: Labelled) -> bool:
 
     By 2 % of that error at least, and by more than a standard error: else the column is noise to be fitted.
     """
-    Y_NT = labelled.indicators()
+    Y_NT, weight_N = labelled.indicators(), labelled.weights
     n = len(Y_NT)
     # Log-odds are shares again by the logistic function, up to what keeps them finite.
     answers_NT = context_NT if labelled.n_classes is None else expit(context_NT)
-    without_N = np.square((Y_NT - Y_NT.mean(0)) * n / (n - 1)).sum(1)
-    removed_N = without_N - np.square(Y_NT - answers_NT).sum(1)
+    without_N = weight_N * np.square((Y_NT - np.average(Y_NT, 0, weight_N)) * n / (n - 1)).sum(1)
+    removed_N = without_N - weight_N * np.square(Y_NT - answers_NT).sum(1)
     gain = removed_N.sum() / without_N.sum()
     std_error = (removed_N - gain * without_N).std() / np.sqrt(n) / without_N.mean()
     return bool(gain > max(_LEAST_GAIN, std_error))

@@ -11,6 +11,7 @@ from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostin
 from sklearn.impute import SimpleImputer
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
+from sklearn.utils.validation import has_fit_parameter
 
 from icl.prediction.companions.protocol import Labelled
 
@@ -37,7 +38,7 @@ class CrossFitted:
         if is_classifier(estimator) != (labelled.n_classes is not None):
             wanted = "a regressor" if labelled.n_classes is None else "a classifier"
             raise ValueError(f"a companion for this target must be {wanted}, got {estimator!r}; pass {wanted}.")
-        self._labelled, self._seed = labelled, seed
+        self._labelled, self._seed, self._prepared = labelled, seed, prepared
         self._template = make_pipeline(_preparation(labelled), estimator) if prepared else estimator
         fold_N = deal(labelled.groups, _N_FOLDS, seed)
         out_NT = np.empty((len(fold_N), labelled.n_answers))
@@ -54,7 +55,13 @@ class CrossFitted:
             return int(y_N[0])
         model = clone(self._template)
         unset = {name: self._seed for name, value in model.get_params().items() if _is_seed(name) and value is None}
-        return model.set_params(**unset).fit(self._labelled.cells_NF[rows_N], y_N)
+        model.set_params(**unset)
+        last = model.steps[-1][1] if self._prepared else model
+        given = {}
+        if self._labelled.weight_N is not None and has_fit_parameter(last, "sample_weight"):
+            place = f"{model.steps[-1][0]}__sample_weight" if self._prepared else "sample_weight"
+            given[place] = self._labelled.weight_N[rows_N]
+        return model.fit(self._labelled.cells_NF[rows_N], y_N, **given)
 
     def _answers(self, model: BaseEstimator | int, cells_MF: np.ndarray) -> np.ndarray:
         n_classes = self._labelled.n_classes

@@ -41,24 +41,27 @@ class Kernel:
     def __init__(self, labelled: Labelled, seed: int):
         self._labelled = labelled
         self._design = Design(labelled.cells_NF, labelled.n_levels_F)
-        A_NP, Y_NT, group_N = self._design(labelled.cells_NF), labelled.indicators(), labelled.groups
+        A_NP, group_N = self._design(labelled.cells_NF), labelled.groups
+        # Rows of more weight, by its root: least squares then weigh them.
+        root_N = np.sqrt(labelled.weights)
+        Y_NT = labelled.indicators() * root_N[:, None]
         rng = np.random.default_rng(seed)
         spread = float(np.sqrt(A_NP.var(0).sum())) or 1.0
         trial = np.sort(rng.permutation(len(A_NP))[:_TRIAL_ROWS])
         errors = []
         for scale in _LENGTH_SCALES:
-            (U_NQ, values_Q), _ = _decompose(A_NP[trial], A_NP[trial], scale * spread)
+            (U_NQ, values_Q), _ = _decompose(A_NP[trial], A_NP[trial], root_N[trial], scale * spread)
             errors.append(min(error for _, error in _leave_out(U_NQ, values_Q, Y_NT[trial], group_N[trial])))
         self.length_scale = _LENGTH_SCALES[int(np.argmin(errors))]
         self._scale = self.length_scale * spread
         landmarks = np.arange(len(A_NP)) if len(A_NP) <= _MOST_EXACT else rng.permutation(len(A_NP))[:_N_LANDMARKS]
         self._landmarks_LP = A_NP[landmarks]
-        (U_NQ, values_Q), weights_of = _decompose(A_NP, self._landmarks_LP, self._scale)
+        (U_NQ, values_Q), weights_of = _decompose(A_NP, self._landmarks_LP, root_N, self._scale)
         found = _leave_out(U_NQ, values_Q, Y_NT, group_N)
         best = int(np.argmin([error for _, error in found]))
         self.penalty = float(_PENALTIES[best])
         self._weights_LT = weights_of(_dot(U_NQ.T, Y_NT) / (values_Q[:, None] + self.penalty))
-        self.context_NS = labelled.shown(found[best][0])
+        self.context_NS = labelled.shown(found[best][0] / root_N[:, None])
 
     def __call__(self, rows_MF: np.ndarray) -> np.ndarray:
         A_MP = self._design(rows_MF)
@@ -80,17 +83,22 @@ def _kernel(A_MP: np.ndarray, B_LP: np.ndarray, scale: float) -> np.ndarray:
     return squares.mul_(-0.5 / scale**2).exp_().add_(1.0).numpy()
 
 
-def _decompose(A_NP: np.ndarray, B_LP: np.ndarray, scale: float):
-    """Eigenvectors (N, Q) and eigenvalues (Q,) of the kernel matrix, projected on the rows B; and what makes weights
-    (L, T) of the rows B out of coefficients (Q, T) of the eigenvectors."""
-    values_L, vectors_LL = _eigh(_kernel(B_LP, B_LP, scale))
+def _decompose(A_NP: np.ndarray, B_LP: np.ndarray, root_N: np.ndarray, scale: float):
+    """Eigenvectors (N, Q) and eigenvalues (Q,) of the kernel matrix of the rows A, times the roots of their weights.
+
+    If B are fewer rows, it is projected on them. The second answer makes weights (L, T) of the rows B out of
+    coefficients (Q, T) of the eigenvectors.
+    """
     if len(A_NP) == len(B_LP):
-        return (vectors_LL, values_L), lambda coefficients_QT: _dot(vectors_LL, coefficients_QT)
+        values_N, vectors_NN = _eigh(_kernel(A_NP, A_NP, scale) * np.outer(root_N, root_N))
+        return (vectors_NN, values_N), lambda coefficients_QT: _dot(root_N[:, None] * vectors_NN, coefficients_QT)
+    values_L, vectors_LL = _eigh(_kernel(B_LP, B_LP, scale))
     root_LQ = vectors_LL / np.sqrt(values_L)
     gram_QQ = np.zeros((len(values_L), len(values_L)))
     parts = []
     for start in range(0, len(A_NP), _CHUNK):
-        parts.append(_dot(_kernel(A_NP[start : start + _CHUNK], B_LP, scale), root_LQ))
+        here = slice(start, start + _CHUNK)
+        parts.append(root_N[here, None] * _dot(_kernel(A_NP[here], B_LP, scale), root_LQ))
         gram_QQ += _dot(parts[-1].T, parts[-1])
     values_Q, vectors_QQ = _eigh(gram_QQ)
     U_NQ = np.concatenate([_dot(part, vectors_QQ) for part in parts]) / np.sqrt(values_Q)

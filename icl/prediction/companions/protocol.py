@@ -28,7 +28,8 @@ class Labelled:
         n_levels_F: number of levels of a categorical column, 0 for a number.
         y_N: standardised targets, or classes 0..C-1.
         n_classes: C, or None for a numeric target.
-        group_N: group numbers 0..G-1; rows of one group are left out together. None: each row by itself.
+        group_N: number of the unit of each row, whose rows are left out together; None if each is its own.
+        weight_N: how much each row counts, 1 on average; None if all are alike.
     """
 
     cells_NF: np.ndarray
@@ -36,6 +37,7 @@ class Labelled:
     y_N: np.ndarray
     n_classes: int | None
     group_N: np.ndarray | None = None
+    weight_N: np.ndarray | None = None
 
     @property
     def n_answers(self) -> int:
@@ -44,8 +46,13 @@ class Labelled:
 
     @property
     def groups(self) -> np.ndarray:
-        """(N,) `group_N`, with each row in its own group where none are given."""
-        return np.arange(len(self.y_N)) if self.group_N is None else self.group_N
+        """(N,) number of the group of each row, 0..G-1."""
+        return np.arange(len(self.y_N)) if self.group_N is None else np.unique(self.group_N, return_inverse=True)[1]
+
+    @property
+    def weights(self) -> np.ndarray:
+        """(N,) how much each row counts."""
+        return np.ones(len(self.y_N)) if self.weight_N is None else self.weight_N
 
     def indicators(self) -> np.ndarray:
         """(N, T) targets as numbers: themselves, or the indicators of the classes (of the second one, of two)."""

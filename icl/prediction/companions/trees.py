@@ -24,7 +24,8 @@ class Trees:
     def __init__(self, labelled: Labelled, seed: int):
         rng = np.random.default_rng(seed)
         self._labelled = labelled
-        cells_NF, Y_NT, group_N = _cells(labelled.cells_NF), labelled.indicators(), labelled.groups
+        cells_NF, Y_NT = _cells(labelled.cells_NF), labelled.indicators()
+        group_N, weight_N = labelled.groups, labelled.weights
         n_groups = int(group_N.max()) + 1
         self._trees = []
         total_NT, n_answers_N = np.zeros(Y_NT.shape), np.zeros(len(Y_NT))
@@ -34,7 +35,7 @@ class Trees:
             tree = ExtraTreeRegressor(
                 max_features=1.0 if labelled.n_classes is None else "sqrt", random_state=int(rng.integers(2**31))
             )
-            tree.fit(cells_NF[seen_N], Y_NT[seen_N], sample_weight=drawn_N[seen_N].astype(float), check_input=False)
+            tree.fit(cells_NF[seen_N], Y_NT[seen_N], sample_weight=(drawn_N * weight_N)[seen_N], check_input=False)
             self._trees.append(tree)
             if not seen_N.all():
                 total_NT[~seen_N] += self._answers(tree, cells_NF[~seen_N])

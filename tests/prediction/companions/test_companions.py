@@ -10,7 +10,7 @@ from icl.prediction.companions.columns import KINDS, Columns, most_columns
 from icl.prediction.companions.crossfit import CrossFitted, deal
 from icl.prediction.companions.protocol import Labelled
 
-# Ridge columns choose folds alike in their targets; their form of the law stands in test_stacking.py.
+# Ridge columns choose folds alike in their targets; their form of the law stands in test_ridge.py.
 STRICT = ["kernel", "trees", "boosting", "theirs"]
 
 
@@ -154,3 +154,20 @@ def test_what_explains_nothing_is_not_shown():
         shown += len(Columns(noise, ["kernel"]).shown)
     assert shown <= 8  # one standard error, and the choice of the penalty, let some through
     assert Columns(table(100, 2), ["kernel", "trees"]).shown == ["kernel", "trees"]
+
+
+def test_a_weight_of_two_is_two_copies_that_are_left_out_together():
+    rng = np.random.default_rng(2)
+    labelled = table(60, 2)
+    counts = rng.integers(1, 3, 60)
+    rows = np.repeat(np.arange(60), counts)
+    copied = Labelled(labelled.cells_NF[rows], labelled.n_levels_F, labelled.y_N[rows], 2, rows)
+    weighted = Labelled(labelled.cells_NF, labelled.n_levels_F, labelled.y_N, 2, None, counts.astype(float))
+    # Centres and scales of the design would count rows, not weights.
+    first, second = kernel.Kernel(weighted, 0), kernel.Kernel(copied, 0)
+    assert np.corrcoef(first.context_NS[rows, 0], second.context_NS[:, 0])[0, 1] > 0.98
+    plain = kernel.Kernel(Labelled(labelled.cells_NF, labelled.n_levels_F, labelled.y_N, 2), 0)
+    apart = np.abs(plain.context_NS[rows] - second.context_NS).mean()
+    assert np.abs(first.context_NS[rows] - second.context_NS).mean() < 0.7 * apart
+    trees = [KINDS["trees"].fit(one, 0)(labelled.cells_NF)[:, 0] for one in (weighted, copied)]
+    assert np.corrcoef(*trees)[0, 1] > 0.97

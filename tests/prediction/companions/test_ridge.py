@@ -5,7 +5,7 @@ import pytest
 from sklearn.linear_model import Ridge
 
 from icl import ICLRegressor
-from icl.prediction.stacking import _PENALTIES, RidgeColumns, _folds, _Ridge
+from icl.prediction.companions.ridge import _PENALTIES, RidgeColumns, _folds, _Ridge
 
 
 @pytest.fixture
@@ -134,14 +134,19 @@ def test_a_linear_table_is_predicted_better_with_them(table):
     X = rng.normal(size=(260, 20))
     y = X @ rng.normal(size=20)
     errors = {
-        stacking: np.square(
-            ICLRegressor("nano", n_estimators=1, stacking=stacking).fit(X[:200], y[:200]).predict(X[200:]) - y[200:]
+        companions: np.square(
+            ICLRegressor("nano", n_estimators=1, companions=companions).fit(X[:200], y[:200]).predict(X[200:]) - y[200:]
         ).mean()
-        for stacking in (True, False)
+        for companions in (("ridge",), ())
     }
-    assert errors[True] < 0.5 * errors[False]
+    assert errors["ridge",] < 0.5 * errors[()]
 
 
-def test_the_switch_must_be_a_switch(table):
+def test_the_switch_of_earlier_versions_still_works(table):
+    X, y = table[0][:60], table[1][:60]
     with pytest.raises(ValueError, match="stacking must be True or False"):
-        ICLRegressor(stacking=3).fit(*table)
+        ICLRegressor(stacking=3).fit(X, y)
+    for stacking, companions in ((True, ["ridge"]), (False, [])):
+        with pytest.warns(FutureWarning, match="stacking is deprecated"):
+            switched = ICLRegressor("nano", n_estimators=1, stacking=stacking).fit(X, y)
+        assert switched.companions_ == companions
