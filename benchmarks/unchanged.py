@@ -197,7 +197,7 @@ def compare(before: Path, after: Path) -> int:
         found = {name: difference(*(v[name] if name in v.files else None for v in (old, new))) for name in names}
     differ = [f"{name}: {what}" for name, what in found.items() if what]
     print(f"{len(names) - len(differ)} of {len(names)} equal, bit for bit")
-    print(*differ, sep="\n", end="\n" * bool(differ))
+    print(*differ[:40], *["..."] * (len(differ) > 40), sep="\n", end="\n" * bool(differ))
     return len(differ)
 
 

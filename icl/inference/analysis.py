@@ -15,6 +15,7 @@ from icl.inference.engine.weights import PEERS, read_weight
 from icl.inference.estimands import Estimand
 from icl.inference.estimands.reading import read_estimand
 from icl.inference.inputs.design import Design
+from icl.inference.inputs.leaks import row_notes
 from icl.inference.inputs.outcome import read_outcome
 from icl.inference.inputs.predictions import features_seen
 from icl.inference.inputs.sample import read_sample
@@ -106,15 +107,17 @@ def infer(
     X_labeled, X_unlabeled, columns = estimand.designs(sample.labeled, sample.unlabeled)
     terms = estimand.parameters(columns)
     y = read_outcome(estimand, sample.labeled, len(terms))
-    seen = features_seen(sample, estimand, predictor, features, design)
+    predicts = predictor is not None or predictions is not None
+    notes = [*sample.notes, *row_notes(sample, estimand, design, predicts)]
+    seen, spotted = features_seen(sample, estimand, y, predictor, features, design)
     drawn = design.resolve(sample, seen, folds, seed)
-    surrogate, rows, notes = None, None, []
+    surrogate, rows, more = None, None, []
     if sample.stream is not None:
         surrogate, X_unlabeled, rows = read_stream(estimand, sample, predictor, predictions, compat)
-    elif predictor is not None or predictions is not None:
+    elif predicts:
         designs = (X_labeled, X_unlabeled) if compat is None else None
         asked = (predictor, predictions, seen, folds, seed)
-        surrogate, notes = find_surrogate(estimand, sample, y, drawn, *asked, designs)
+        surrogate, more = find_surrogate(estimand, sample, y, drawn, *asked, designs)
     if surrogate is None:
         weight = 0.0
     elif weight == "auto" and design.propensity is not None:
@@ -123,7 +126,7 @@ def infer(
     settings = (std_error, reference, compat, rows, sample.frames(estimand), seed)
     solver = Solver(Problem(estimand, terms, columns, *arrays, *settings))
     answer = solver.under(weight)
-    notes = [*sample.notes, *drawn.notes, *notes, *diagnose(solver, answer)]
+    notes += [*spotted, *drawn.notes, *more, *diagnose(solver, answer)]
     source = "none" if surrogate is None else surrogate.source
     return InferenceResult.of(
         solver,

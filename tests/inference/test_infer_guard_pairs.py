@@ -6,7 +6,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from sklearn.ensemble import HistGradientBoostingRegressor
+from sklearn.frozen import FrozenEstimator
 from sklearn.linear_model import LinearRegression, LogisticRegression
+from sklearn.tree import DecisionTreeRegressor
 
 import icl.inference
 from icl.inference import OLS, Design, Logistic, Mean, Multinomial, Quantile, infer
@@ -83,10 +86,17 @@ def clusters(G: int) -> dict:
     return column("school", school, design=Design(clusters="school"))
 
 
+def learned(predictor, features=None, **columns) -> dict:
+    """An analysis with a predictor, which sees x, the columns added here, or `features`."""
+    table = draw()[["y", "x"]].assign(**columns)
+    return {"estimand": Mean("y"), "table": table, "predictor": predictor, "features": features}
+
+
 BASE = draw()
 LABELED = np.arange(300) < N_LABELED
 Y = BASE["y"].to_numpy()
 NOISE = np.random.default_rng(9).normal(size=300)
+Y_ALL = np.where(LABELED, Y, BASE["f"] + 1 + np.random.default_rng(8).normal(size=300))
 DIAGNOSTICS = {
     "in_sample": (
         column("f", np.where(LABELED, Y, BASE["f"])),
@@ -126,6 +136,22 @@ DIAGNOSTICS = {
         {"estimand": Mean("y"), "table": BASE[:N_LABELED], "predictions": "f"},
         {"estimand": Mean("y"), "table": BASE[: N_LABELED + 5], "predictions": "f"},
     ),
+    "ignores_fit": (
+        learned(FrozenEstimator(DecisionTreeRegressor().fit(BASE[["x"]][:N_LABELED], Y[:N_LABELED]))),
+        learned(DecisionTreeRegressor(random_state=0)),
+    ),
+    "too_good": (column("f", Y_ALL + 0.03 * NOISE), column("f", Y_ALL + 0.1 * NOISE)),
+    "follows_outcome": tuple(
+        learned(HistGradientBoostingRegressor(), follow_up=np.where(known, Y_ALL + NOISE, np.nan))
+        for known in (LABELED, np.arange(300) % 3 > 0)
+    ),
+    "copies_outcome": (
+        learned(LinearRegression(), copy=np.where(LABELED, 2 * Y_ALL, 3 + NOISE)),
+        learned(LinearRegression(), copy=np.where(LABELED, Y_ALL + 0.3 * NOISE, 1 + BASE["x"] + NOISE)),
+    ),
+    "repeated_rows": tuple(
+        {"estimand": Mean("y"), "table": pd.concat([BASE[:k], BASE]), "predictions": "f"} for k in (N_LABELED // 2, 3)
+    ),
     "unused_labels": tuple(
         {"estimand": Mean("y"), "labeled": draw(100, 0)[:50], "unlabeled": part, "predictions": "f"}
         for part in (draw(100, 0)[50:], draw(100, 0)[50:].drop(columns="y"))
@@ -160,6 +186,18 @@ REFUSED = {
     ),
     "NaN predictions": (
         column("f", np.where(np.arange(300) == 299, np.nan, BASE["f"])), column("f", BASE["f"]), "1 of 240 are NaN",
+    ),
+    "the same rows as labeled and as unlabeled": tuple(
+        {"estimand": Mean("y"), "labeled": BASE[:N_LABELED], "unlabeled": BASE[first:].drop(columns="y"),
+         "predictions": "f"}
+        for first in (0, N_LABELED)
+    ) + ("among the unlabeled rows too",),
+    "no column left": tuple(
+        learned(LinearRegression()) | {"table": BASE[["y"]].assign(score=score)}
+        for score in (np.where(LABELED, Y, np.nan), NOISE)
+    ) + ("no column left",),
+    "variances beyond floating point": (
+        column("y", 1e160 * Y), column("y", 1e140 * Y), "as far as .*Change the units",
     ),
     "n < P + 2": (few(3), few(4), "too few"),
 }  # fmt: skip

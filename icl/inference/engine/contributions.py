@@ -92,6 +92,9 @@ class Contributions:
         a, b = self.influence_y, self.influence_f
         if self.problem.estimand.solver == "bootstrap":  # no influences: that of the mean outcome, for all parameters
             a, b = (np.tile(v, len(self.problem.terms)) for v in (a, b))
+        a, b = (
+            v / power_of_two(np.abs(v).max(initial=0.0)) for v in (a, b)
+        )  # their fourth powers must not leave the range of floats
         scale = np.sqrt((a**2).sum(axis=0) * (b**2).sum(axis=0))
         return np.divide((a * b).sum(axis=0), scale, out=np.zeros_like(scale), where=scale > 0)
 
@@ -173,6 +176,12 @@ class Contributions:
             return np.array([effective_units(weights, sampling.clusters_labeled) - 1])
         bread = self.labeled_y.bread
         return satterthwaite(scores, self.cluster_codes, self.cluster_hessians, bread, problem.std_error_kind)
+
+
+def power_of_two(values: np.ndarray | float) -> np.ndarray:
+    """The power of two at or below each positive value, 1 for others: to divide by it rounds nothing."""
+    positive = (values > 0) & np.isfinite(values)
+    return np.where(positive, np.ldexp(1.0, np.frexp(np.where(positive, values, 1.0))[1] - 1), 1.0)
 
 
 def fit_on(problem: Problem, rows: RowSource, which: str, start: np.ndarray | None = None) -> Fit:

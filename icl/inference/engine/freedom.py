@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from icl.inference.engine.contributions import Contributions
+from icl.inference.engine.contributions import Contributions, power_of_two
 from icl.inference.engine.sandwich import effective_units
 from icl.inference.engine.shares import is_one_hot
 
@@ -47,6 +47,8 @@ def cluster_df(parts: Contributions, tuned: bool, labeled: np.ndarray, others: n
     sampling = parts.problem.sampling
     ids = sampling.clusters_unlabeled[~np.isin(sampling.clusters_unlabeled, sampling.clusters_labeled)]
     worth = max(effective_units(np.ones(len(ids)), ids) - 1, 1)
+    unit = power_of_two(labeled + others)  # squares of variances must not leave the range of floats
+    labeled, others = labeled / unit, others / unit
     return (labeled + others) ** 2 / (labeled**2 / df + others**2 / worth)
 
 

@@ -36,6 +36,17 @@ class Surrogate:
     def has_distribution(self) -> bool:
         return self.thresholds is not None
 
+    @property
+    def ignores_fit(self) -> bool:
+        """The models of all folds say the same, more than a constant, though they were fitted on different rows."""
+        if self.by_fold is None or not self.by_fold[1].size:
+            return False
+        models = self.by_fold[1]
+        first = models[0]
+        agree = all(bool(((f == first) | np.isnan(f) | np.isnan(first)).all()) for f in models[1:])
+        known = first[~np.isnan(first)]
+        return agree and known.size > 0 and float(np.ptp(known)) > 0
+
     def cdf(self, t: float) -> tuple[np.ndarray, np.ndarray]:
         """(n,) and (N,) predicted P(Y <= t): what stands in for 1{Y <= t}; 0 or 1 where only values are predicted."""
         if not self.has_distribution:

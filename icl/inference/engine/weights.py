@@ -17,7 +17,9 @@ POOLED = ("synsurr", "shrunk", "matrix")
 """Weights whose eta_elsewhere is solved on all rows."""
 NAMED_WEIGHTS = ("auto", "ppi++", "coordinate", "matrix", "synsurr", "shrunk", "recalibrated")
 UNINFORMATIVE = 1e-8
-"""Predictions whose residuals are smaller than this, relative to their size, say nothing beyond the covariates."""
+"""Predictions whose residuals are smaller than this, relative to their spread, say nothing beyond the covariates."""
+ROUNDING = 1e-13
+"""Residuals smaller than this, relative to the predictions themselves, are what rounding leaves of none."""
 
 
 @dataclass(frozen=True)
@@ -122,12 +124,25 @@ def decide_weight(parts: Contributions, weight: str | float) -> Weight:
             f"weight={weight!r} compares labeled rows with unlabeled ones, which this design makes different by "
             f"intention. Use 'auto', a number, or one of {', '.join(map(repr, POOLED))}."
         )
-    b, u = parts.influence_f, parts.residual_f
     pooled = weight in POOLED
-    signal, size = (b, np.abs(parts.labeled_f.estimate)) if u is None else (u, np.abs(problem.rows_f.Y))
-    if np.linalg.norm(signal) <= UNINFORMATIVE * np.linalg.norm(size):
+    if _says_nothing(parts):
         return Weight(weight, np.zeros((P, P)), pooled, is_defined=False)
     return {"synsurr": _synsurr, "ppi++": _scalar, "coordinate": _coordinate, "matrix": _matrix}[weight](parts)
+
+
+def _says_nothing(parts: Contributions) -> bool:
+    """Predictions are constant, or a linear function of the covariates, up to rounding."""
+    u, f = parts.residual_f, parts.problem.rows_f.Y
+    if u is None:
+        b = parts.influence_f
+        return _size(b) <= 100 * ROUNDING * _size(parts.labeled_f.estimate)
+    return _size(u) <= max(ROUNDING * _size(f), UNINFORMATIVE * _size(f - f.mean(axis=0)))
+
+
+def _size(values: np.ndarray) -> float:
+    """Euclidean norm, of numbers of any size."""
+    largest = float(np.abs(values).max(initial=0.0))
+    return largest * float(np.linalg.norm(values / largest)) if largest > 0 else 0.0
 
 
 def _synsurr(parts: Contributions) -> Weight:

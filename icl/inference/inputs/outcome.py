@@ -12,6 +12,9 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
+LARGEST = 1e151
+
+
 def read_outcome(estimand: Estimand, labeled: pd.DataFrame, n_parameters: int) -> np.ndarray:
     """(n,) or (n, K) outcome that is finite, varies, and has enough rows for its P parameters.
 
@@ -25,6 +28,7 @@ def read_outcome(estimand: Estimand, labeled: pd.DataFrame, n_parameters: int) -
             f"the outcome of {str(estimand)!r} is not finite on {int((~np.isfinite(y)).sum())} labeled rows; "
             "check the domain of its transformation (the logarithm of zero?)."
         )
+    check_scale(y, f"the outcome of {str(estimand)!r}")
     if len(y) < P + 2:
         raise ValueError(
             f"{len(y)} labeled rows are too few for {str(estimand)!r} with {P} coefficient(s); at least "
@@ -40,3 +44,15 @@ def read_outcome(estimand: Estimand, labeled: pd.DataFrame, n_parameters: int) -
             "and an interval of width zero would be false. Label more rows."
         )
     return y
+
+
+def check_scale(values: np.ndarray, what: str) -> None:
+    """ValueError for numbers whose squares, summed, leave the range of floating point, or vanish in it."""
+    if not values.size:
+        return
+    largest, spread = float(np.abs(values).max()), float(np.max(np.ptp(values, axis=0)))
+    if largest > LARGEST or 0 < spread < 1 / LARGEST:
+        raise ValueError(
+            f"{what} holds numbers as far as {largest:.1g} with a spread of {spread:.1g}; their variances cannot be "
+            "written as floating-point numbers. Change the units, so that the numbers lie nearer to 1."
+        )

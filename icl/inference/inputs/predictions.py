@@ -7,11 +7,14 @@ from typing import Any
 
 import numpy as np
 
+from icl.inference.checks import Diagnostic
 from icl.inference.engine.surrogate import Surrogate
 from icl.inference.estimands import Estimand
 from icl.inference.frames import is_name, require_columns
 from icl.inference.inputs.cross_fit import finite
 from icl.inference.inputs.design import Design
+from icl.inference.inputs.leaks import feature_notes
+from icl.inference.inputs.outcome import check_scale
 from icl.inference.inputs.sample import Sample, in_order_of
 
 
@@ -54,6 +57,7 @@ def read_predictions(sample: Sample, predictions: Any, estimand: Estimand) -> Su
             )
             raise ValueError(f"predictions= got shape {got} for the {size} {which} rows; expected {expected}{also}.")
         finite(part, f"predictions= holds numbers for the {which} rows, of which")
+        check_scale(part, f"predictions= for the {which} rows")
         checked.append(part)
     return Surrogate(*checked, source)
 
@@ -83,15 +87,24 @@ def _numbers(values: Any) -> np.ndarray:
 
 
 def features_seen(
-    sample: Sample, estimand: Estimand, predictor: Any, features: Sequence[Hashable] | None, design: Design
-) -> list:
-    """Columns that the predictor, and a propensity model without a list of its own, may see; none without either."""
+    sample: Sample,
+    estimand: Estimand,
+    y: np.ndarray,
+    predictor: Any,
+    features: Sequence[Hashable] | None,
+    design: Design,
+) -> tuple[list, list[Diagnostic]]:
+    """Columns that the predictor, and a propensity model without a list of its own, may see, and notes on them."""
     if hasattr(predictor, "refuse_seen_rows"):
         # A model fine-tuned on these rows knows their labels, and no cross-fitting undoes that.
         predictor.refuse_seen_rows(sample.labeled, sample.unlabeled)
     if not len(sample.unlabeled) or (predictor is None and not design.needs_features):
-        return []
-    return feature_columns(sample, estimand, features, design)
+        return [], []
+    columns = feature_columns(sample, estimand, features, design)
+    seen, notes = feature_notes(sample, y, columns, design, chosen=features is not None)
+    if not seen:
+        raise ValueError(f"there is no column left that the predictor could see. {notes[0].message}")
+    return seen, notes
 
 
 def feature_columns(sample: Sample, estimand: Estimand, features: Sequence[Hashable] | None, design: Design) -> list:

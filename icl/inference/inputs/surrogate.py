@@ -15,6 +15,7 @@ from icl.inference.frames import with_text_names
 from icl.inference.inputs.balance import correct_predictions
 from icl.inference.inputs.cross_fit import cross_fit, quantile_thresholds
 from icl.inference.inputs.design import ResolvedDesign
+from icl.inference.inputs.leaks import repeated
 from icl.inference.inputs.predictions import read_predictions
 from icl.inference.inputs.sample import Sample
 
@@ -43,6 +44,7 @@ def find_surrogate(
     if not len(sample.unlabeled):
         why = "there are no unlabeled rows, so predictions cannot help; the answer is the classical one."
         return None, [Diagnostic("no_unlabeled_rows", why)]
+    clusters = design.sampling.clusters_labeled
     if predictions is not None:
         surrogate = read_predictions(sample, predictions, estimand)
     else:
@@ -54,18 +56,34 @@ def find_surrogate(
             folds,
             seed,
             thresholds=quantile_thresholds(y, estimand.q) if estimand.surrogate == "distribution" else None,
-            groups=design.sampling.clusters_labeled,
+            groups=repeated(sample.labeled) if clusters is None else clusters,
             groups_unlabeled=design.sampling.clusters_unlabeled,
             strata=design.sampling.strata_labeled,
             weights_unlabeled=design.of_population,
         )
     estimand.check_predictions(surrogate.f_labeled, "labeled")
     estimand.check_predictions(surrogate.f_unlabeled, "unlabeled")
+    notes = _fit_notes(surrogate)
     if designs is not None:
         surrogate = level_folds(surrogate, *designs, design.of_population)
     if design.balanced is not None and estimand.solver == "scores" and estimand.model.is_linear:
         surrogate = _correct(surrogate, y, design)
-    return surrogate, []
+    return surrogate, notes
+
+
+def _fit_notes(surrogate: Surrogate) -> list[Diagnostic]:
+    if not surrogate.ignores_fit:
+        return []
+    return [
+        Diagnostic(
+            "ignores_fit",
+            f"{surrogate.source.partition(',')[0]} predicts the same whatever rows it is fitted on, so fitting it "
+            "without a row keeps nothing from it: if it has seen these labels before (a frozen model, a stored table "
+            "of answers), the interval is not valid. Pass a model that learns in fit, or, of one that never saw them, "
+            "predictions='column'.",
+            "warning",
+        )
+    ]
 
 
 def _correct(surrogate: Surrogate, y: np.ndarray, design: ResolvedDesign) -> Surrogate:

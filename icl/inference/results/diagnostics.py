@@ -9,6 +9,7 @@ import numpy as np
 
 from icl.inference.checks import Diagnostic
 from icl.inference.engine.shares import FEW_EVENTS, Outcomes, shares_in
+from icl.inference.inputs.leaks import COPY, unexplained
 
 if TYPE_CHECKING:
     from icl.inference.engine.answer import Rectified
@@ -109,7 +110,9 @@ def _prediction_findings(solver: Solver, answer: Rectified) -> Iterator[Diagnost
     problem = solver.problem
     n = len(problem.y)
     y, f = problem.y, problem.f_labeled
-    n_equal = int(np.isclose(f, y, rtol=1e-9, atol=0).reshape(n, -1).all(axis=1).sum())
+    # Equal within what the outcomes differ by: far from zero, all predictions are relatively close to all outcomes.
+    near = 1e-9 * np.std(y, axis=0) + 4 * np.finfo(float).eps * np.abs(y)
+    n_equal = int((np.abs(f - y) <= near).reshape(n, -1).all(axis=1).sum())
     many_values = len(np.unique(y)) > n / 2  # of a label that repeats, many predictions are right by merit
     if n_equal == n or (many_values and n_equal > 0.2 * n):
         yield Diagnostic(
@@ -117,6 +120,14 @@ def _prediction_findings(solver: Solver, answer: Rectified) -> Iterator[Diagnost
             f"the predictions equal the outcome on {n_equal} of {n} labeled rows: they look like the labels "
             "themselves, or the output of a model fitted on these rows. Then the interval is not valid; pass "
             "predictor=model instead.",
+            "warning",
+        )
+    elif many_values and y.ndim == 1 and unexplained(y, f) < COPY:
+        yield Diagnostic(
+            "too_good",
+            f"the predictions leave {unexplained(y, f):.1e} of the variance of the outcome on labeled rows, which "
+            "looks like the labels themselves, rounded or disturbed a little, or a column that holds them. Then the "
+            "interval is not valid. Ignore this if they are as good where nobody has a label.",
             "warning",
         )
     elif y.ndim == 1 and np.isin(y, (0, 1)).all() and np.isin(f, (0, 1)).all() and len(np.unique(f)) == 2:
