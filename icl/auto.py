@@ -23,7 +23,9 @@ class _Waiting(importlib.abc.MetaPathFinder):
 
     def find_spec(self, name: str, path=None, target=None):
         ours = _WAITING.pop(name, None)
-        spec = importlib.util.find_spec(name) if ours else None
+        if ours is None:
+            return None
+        spec = importlib.util.find_spec(name)
         if spec is None or spec.loader is None:
             return None
         execute = spec.loader.exec_module
@@ -32,7 +34,7 @@ class _Waiting(importlib.abc.MetaPathFinder):
             execute(module)
             importlib.import_module(ours)
 
-        spec.loader.exec_module = exec_module
+        spec.loader.exec_module = exec_module  # type: ignore[method-assign]  # of this loader alone
         return spec
 
 

@@ -108,7 +108,7 @@ class InContextEstimator(BaseEstimator):
         if report is not None:
             self.finetune_ = report
         else:
-            vars(self).pop("finetune_", None)  # of an earlier fit
+            self.__dict__.pop("finetune_", None)  # of an earlier fit
         self._encoder, self._context_NF, self._y_N, self._guises = encoder, context_NF, y, guises
         self._worth = worth_of(context_NF, y, weight, origin)
         self._companions, self._companion_seed = companions_of(self), seed or 0
@@ -118,7 +118,7 @@ class InContextEstimator(BaseEstimator):
         self.temperature_ = float(self.softmax_temperature)
         self.n_features_in_ = len(encoder.columns_)
         self.dropped_columns_ = encoder.dropped_columns_
-        vars(self).pop("feature_names_in_", None)  # of an earlier fit
+        self.__dict__.pop("feature_names_in_", None)  # of an earlier fit
         if encoder.has_names_ and all(isinstance(name, str) for name in encoder.columns_):
             self.feature_names_in_ = np.array(encoder.columns_, dtype=object)
 

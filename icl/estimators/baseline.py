@@ -15,6 +15,7 @@ from sklearn.linear_model import LogisticRegression, RidgeCV
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
+from icl.estimators.host import Host
 from icl.network.metrics import log_losses
 
 N_FOLDS = 5
@@ -60,7 +61,7 @@ class BaselineCheck:
         )
 
 
-class BaselineMixin:
+class BaselineMixin(Host):
     """`check_baseline` for an estimator that keeps its labelled rows and folds (see `icl.estimators.conformal`)."""
 
     def check_baseline(self) -> BaselineCheck:

@@ -15,6 +15,7 @@ import pandas as pd
 from sklearn.utils.validation import check_is_fitted
 
 from icl.estimators.folds import OutOfContext, deal, deal_share
+from icl.estimators.host import Host
 from icl.estimators.weights import Worth
 from icl.prediction.together import BLOCK_ROWS
 from icl.tables.encoder import as_table
@@ -62,7 +63,7 @@ class Calibration:
         return total / unit
 
 
-class CalibratedMixin:
+class CalibratedMixin(Host):
     """Folds, their models, and what these say about rows they have not seen; worked out once for each fit."""
 
     _stratify = False
@@ -75,7 +76,7 @@ class CalibratedMixin:
 
     def __getstate__(self):
         # The contexts of ten folds would make a pickle ten times as large; one forward pass brings them back.
-        state = super().__getstate__()
+        state: dict = super().__getstate__()  # type: ignore[assignment]  # of scikit-learn, which comes next
         return {**state, "_calibrations": {}} if "_calibrations" in state else state
 
     def _calibration(self, method: str, folds: int) -> Calibration:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from icl.finetuning.config import FinetuneConfig
+from icl.finetuning.config import FinetuneConfig, Task
 from icl.finetuning.sources import read_tables
 from icl.finetuning.tables import EncodedTable, encode_tables
 from icl.finetuning.tasks import draw_rows
@@ -82,20 +82,20 @@ class Comparison:
         """What `icl compare` shows."""
         from icl.pages.table import Row, Table
 
-        def number(x: float, signed: bool = False) -> str:
+        def number(x: Any, signed: bool = False) -> str:
             return "—" if math.isnan(x) else f"{x:+.4f}" if signed else f"{x:.4f}"
 
         before, after = self.names
         rows = [
-            Row([r.group, r.metric, str(r.tables), number(r.before), number(r.after), number(r.gain, True),
-                 f"{number(r.lower, True)} to {number(r.upper, True)}", r.interval])
+            Row([str(r.group), str(r.metric), str(r.tables), number(r.before), number(r.after), number(r.gain, True),
+                 f"{number(r.lower, True)} to {number(r.upper, True)}", str(r.interval)])
             for r in self.summary(level).itertuples()
         ]  # fmt: skip
         columns = ["", "metric", "tables", before, after, "gain", f"{level:.0%} interval", "over"]
         note = "Gain: positive where the second is better."
         tables = [Table(f"{before} and {after} on the same rows", columns, rows, n_labels=2, note=note)]
         rows = [
-            Row([r.table, r.metric, number(r.before), number(r.after), number(r.gain, True)])
+            Row([str(r.table), str(r.metric), number(r.before), number(r.after), number(r.gain, True)])
             for r in self.by_table().itertuples()
         ]
         tables.append(Table("Table by table", ["table", "metric", before, after, "gain"], rows, n_labels=2))
@@ -122,7 +122,7 @@ def compare_checkpoints(
     tables: Any = None,
     *,
     target: str | None = None,
-    task: str = "auto",
+    task: Task = "auto",
     ignore: Sequence[str] = (),
     general: Any = "bundled",
     seeds: int = 2,
@@ -177,8 +177,8 @@ def compare_checkpoints(
 
 
 def _two_names(before, after) -> tuple[str, str]:
-    names = tuple(os.path.basename(os.path.normpath(str(c))) for c in (before, after))
-    return names if names[0] != names[1] else (str(before), str(after))
+    one, two = (os.path.basename(os.path.normpath(str(c))) for c in (before, after))
+    return (one, two) if one != two else (str(before), str(after))
 
 
 def _score(table: EncodedTable, fresh: np.ndarray, folders: list, seed: int, members: int, device: str) -> list[dict]:

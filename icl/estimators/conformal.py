@@ -63,7 +63,7 @@ class ConformalRegressorMixin(CalibratedMixin):
         """
         check_coverage(coverage)
         calibration = self._calibration(method, folds)
-        n = calibration.n_rows()
+        n = float(calibration.n_rows())
         if n < n_labels_needed(coverage):
             _warn_too_few(n, coverage, method, "the intervals are infinite", stacklevel=3)
             return np.tile([-np.inf, np.inf], (len(self._query_table(X)), 1))
@@ -156,7 +156,7 @@ class ConformalClassifierMixin(CalibratedMixin):
         n_classes = probs[0].shape[1]
         if by_class:
             own = [[codes == c for codes in y] for c in range(n_classes)]
-            better = [
+            in_class = [
                 n_better(
                     [s[:, c] for s in query],
                     [e[k] for e, k in zip(scores, own[c])],
@@ -164,10 +164,11 @@ class ConformalClassifierMixin(CalibratedMixin):
                 )
                 for c in range(n_classes)
             ]
-            better = np.stack(better, axis=1)
+            better = np.stack(in_class, axis=1)
         else:
             better = n_better(query, scores, weights)
-        limit = most_better(*calibration.total_and_unit(n_classes if by_class else None), coverage)
+        total, unit = calibration.total_and_unit(n_classes if by_class else None)
+        limit = most_better(total, unit, coverage)
         inside = better < limit
         if not allow_empty:
             # The least contradicted class; of several, the likeliest.
@@ -177,9 +178,9 @@ class ConformalClassifierMixin(CalibratedMixin):
             inside[np.arange(len(inside)), best] = True
         return inside
 
-    def _warn_of_classes(self, n_rows: int | np.ndarray, coverage: float, method: str) -> None:
+    def _warn_of_classes(self, n_rows: float | np.ndarray, coverage: float, method: str) -> None:
         needed = n_labels_needed(coverage)
-        if np.ndim(n_rows) == 0:
+        if not isinstance(n_rows, np.ndarray):
             if n_rows < needed:
                 _warn_too_few(n_rows, coverage, method, "the sets hold every class", stacklevel=4)
         elif (rare := self.classes_[n_rows < needed].tolist()) != []:
@@ -209,7 +210,7 @@ def _ends(d: HistogramPredictive, coverage: float) -> tuple[np.ndarray, np.ndarr
     return d.icdf(tail).numpy(), d.icdf(1 - tail).numpy()
 
 
-def _warn_too_few(n: int, coverage: float, method: str, what: str, stacklevel: int) -> None:
+def _warn_too_few(n: float, coverage: float, method: str, what: str, stacklevel: int) -> None:
     held = " (half of the labelled rows)" if method == "split" else ""
     needed = n_labels_needed(coverage)
     more = 2 * needed if method == "split" else needed

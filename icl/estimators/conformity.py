@@ -102,8 +102,8 @@ def n_better(
         scores: per fold, (n_k,) scores of its held-out rows.
     """
     if weights is None:
-        return sum(np.searchsorted(np.sort(e), s, side="left") for s, e in zip(scores_mC, scores))
-    better = 0.0
+        return np.asarray(sum(np.searchsorted(np.sort(e), s, side="left") for s, e in zip(scores_mC, scores)))
+    better = np.zeros(())
     for s, e, w in zip(scores_mC, scores, weights):
         order = np.argsort(e, kind="stable")
         better = better + np.append(0.0, np.cumsum(w[order]))[np.searchsorted(e[order], s, side="left")]

@@ -24,7 +24,7 @@ def check_params(estimator, weighted: bool = False) -> None:
             raise ValueError(f"{name} must be a whole number of at least {least}, got {value!r}.")
     for name in ("softmax_temperature", "memory_gb"):
         value = getattr(estimator, name)
-        if not isinstance(value, Real) or not 0 < value < np.inf:
+        if not isinstance(value, Real) or not 0 < float(value) < np.inf:
             raise ValueError(f"{name} must be a positive number, got {value!r}.")
     check_fit_mode(estimator.fit_mode)
     _check_finetune(estimator)
@@ -40,7 +40,7 @@ def check_params(estimator, weighted: bool = False) -> None:
             "of them."
         )
     seed = estimator.random_state
-    if not (seed is None or isinstance(seed, np.random.RandomState) or (isinstance(seed, Integral) and seed >= 0)):
+    if not (seed is None or isinstance(seed, np.random.RandomState) or (isinstance(seed, Integral) and int(seed) >= 0)):
         raise ValueError(
             f"random_state must be a whole number from 0 on, a numpy RandomState, or None for fresh members at "
             f"every fit, got {seed!r}."

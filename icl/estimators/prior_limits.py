@@ -13,6 +13,7 @@ import warnings
 import numpy as np
 from sklearn.base import is_classifier
 
+from icl.estimators.host import Host
 from icl.releases.names import resolve_checkpoint
 from icl.releases.prior_limits import PriorLimits, limits_of
 
@@ -92,7 +93,7 @@ def warn_of_size(estimator, n_rows: int, n_features: int, config) -> None:
         warnings.warn(said, UserWarning, stacklevel=4)
 
 
-class PriorLimitsMixin:
+class PriorLimitsMixin(Host):
     """The check at the end of `fit`, for an estimator that keeps its labelled rows (see `icl.estimators.conformal`)."""
 
     def _warn_out_of_prior(self) -> None:

@@ -78,16 +78,13 @@ def shown_rows(X, y, sample_weight, most_rows: int):
             origin = None if counts.max() == 1 else origin
     if len(rows) != len(y) or origin is not None:
         X, y = take(X, rows), y.iloc[rows] if isinstance(y, pd.Series) else y[rows]
-    weight = None if np.all(weight == weight[0]) else weight / weight.mean()
-    return X, y, weight, origin
+    return X, y, None if np.all(weight == weight[0]) else weight / weight.mean(), origin
 
 
 def worth_of(context_NF: np.ndarray, y: np.ndarray, weight: np.ndarray | None, origin: np.ndarray | None) -> Worth:
     """What the rows of an encoded context are worth; the last two as `shown_rows` gives them."""
     group = copies(context_NF, y)
-    if group.max(initial=0) + 1 == len(y):
-        group = origin
-    return Worth(weight, group)
+    return Worth(weight, origin if group.max(initial=0) + 1 == len(y) else group)
 
 
 def _checked(sample_weight, n: int) -> np.ndarray:

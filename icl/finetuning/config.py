@@ -11,13 +11,16 @@ TASKS = ("auto", "classification", "regression")
 METHODS = ("full", "last_blocks", "lora")
 
 
+Task = Literal["auto", "classification", "regression"]
+
+
 @dataclass(frozen=True)
 class FinetuneConfig(Reading):
     """Options of `icl.finetune`, and how its files are read."""
 
     target: str | None = None
     """Column to predict in every table; without it any usable one is, another one in each task (self-supervised)."""
-    task: Literal["auto", "classification", "regression"] = "auto"
+    task: Task = "auto"
     """What the target is; "auto" takes text, truth values and up to ten whole numbers for classes."""
     ignore: tuple[str, ...] | str = ()
     """Columns, in text separated by commas, that are left out of every table that has them, such as identifiers."""

@@ -61,7 +61,7 @@ def hide_labels(table: RealTable, n_labeled: int, seed: int) -> pd.DataFrame:
     kept = np.random.default_rng(seed).permutation(len(table.y))[:n_labeled]
     shown = np.zeros(len(table.y), dtype=bool)
     shown[kept] = True
-    return table.X.assign(**{table.y.name: table.y.where(shown)})
+    return table.X.assign(**{str(table.y.name): table.y.where(shown)})
 
 
 def answer(study: Study, level: float, seed: int) -> Answer:
@@ -149,9 +149,12 @@ def _predict_once(study: Study, context: pd.DataFrame, X: pd.DataFrame) -> np.nd
     """Predictions of rows X from `context`, as `infer` would use them."""
     from sklearn.base import clone, is_classifier
 
+    from icl.inference import Mean
+
     outcome = study.table.y.name
     model = clone(study.predictor)
     if not is_classifier(model):
         return model.fit(context.drop(columns=outcome), context[outcome]).predict(X)
+    assert isinstance(study.estimand, Mean), "a classifier predicts the event of a share"
     event = (context[outcome] == study.estimand.event).astype(int)
     return model.fit(context.drop(columns=outcome), event).predict_proba(X)[:, 1]

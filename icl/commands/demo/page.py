@@ -81,7 +81,7 @@ def estimate_table(answers: list[Answer], level: float) -> Table:
             part = answer.estimates[answer.estimates["term"] == term]
             digits = _digits(part.loc[part["valid"], "std_error"].min())
             truth = f"{answer.full_data[term]:z.{digits}f}"
-            name = TERM_WORDS.get(term, term)
+            name = TERM_WORDS.get(str(term), str(term))
             rows.append(Row([name, f"all {n_all} labels", truth, "", "", ""], "truth"))
             for _, row in part.iterrows():
                 interval = f"{row['lower']:z.{digits}f} to {row['upper']:z.{digits}f}"
@@ -105,7 +105,7 @@ def coverage_table(coverage: pd.DataFrame, level: float, n_draws: int) -> Table:
         alone = part.set_index("method")["mean_width"]["classical"]
         for _, row in part.iterrows():
             cells = [
-                TERM_WORDS.get(term, term),
+                TERM_WORDS.get(str(term), str(term)),
                 METHOD_WORDS[row["method"]],
                 f"{100 * row['coverage']:.1f}%",
                 f"±{100 * row['monte_carlo_error']:.1f}",
@@ -214,7 +214,8 @@ def band_figure(done: Demonstration) -> Figure:
     figure = _figure(9, 3.8)
     left, right = figure.subplots(1, 2, width_ratios=(2, 1))
     unit = "disease progression (score)"
-    plot_predictive_band(*(band[c].to_numpy() for c in ("truth", "median", "low", "high")), ax=left, unit=unit)
+    truth, median, low, high = (band[c].to_numpy() for c in ("truth", "median", "low", "high"))
+    plot_predictive_band(truth, median, low, high, ax=left, unit=unit)
     nominal = np.linspace(0.05, 0.95, 19)
     plot_calibration(nominal, central_coverage(band["pit"].to_numpy(), nominal), right)
     return figure
@@ -224,10 +225,10 @@ def forest_figure(done: Demonstration) -> Figure:
     """A panel for each parameter, every method in it."""
     panels = [(answer, term) for answer in done.answers for term in answer.study.terms]
     figure = _figure(9, 2.6 * ((len(panels) + 1) // 2))
-    figure.get_layout_engine().set(h_pad=0.12, w_pad=0.1)
+    figure.set_layout_engine("constrained", h_pad=0.12, w_pad=0.1)
     for ax, (answer, term) in zip(figure.subplots(-(-len(panels) // 2), 2).flat, panels):
         answer.result.plot(ax, terms=[term], level=done.level, truth=dict(answer.full_data))
-        ax.set_xlabel(f"{TERM_WORDS.get(term, term)}  [{answer.study.estimand}]", fontsize="small")
+        ax.set_xlabel(f"{TERM_WORDS.get(str(term), str(term))}  [{answer.study.estimand}]", fontsize="small")
         ax.get_legend().get_texts()[0].set_text(f"all {len(answer.study.table.y)} labels")
     return figure
 

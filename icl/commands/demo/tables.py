@@ -24,7 +24,7 @@ class RealTable:
     @property
     def frame(self) -> pd.DataFrame:
         """Features and outcome together, as a person would have them."""
-        return self.X.assign(**{self.y.name: self.y})
+        return self.X.assign(**{str(self.y.name): self.y})
 
 
 def breast_cancer() -> RealTable:

@@ -113,7 +113,7 @@ def run_estimate(path: str, request: Request, console: Any) -> InferenceResult:
     weight: float | str = request.weight
     with contextlib.suppress(ValueError):
         weight = float(weight)
-    rows = {"table": table} if rest is None else {"labeled": table, "unlabeled": rest}
+    rows: dict[str, Any] = {"table": table} if rest is None else {"labeled": table, "unlabeled": rest}
     with status(f"Estimating {estimand} ..."), warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         result = infer(
@@ -155,9 +155,11 @@ def check_kind(path: str) -> None:
 def _days(dates: pd.DataFrame) -> pd.DataFrame:
     import pandas as pd
 
-    return dates.apply(
-        lambda cells: (pd.to_datetime(cells, utc=True) - pd.Timestamp(0, tz="UTC")) / pd.Timedelta(days=1)
-    )
+    days = {
+        name: (pd.to_datetime(cells, utc=True) - pd.Timestamp(0, tz="UTC")) / pd.Timedelta(days=1)
+        for name, cells in dates.items()
+    }
+    return pd.DataFrame(days, index=dates.index)
 
 
 def _is_binary(estimand: Any, table: pd.DataFrame) -> bool:

@@ -84,7 +84,9 @@ def run_predict(train: str, test: str, request: Request, console: Any) -> int:
     page.show_notes(console, notes)
     scored = scores(labelled.task, tally, request.interval)
     n_scored, seconds = sum(map(len, tally.truth)), time.perf_counter() - started
-    page.show_end(console, request, labelled, preview, scored, n_scored, n_rows, writer and writer.path, seconds)
+    page.show_end(
+        console, request, labelled, preview, scored, n_scored, n_rows, writer.path if writer else None, seconds
+    )
     return n_rows
 
 
@@ -103,14 +105,14 @@ def answer_rows(model, labelled: Labelled, rows: pd.DataFrame, request: Request,
         out["prediction"] = predicted = distribution.mean.numpy()
         for q in request.quantiles:
             out[f"q{q:g}"] = distribution.icdf(q).numpy()
-        truth = pd.to_numeric(truth, errors="coerce").to_numpy(dtype=float)
-        known = known & ~np.isnan(truth)
+        numbers = pd.to_numeric(truth, errors="coerce").to_numpy(dtype=float)
+        known = known & ~np.isnan(numbers)
         if request.interval is not None:
             ends = model.predict_interval(X, request.interval)
             out[f"lower_{100 * request.interval:g}"], out[f"upper_{100 * request.interval:g}"] = ends.T
-            tally.inside.append(((ends[:, 0] <= truth) & (truth <= ends[:, 1]))[known])
+            tally.inside.append(((ends[:, 0] <= numbers) & (numbers <= ends[:, 1]))[known])
         tally.predicted.append(predicted[known])
-        tally.truth.append(truth[known])
+        tally.truth.append(numbers[known])
     else:
         probs = model.predict_proba(X)
         out["prediction"] = model.classes_[probs.argmax(axis=1)]
@@ -210,7 +212,7 @@ def scores(task: str, tally: Tally, interval: float | None) -> list[tuple[str, s
         if predicted.shape[1] > 2:
             del names["auc"]
     rows = [(name, f"{found[key]:{digits.get(key, '.4g')}}") for key, name in names.items() if np.isfinite(found[key])]
-    if tally.inside:
+    if tally.inside and interval is not None:
         kind = "interval" if task == "regression" else "set"
         rows.append((f"inside the {100 * interval:g}% {kind}", f"{np.concatenate(tally.inside).mean():.1%}"))
     return rows
