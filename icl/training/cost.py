@@ -43,7 +43,9 @@ def _numbers(cost: Cost) -> tuple[float, float, float, float]:
     return cost.flops, cost.tokens, cost.tables, cost.activation_bytes
 
 
-def training_cost(config: TabularConfig, shape: TaskShape, regression: bool, matmul_bytes: int = 4) -> Cost:
+def training_cost(
+    config: TabularConfig, shape: TaskShape, regression: bool, matmul_bytes: int = 4, attention_bytes: int = 4
+) -> Cost:
     """Cost of forward and backward over one batch.
 
     Args:
@@ -51,6 +53,8 @@ def training_cost(config: TabularConfig, shape: TaskShape, regression: bool, mat
         shape: of the batch.
         regression: which head is used.
         matmul_bytes: size of the numbers that matrix products read; 4, or 2 under bf16 autocast.
+        attention_bytes: of those that attention keeps; as `matmul_bytes` on a GPU, 4 on a CPU in any case
+            (`icl.network.kernels.fused_attention`).
     """
     B, R, N, F = shape.n_tasks, shape.n_rows, shape.n_context, shape.n_features
     M, K = R - N, config.n_thinking_rows
@@ -59,7 +63,9 @@ def training_cost(config: TabularConfig, shape: TaskShape, regression: bool, mat
         flops=TRAINING_PASSES * _forward_flops(config, shape, regression),
         tokens=tokens,
         tables=B,
-        activation_bytes=_kept_bytes(config, B, R + K, N + K, M, -(-F // config.group_size) + 1, matmul_bytes),
+        activation_bytes=_kept_bytes(
+            config, B, R + K, N + K, M, -(-F // config.group_size) + 1, matmul_bytes, max(matmul_bytes, attention_bytes)
+        ),
     )
 
 
@@ -81,29 +87,36 @@ def _forward_flops(config: TabularConfig, shape: TaskShape, regression: bool) ->
     return encoder + blocks + head
 
 
-def _kept_bytes(config: TabularConfig, B: int, S: int, n_keys: int, M: int, T: int, matmul_bytes: int) -> float:
+def _kept_bytes(
+    config: TabularConfig, B: int, S: int, n_keys: int, M: int, T: int, matmul_bytes: int, attention_bytes: int
+) -> float:
     """Bytes of the tensors that backward needs; attention matrices are recomputed by the fused kernels, not kept."""
-    E, H, m = config.d_embed, config.n_heads, matmul_bytes
+    E, H, m, a = config.d_embed, config.n_heads, matmul_bytes, attention_bytes
+    result = E * a + (E * m if a != m else 0)  # as attention gives it, and as the projection reads it
     n_inputs = CHANNELS * config.group_size * len(GROUP_OFFSETS)
     norm = 2 * 4 * E + E * m  # input and normalised input in float32, output as the product reads it
     kept = B * (S - config.n_thinking_rows) * (T - 1) * (n_inputs + 2 * E) * m
     for last in [False] * (config.n_layers - 1) + [True]:
         Q = M if last else S
-        kept += B * T * S * (norm + 4 * E * m + 4 * H)  # over features: q, k, v, output, log-sum-exp
+        kept += B * T * S * (norm + 3 * E * a + result + 4 * H)  # over features: q, k, v, output, log-sum-exp
         # Over rows q is kept before and after its scaling; k and v exist for the context only.
-        kept += B * T * (S * norm + Q * (3 * E * m + 4 * H) + n_keys * 2 * E * m)
+        kept += B * T * (S * norm + Q * (E * m + E * a + result + 4 * H) + n_keys * 2 * E * a)
         kept += B * T * Q * (norm + 2 * config.mlp_ratio * E * m)
     return kept
 
 
-def mean_cost(config: TabularConfig, shapes: ShapeSampler, n_batches: int, matmul_bytes: int = 4) -> tuple[Cost, Cost]:
+def mean_cost(
+    config: TabularConfig, shapes: ShapeSampler, n_batches: int, matmul_bytes: int = 4, attention_bytes: int = 4
+) -> tuple[Cost, Cost]:
     """Expected cost of a step of `n_batches` batches, and the cost of the dearest step (in memory) that can occur.
 
     Drawn with a generator of its own; the curriculum of `shapes` is taken at its end.
     """
     generator = seeded_generator(0)
     final = at_step(shapes, 2**62)
-    costs = [training_cost(config, final.sample(generator), True, matmul_bytes) for _ in range(_N_SHAPES)]
+    costs = [
+        training_cost(config, final.sample(generator), True, matmul_bytes, attention_bytes) for _ in range(_N_SHAPES)
+    ]
     total = _sum(costs) * (n_batches / len(costs))
     dearest = max(costs, key=lambda cost: cost.activation_bytes) * n_batches
     return total, dearest
