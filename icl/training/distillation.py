@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import copy
-import time
 from typing import Any
 
-import lightning as L
 import torch
 from lightning.pytorch.utilities import rank_zero_info
-from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
 from torch import Tensor
 
 from icl.network.model import ContextCache
@@ -18,9 +15,10 @@ from icl.releases.folder import load_release
 from icl.releases.names import resolve_checkpoint
 from icl.releases.provenance import git_commit, origin_of, shareable
 from icl.releases.reader_file import save_reader
-from icl.training.optim import MuonAdamW, OptimConfig
+from icl.training.counted import CountedModule
+from icl.training.optim import OptimConfig
 from icl.training.pretraining import task_loss
-from icl.training.totals import Totals, add, averages, gathered
+from icl.training.totals import add
 from icl.training.validation import ValidationItem, fits, kind_of, real_metrics
 from priors import TaskBatch
 
@@ -36,7 +34,7 @@ def divergence(teacher: Tensor, student: Tensor) -> Tensor:
     return (log_t.exp() * gap).sum(-1).mean()
 
 
-class DistillationModule(L.LightningModule):
+class DistillationModule(CountedModule):
     """Trains the reader of a release; the network it answers for stays as it is.
 
     Args:
@@ -56,19 +54,20 @@ class DistillationModule(L.LightningModule):
         label_share: float = 0.5,
         init_from: str | None = None,
     ):
-        super().__init__()
+        super().__init__(optim)
         if not 0 <= label_share <= 1:
             raise ValueError(f"label_share is a fraction in [0, 1], got {label_share}.")
-        self.release, self.optim, self.label_share, self.init_from = release, optim, label_share, init_from
+        self.release, self.label_share, self.init_from = release, label_share, init_from
         # A copy: what `load_release` gives is shared. Training mode changes nothing in it; lightning warns of others.
         trunk = copy.deepcopy(load_release(release)).requires_grad_(False).train()
         self.reader = Reader(trunk, reader)
         if init_from is not None:
             state = torch.load(init_from, map_location="cpu", weights_only=True)
             self.reader.load_state_dict({**self.reader.state_dict(), **state})
-        self.tasks_seen, self.wall_seconds = 0, 0.0
-        self._tick: float | None = None
-        self._totals: Totals = {}
+
+    @property
+    def trained(self) -> Reader:
+        return self.reader
 
     def _both(self, batch: TaskBatch) -> tuple[Tensor, Tensor]:
         """Scores of the network and of the reader, from one reading of the context."""
@@ -86,23 +85,9 @@ class DistillationModule(L.LightningModule):
             gaps.append(divergence(teacher, student))
             on_labels = task_loss(self.reader, batch, lambda *_, scores=student: scores)
             losses.append(torch.lerp(gaps[-1], on_labels, self.label_share))
-        for kind in ("classification", "regression"):
-            own = [gap.detach() for gap, batch in zip(gaps, batches, strict=True) if kind_of(batch) == kind]
-            if own:
-                self.log(f"train/{kind}_divergence", torch.stack(own).mean(), prog_bar=True, on_step=True)
-        now = time.monotonic()
-        self.tasks_seen += sum(batch.shape.n_tasks for batch in batches) * self.trainer.world_size
-        self.wall_seconds += 0.0 if self._tick is None else now - self._tick
-        self._tick = now
-        self.log("tasks_seen", float(self.tasks_seen), on_step=True)
-        self.log("wall_seconds", self.wall_seconds, on_step=True)
+        self.log_by_kind("divergence", gaps, batches)
+        self.count(batches)
         return torch.stack(losses).mean()
-
-    def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
-        norm = torch.nn.utils.get_total_norm([p.grad for p in self.parameters() if p.grad is not None])
-        self.log("grad_norm", norm, on_step=True)
-        if not torch.isfinite(norm):
-            raise FloatingPointError(f"the gradient became {norm.item()} at step {self.global_step}; lower the rates.")
 
     def validation_step(self, item: ValidationItem, batch_idx: int) -> None:
         batch = item.batch
@@ -110,7 +95,7 @@ class DistillationModule(L.LightningModule):
             if item.is_real:
                 if fits(self.reader.trunk, batch):
                     for metric, value in real_metrics(self.reader, batch).items():
-                        add(self._totals, f"{item.name}/{metric}", value, 1.0)
+                        add(self.totals, f"{item.name}/{metric}", value, 1.0)
                 return
             teacher, student = self._both(batch)
             kind, weight = kind_of(batch), batch.shape.n_tasks
@@ -119,27 +104,7 @@ class DistillationModule(L.LightningModule):
                 "loss": task_loss(self.reader, batch, lambda *_: student),
                 "loss_of_the_network": task_loss(self.reader, batch, lambda *_: teacher),
             }.items():
-                add(self._totals, f"{item.name}/{kind}_{name}", float(score), weight)
-
-    def on_validation_epoch_end(self) -> None:
-        totals, self._totals = gathered(self._totals, self.trainer.world_size), {}
-        for name, mean in averages(totals).items():
-            self.log(name, mean, sync_dist=True)  # equal on all processes by now
-        self._tick = None
-
-    def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
-        optimizer = MuonAdamW(self.reader, self.optim)
-        schedule = torch.optim.lr_scheduler.LambdaLR(
-            optimizer, lambda step: self.optim.rate_at(step, self.trainer.max_steps)
-        )
-        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
-
-    def on_save_checkpoint(self, checkpoint: dict) -> None:
-        checkpoint["progress"] = {"tasks_seen": self.tasks_seen, "wall_seconds": self.wall_seconds}
-
-    def on_load_checkpoint(self, checkpoint: dict) -> None:
-        self.tasks_seen = checkpoint["progress"]["tasks_seen"]
-        self.wall_seconds = checkpoint["progress"]["wall_seconds"]
+                add(self.totals, f"{item.name}/{kind}_{name}", float(score), weight)
 
     def on_fit_end(self) -> None:
         trainer = self.trainer

@@ -1,16 +1,12 @@
-"""The LightningModule: loss, optimiser, schedule, validation, logging."""
+"""Pretraining: the loss, what a run costs and how fast it goes, validation."""
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import timedelta
-from typing import Any
 
-import lightning as L
 import torch
 from lightning.pytorch.utilities import rank_zero_info
-from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
 from torch import Tensor
 
 from icl.network.config import TabularConfig
@@ -21,9 +17,10 @@ from icl.network.reader import Model
 from icl.releases.folder import load_release
 from icl.releases.provenance import origin_of
 from icl.training.cost import mean_cost, training_cost
-from icl.training.optim import MuonAdamW, OptimConfig
+from icl.training.counted import ADVICE, CountedModule
+from icl.training.optim import OptimConfig
 from icl.training.throughput import Meter, peak_flops
-from icl.training.totals import add, averages, gathered
+from icl.training.totals import add
 from icl.training.validation import ValidationItem, fits, kind_of, real_metrics
 from priors import TaskBatch
 
@@ -44,7 +41,7 @@ def task_loss(model: Model, batch: TaskBatch, forward: Callable[..., Tensor] | N
     return query_losses(scores, batch.y_context, batch.y_query, batch.n_classes, reduction="mean")
 
 
-class PretrainingModule(L.LightningModule):
+class PretrainingModule(CountedModule):
     """Trains a `TabularTransformer` on the batches of a `TaskStream`.
 
     Args:
@@ -59,6 +56,8 @@ class PretrainingModule(L.LightningModule):
             measured on a CPU.
     """
 
+    bar_metrics = frozenset({"val/classification_loss", "val/regression_loss"})
+
     def __init__(
         self,
         model: dict[str, int] | None = None,
@@ -68,8 +67,8 @@ class PretrainingModule(L.LightningModule):
         compile: bool = False,
         peak_tflops: float | None = None,
     ):
-        super().__init__()
-        self.optim, self.peak_tflops = optim, peak_tflops
+        super().__init__(optim)
+        self.peak_tflops = peak_tflops
         self.ancestor: dict | None = None
         self._no_start: Exception | None = None
         config = TabularConfig(**(model or {}))
@@ -84,13 +83,13 @@ class PretrainingModule(L.LightningModule):
                     self._no_start = error  # does not matter if the run is resumed
         # A plain function, not a module: `state_dict` and weight averaging must not see the network twice.
         self._forward = torch.compile(self.model.forward, dynamic=True) if compile else self.model.forward
-        # Not buffers: weight averaging would average them too.
-        self.tasks_seen, self.wall_seconds = 0, 0.0
-        self._tick: float | None = None
         self._meter, self._matmul_bytes = Meter(), 4
         self._peak: float | None = None
-        self._totals: dict[str, Any] = {}
         self._told_time = False
+
+    @property
+    def trained(self) -> TabularTransformer:
+        return self.model
 
     def setup(self, stage: str) -> None:
         if stage != "fit":
@@ -124,7 +123,8 @@ class PretrainingModule(L.LightningModule):
         n_parameters = sum(p.numel() for p in self.model.parameters())
         lines = [f"{n_parameters:,} parameters"]
         if not data.folders:
-            step, dearest = mean_cost(self.model.config, data.shapes, data.n_batches, self._matmul_bytes)
+            attention = 4 if self.device.type == "cpu" else self._matmul_bytes
+            step, dearest = mean_cost(self.model.config, data.shapes, data.n_batches, self._matmul_bytes, attention)
             total = step * trainer.world_size
             lines.append(
                 f"a step: {total.tables:,.0f} tables, {total.tokens:,.0f} tokens, {total.flops / 1e9:,.1f} GFLOP "
@@ -147,55 +147,29 @@ class PretrainingModule(L.LightningModule):
     def on_save_checkpoint(self, checkpoint: dict) -> None:
         for name, parameter in self.model.named_parameters():
             if not parameter.isfinite().all():
-                raise FloatingPointError(f"weight {name} is not finite; the last checkpoint is kept instead. {_ADVICE}")
-        checkpoint["progress"] = {"tasks_seen": self.tasks_seen, "wall_seconds": self.wall_seconds}
+                raise FloatingPointError(f"weight {name} is not finite; the last checkpoint is kept instead. {ADVICE}")
+        super().on_save_checkpoint(checkpoint)
         checkpoint["model_config"] = self.model.config.to_dict()
         checkpoint["ancestor"] = self.ancestor
 
     def on_load_checkpoint(self, checkpoint: dict) -> None:
-        """A resumed run reports its whole life, and needs no release to start from."""
+        """A resumed run needs no release to start from."""
+        super().on_load_checkpoint(checkpoint)
         self._no_start = None
-        progress = checkpoint["progress"]
-        self.tasks_seen, self.wall_seconds = progress["tasks_seen"], progress["wall_seconds"]
         self.ancestor = checkpoint.get("ancestor", self.ancestor)
 
     def training_step(self, batches: list[TaskBatch], batch_idx: int) -> Tensor:
         losses = [task_loss(self.model, batch, self._forward) for batch in batches]
-        for kind in ("classification", "regression"):
-            own = [loss.detach() for loss, batch in zip(losses, batches, strict=True) if kind_of(batch) == kind]
-            if own:
-                self.log(f"train/{kind}_loss", torch.stack(own).mean(), prog_bar=True, on_step=True)
-        self._count(batches)
+        self.log_by_kind("loss", losses, batches)
+        self.count(batches)
         return torch.stack(losses).mean()
 
-    def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
-        """Stop before anything that is not finite reaches a weight.
-
-        Gradients are summed over processes by now, so all of them see it and leave after the same step.
-        """
-        norm = torch.nn.utils.get_total_norm([p.grad for p in self.parameters() if p.grad is not None])
-        self.log("grad_norm", norm, on_step=True)
-        if not torch.isfinite(norm):
-            raise FloatingPointError(
-                f"the gradient became {norm.item()} at step {self.global_step}, for the loss did in one of the "
-                f"processes or its slope was too steep. No weight was changed and the last checkpoint is whole. "
-                f"{_ADVICE}"
-            )
-
-    def _count(self, batches: list[TaskBatch]) -> None:
-        n_processes = self.trainer.world_size
+    def count(self, batches: Sequence[TaskBatch]) -> None:
         config = self.model.config
         costs = [training_cost(config, b.shape, b.n_classes is None, self._matmul_bytes) for b in batches]
-        cost = sum(costs[1:], costs[0])
-        self._meter.step(cost)
-        now = time.monotonic()
-        self.tasks_seen += int(cost.tables) * n_processes
-        if self._tick is not None:
-            self.wall_seconds += now - self._tick
-        self._tick = now
-        self.log("tasks_seen", float(self.tasks_seen), on_step=True)
-        self.log("wall_seconds", self.wall_seconds, on_step=True)
-        for name, value in self._meter.rates(self._peak, n_processes).items():
+        self._meter.step(sum(costs[1:], costs[0]))
+        super().count(batches)
+        for name, value in self._meter.rates(self._peak, self.trainer.world_size).items():
             self.log(name, value, on_step=True, prog_bar=name == "tables_per_s")
         if self._meter.n_steps >= _STEPS_BEFORE_ESTIMATE and not self._told_time:
             self._told_time = True
@@ -218,24 +192,7 @@ class PretrainingModule(L.LightningModule):
             else:
                 metrics = real_metrics(self.model, batch) if fits(self.model, batch) else {}
         for metric, value in metrics.items():
-            add(self._totals, f"{item.name}/{metric}", value, weight)
-
-    def on_validation_epoch_end(self) -> None:
-        bar = {"val/classification_loss", "val/regression_loss"}
-        totals, self._totals = gathered(self._totals, self.trainer.world_size), {}
-        for name, mean in averages(totals).items():
-            # Equal on all processes by now; `sync_dist` only tells Lightning so.
-            self.log(name, mean, prog_bar=name in bar, sync_dist=True)
+            add(self.totals, f"{item.name}/{metric}", value, weight)
 
     def on_validation_end(self) -> None:
         self._meter.pause()
-
-    def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
-        optimizer = MuonAdamW(self.model, self.optim)
-        schedule = torch.optim.lr_scheduler.LambdaLR(
-            optimizer, lambda step: self.optim.rate_at(step, self.trainer.max_steps)
-        )
-        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
-
-
-_ADVICE = "Resume with --ckpt_path last and a smaller --model.optim.lr_muon and --model.optim.lr_adamw."

@@ -9,6 +9,9 @@ import torch
 
 from icl.training.cost import Cost
 
+# Why not Lightning's: `get_available_flops` counts sparse products for H200 and H100 NVL, which doubles their peak, and
+# knows neither GH200, B200 nor L40S; `Throughput` cannot pause, so a validation would slow the next hundred steps.
+#
 # Dense bf16 matrix products with float32 sums, TFLOP/s, from the makers' data sheets (figures "with sparsity" halved);
 # the first name found in the device's name counts. TF32 runs at half of these on all of them.
 _PEAKS = {
