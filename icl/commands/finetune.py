@@ -34,14 +34,14 @@ def finetune(
         dry_run: check the tables, say what would be done, the memory and the time, and stop.
     """
     config = FinetuneConfig(n_devices=devices, **options)
-    from icl.finetuning.prepare import plan
+    from icl.finetuning.prepare import dry_run as check_and_time
     from icl.finetuning.run import finetune as run
     from icl.pages.escape import terminal
 
     console = make_console()
     if dry_run:
         with status("Checking the tables and timing a few steps ..."):
-            what = plan(checkpoint, tables, config)
+            what = check_and_time(checkpoint, tables, config)
         console.print(str(what), markup=False)
         return
     report = lambda line: console.print(terminal(line))

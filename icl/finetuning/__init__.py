@@ -8,10 +8,11 @@ from importlib import import_module
 _HOME = {
     "FinetuneConfig": "icl.finetuning.config",
     "Plan": "icl.finetuning.prepare",
+    "dry_run": "icl.finetuning.prepare",
     "finetune": "icl.finetuning.run",
     "plan": "icl.finetuning.prepare",
 }
-__all__ = ["FinetuneConfig", "Plan", "finetune", "plan"]
+__all__ = ["FinetuneConfig", "Plan", "dry_run", "finetune", "plan"]
 
 
 def __getattr__(name: str):

@@ -79,7 +79,7 @@ class FinetuneModule(PretrainingModule):
     def training_step(self, batches: list[TaskBatch], batch_idx: int) -> Tensor:
         loss = step_loss(self.model, batches, self.finetuning, self._forward)
         self.log("loss", loss.detach(), prog_bar=True, on_step=True)
-        self._count(batches)
+        self.count(batches)
         return loss
 
     def optimizer_step(self, epoch, batch_idx, optimizer, optimizer_closure=None) -> None:
@@ -88,18 +88,14 @@ class FinetuneModule(PretrainingModule):
         self.anchor.pull(self.model, lr)
 
     def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
-        optimizer = make_optimizer(self.model, self.finetuning, self.optim)
-        schedule = torch.optim.lr_scheduler.LambdaLR(
-            optimizer, lambda step: self.optim.rate_at(step, self.trainer.max_steps)
-        )
-        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+        return self.scheduled(make_optimizer(self.model, self.finetuning, self.optim))
 
     def validation_step(self, item: ValidationItem, batch_idx: int) -> None:
         with torch.autocast(self.device.type, enabled=False):  # as the model will be used
-            add(self._totals, item.name, float(task_loss(self.model, item.batch)), 1.0)
+            add(self.totals, item.name, float(task_loss(self.model, item.batch)), 1.0)
 
     def on_validation_epoch_end(self) -> None:
-        totals, self._totals = gathered(self._totals, self.trainer.world_size), {}
+        totals, self.totals = gathered(self.totals, self.trainer.world_size), {}
         by_name = averages(totals)
         step = self.trainer.global_step
         seen = {line["step"] for line in self.best.history}

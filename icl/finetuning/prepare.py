@@ -112,12 +112,15 @@ def prepare(checkpoint: Any, tables: Any, config: FinetuneConfig) -> Prepared:
     return prepared
 
 
-def plan(checkpoint: Any, tables: Any, config: FinetuneConfig = FinetuneConfig()) -> Plan:  # noqa: B008 - frozen
+def dry_run(checkpoint: Any, tables: Any, config: FinetuneConfig = FinetuneConfig()) -> Plan:  # noqa: B008 - frozen
     """Check everything and say what `icl.finetune` would do; a few steps are run to time them, nothing is kept.
 
     Arguments as for `icl.finetune`.
     """
     return plan_of(prepare(checkpoint, tables, config))
+
+
+plan = dry_run  # the name of icl 0.1; `icl.inference.plan` is another thing
 
 
 def plan_of(prepared: Prepared) -> Plan:

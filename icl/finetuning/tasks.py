@@ -23,6 +23,7 @@ N_GUISES = 4
 _COMPANIONS = ("ridge",)
 _FEWEST_ROWS = 32
 _CONTEXT_SHARE = (0.4, 0.9)
+_MOST_TASKS = 32  # of a batch
 
 
 @dataclass(frozen=True)
@@ -138,7 +139,7 @@ class TablesPrior:
         n_context = min(max(n_context, 2 * (target.n_classes or 2)), n_rows - 1)
         n_tasks = max(1, self.n_cells // (n_rows * len(table.columns)))
         guise, tasks = int(rng.integers(N_GUISES)), []
-        for _ in range(min(n_tasks, 32)):
+        for _ in range(min(n_tasks, _MOST_TASKS)):
             rows = draw_rows(target, n_rows, rng)
             tasks.append(make_task(table, target, rows[:n_context], rows[n_context:], self.config, rng, guise))
         # Where ridge regressions explain nothing they add no column: a batch keeps the tasks as wide as its first.

@@ -12,7 +12,7 @@ from torch.testing import assert_close
 
 import icl
 from icl.commands.main import main
-from icl.finetuning import FinetuneConfig, finetune, plan
+from icl.finetuning import FinetuneConfig, dry_run, finetune, plan, rate, tasks
 from icl.finetuning import held_out as holdout
 from icl.finetuning.held_out import split_tables
 from icl.finetuning.method import Anchor, make_optimizer, make_trainable, merged_state, rates
@@ -112,6 +112,8 @@ def test_a_resumed_run_equals_an_uninterrupted_one(step, finished, tiny_release,
 
 def test_the_rate_is_found_and_a_dry_run_writes_nothing(tiny_release, tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(rate, "_FEWEST_STEPS", 2)
+    monkeypatch.setattr(tasks, "_MOST_TASKS", 2)
     (tmp_path / "wards").mkdir()
     for k in range(3):
         make_table(k, 40).to_csv(tmp_path / "wards" / f"ward{k}.csv", index=False)
@@ -337,14 +339,15 @@ def test_replay_and_two_threads_of_callers(tiny_release, tables, tmp_path):
 
 
 def test_the_plan_counts(tiny_release, tables):
-    what = plan(tiny_release, tables, SHORT)
+    assert plan is dry_run  # its earlier name
+    what = dry_run(tiny_release, tables, SHORT)
     n_parameters = sum(p.numel() for p in load_release(tiny_release).parameters())
     assert what.n_moving == what.n_parameters == n_parameters and what.steps == 6
     assert what.seconds > 6 * what.seconds_per_step > 0
-    lora = plan(tiny_release, tables, FinetuneConfig(**vars(SHORT) | {"method": "lora", "lora_rank": 1}))
+    lora = dry_run(tiny_release, tables, FinetuneConfig(**vars(SHORT) | {"method": "lora", "lora_rank": 1}))
     assert lora.n_moving < n_parameters / 2
     with pytest.raises(ValueError, match="n_blocks is 7"):
-        plan(tiny_release, tables, FinetuneConfig(target="y", method="last_blocks", n_blocks=7))
+        dry_run(tiny_release, tables, FinetuneConfig(target="y", method="last_blocks", n_blocks=7))
 
 
 @pytest.mark.parametrize(
