@@ -28,6 +28,7 @@ from icl.prediction.together import Fitted, distributions
 from icl.releases.folder import load_release
 from icl.releases.names import resolve_checkpoint
 from icl.releases.reader_file import load_reader
+from icl.tables import schema
 from icl.tables.encoder import TableEncoder
 from icl.tables.target import as_column, class_codes
 
@@ -112,6 +113,7 @@ class InContextEstimator(BaseEstimator):
         self._encoder, self._context_NF, self._y_N, self._guises = encoder, context_NF, y, guises
         self._worth = worth_of(context_NF, y, weight, origin)
         self._companions, self._companion_seed = companions_of(self), seed or 0
+        schema.warn(encoder.said_, "X is not read as it stands")
         self._members = self._dress(guises)
         if self.fit_mode == "cache":
             prepare(self._model(), [c for member in self._members for c in member.contexts], self.memory_gb)
@@ -170,7 +172,10 @@ class InContextEstimator(BaseEstimator):
 
     def _encode_rows(self, X) -> np.ndarray:
         check_is_fitted(self, "_context_NF")
-        return self._encoder.transform(X)
+        differences: list[str] = []
+        rows_MF = self._encoder.transform(X, differences)
+        schema.warn(differences, "X differs from the rows of fit")
+        return rows_MF
 
     def _average(self, log_probs: Sequence[torch.Tensor], temperature: float):
         """The predictive distribution, from the (M, C) or (M, K) log-probabilities of each member."""

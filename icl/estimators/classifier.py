@@ -17,6 +17,7 @@ from icl.estimators.options import check_params
 from icl.estimators.prior_limits import PriorLimitsMixin
 from icl.estimators.weights import shown_rows
 from icl.network.distribution import CategoricalPredictive
+from icl.tables import schema
 from icl.tables.target import as_column, class_codes
 
 
@@ -81,6 +82,7 @@ class ICLClassifier(ClassifierMixin, ConformalClassifierMixin, BaselineMixin, Pr
         classes, codes = class_codes(labels)
         self._fit(X, codes, len(classes), weight, origin)
         self.classes_ = classes
+        schema.warn(schema.respelt_labels(classes, np.bincount(codes)), "y may hold labels that nobody meant")
         if self.calibrate:
             self.temperature_ = choose_temperature(self, X, pd.Series(labels), codes, self._worth)
         self._keep_labeled(X, codes)

@@ -16,6 +16,11 @@ average over the draw of the n labelled rows and of the new one, whatever the qu
 
 Neither promises coverage for each kind of row by itself; `by_class=True` does so for each class.
 
+Rows that are there several times lie in one fold and are one of the n rows. With `sample_weight` the promise is for a
+new row from where the weights point: one that meets this population w(row) times as often as that of the labelled rows.
+Ranks are then weighted, and the new row counts as much as a labelled row of typical weight, that is, 1 in n when n is
+Kish's number of rows; exact for equal weights, and otherwise as measured (benchmarks/repeats.md).
+
 Dimension key: n labelled rows, m query rows, C classes, K folds.
 """
 
@@ -25,6 +30,7 @@ import math
 import warnings
 
 import numpy as np
+import pandas as pd
 import torch
 
 from icl.estimators.calibrated import CalibratedMixin, Calibration
@@ -38,12 +44,15 @@ from icl.estimators.conformity import (
     plus_interval,
 )
 from icl.network.distribution import CategoricalPredictive, HistogramPredictive
+from icl.tables.encoder import as_table
 
 
 class ConformalRegressorMixin(CalibratedMixin):
     """`predict_interval` for an estimator whose predictive distribution has quantiles."""
 
-    def predict_interval(self, X, coverage: float = 0.9, *, method: str = "cv+", folds: int = 10) -> np.ndarray:
+    def predict_interval(
+        self, X, coverage: float = 0.9, *, method: str = "cv+", folds: int = 10, as_frame: bool = False
+    ) -> np.ndarray | pd.DataFrame:
         """Intervals that hold the target of a new row with the wanted probability, be the model right or wrong.
 
         The guarantee of each method stands at the head of `icl.estimators.conformal`. The first call predicts the
@@ -55,6 +64,7 @@ class ConformalRegressorMixin(CalibratedMixin):
             coverage: share of new rows whose target lies inside, a fraction.
             method: "cv+" uses every labelled row as context and for calibration; "split" holds half of them out.
             folds: of "cv+"; no more than there are labelled rows, in which case it is the jackknife+.
+            as_frame: whether to give a DataFrame, with columns "lower" and "upper" and the index of X.
         Returns:
             (m, 2) lower and upper end, in the units of y; infinite, with a warning, if there are too few labelled rows
             for the coverage.
@@ -66,9 +76,11 @@ class ConformalRegressorMixin(CalibratedMixin):
         n = float(calibration.n_rows())
         if n < n_labels_needed(coverage):
             _warn_too_few(n, coverage, method, "the intervals are infinite", stacklevel=3)
-            return np.tile([-np.inf, np.inf], (len(self._query_table(X)), 1))
-        blocks = [self._interval(calibration, b, coverage) for b in self._query_blocks(X, calibration)]
-        return np.concatenate(blocks)
+            ends = np.tile([-np.inf, np.inf], (len(self._query_table(X)), 1))
+        else:
+            blocks = [self._interval(calibration, b, coverage) for b in self._query_blocks(X, calibration)]
+            ends = np.concatenate(blocks)
+        return pd.DataFrame(ends, as_table(X)[0].index, ["lower", "upper"]) if as_frame else ends
 
     @staticmethod
     def _interval(calibration: Calibration, block: list[HistogramPredictive], coverage: float) -> np.ndarray:
@@ -108,7 +120,8 @@ class ConformalClassifierMixin(CalibratedMixin):
         score: str = "lac",
         by_class: bool = False,
         allow_empty: bool = False,
-    ) -> np.ndarray:
+        as_frame: bool = False,
+    ) -> np.ndarray | pd.DataFrame:
         """Sets of classes that hold the class of a new row with the wanted probability, be the model right or wrong.
 
         The guarantee of each method stands at the head of `icl.estimators.conformal`; folds are stratified by class,
@@ -124,6 +137,7 @@ class ConformalClassifierMixin(CalibratedMixin):
                 labelled rows of a class to ever leave it out.
             allow_empty: whether a row that is strange to every class gets the empty set. If not, the class that fits
                 best is always in, and coverage is above nominal where the model is better than nominal.
+            as_frame: whether to give a DataFrame, with a column for each class and the index of X.
         Returns:
             (m, C) bool, columns in the order of `classes_`; all true, with a warning, if there are too few labelled
             rows for the coverage.
@@ -136,7 +150,8 @@ class ConformalClassifierMixin(CalibratedMixin):
         calibration = self._calibration(method, folds)
         self._warn_of_classes(calibration.n_rows(len(self.classes_) if by_class else None), coverage, method)
         settings = (coverage, score, by_class, allow_empty)
-        return np.concatenate([self._set(calibration, b, *settings) for b in self._query_blocks(X, calibration)])
+        sets = np.concatenate([self._set(calibration, b, *settings) for b in self._query_blocks(X, calibration)])
+        return pd.DataFrame(sets, as_table(X)[0].index, self.classes_) if as_frame else sets
 
     @staticmethod
     def _set(

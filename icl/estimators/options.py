@@ -26,6 +26,11 @@ def check_params(estimator, weighted: bool = False) -> None:
         value = getattr(estimator, name)
         if not isinstance(value, Real) or not 0 < float(value) < np.inf:
             raise ValueError(f"{name} must be a positive number, got {value!r}.")
+    if isinstance(estimator.checkpoint, type):
+        raise ValueError(
+            f"checkpoint got the class {estimator.checkpoint.__name__}; pass a name, a release folder, or an instance."
+        )
+    device_of(estimator.device)
     check_fit_mode(estimator.fit_mode)
     _check_finetune(estimator)
     for name in ("calibrate", "fast_queries"):
@@ -95,6 +100,17 @@ def _check_fast_queries(estimator) -> None:
 
 def device_of(asked) -> str | torch.device:
     """The device of the option `device`: "auto" is a CUDA device if there is one, else the CPU."""
-    if asked == "auto":
+    if isinstance(asked, str) and asked == "auto":
         return "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        device = torch.device(asked)
+    except (RuntimeError, TypeError) as error:
+        raise ValueError(
+            f'device must be "auto" or a torch device such as "cpu" or "cuda:0", got {asked!r}.'
+        ) from error
+    if device.type == "cuda" and not torch.cuda.is_available():
+        raise ValueError(
+            f'device={asked!r} was asked for, but PyTorch sees no CUDA device here. Use device="auto", which takes one '
+            f'where there is one, or "cpu".'
+        )
     return asked

@@ -107,5 +107,7 @@ def _checked(sample_weight, n: int) -> np.ndarray:
             f"by a weight of 0."
         )
     if not weight.any():
-        raise ValueError("sample_weight is 0 for every row, so no row is left to learn from; pass a positive weight.")
+        raise ValueError(
+            "sample_weight is zero for every row, so no row is left to learn from; pass a positive weight."
+        )
     return weight

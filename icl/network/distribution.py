@@ -9,6 +9,7 @@ import math
 
 import torch
 import torch.nn.functional as nnf
+from numpy.typing import ArrayLike
 from torch import Tensor
 
 _TAIL_SCALE = 1.0
@@ -24,6 +25,19 @@ def histogram_edges(n_bins: int, reach: float = 5.0, bend: float = 2.5) -> Tenso
     return reach * torch.sinh(bend * u) / math.sinh(bend)
 
 
+def _seeded(generator: torch.Generator | None, like: Tensor) -> torch.Generator:
+    return torch.Generator(like.device).manual_seed(0) if generator is None else generator
+
+
+def _rows(shape: torch.Size) -> str:
+    return f"{shape[0]} row{'' if shape[0] == 1 else 's'}" if len(shape) == 1 else f"batch shape {tuple(shape)}"
+
+
+def _few(values: Tensor, most: int = 3) -> str:
+    shown = [f"{v:.4g}" for v in values.flatten()[:most].tolist()]
+    return ", ".join(shown) + (", ..." if values.numel() > most else "")
+
+
 class CategoricalPredictive:
     """Class probabilities.
 
@@ -33,6 +47,14 @@ class CategoricalPredictive:
 
     def __init__(self, scores: Tensor):
         self.log_probs = nnf.log_softmax(scores, -1)
+
+    def __repr__(self) -> str:
+        n_classes = self.log_probs.shape[-1]
+        return f"CategoricalPredictive of {_rows(self.batch_shape)}, {n_classes} classes; mode {_few(self.mode)}"
+
+    @property
+    def batch_shape(self) -> torch.Size:
+        return self.log_probs.shape[:-1]
 
     @property
     def probs(self) -> Tensor:
@@ -46,9 +68,19 @@ class CategoricalPredictive:
     def entropy(self) -> Tensor:
         return torch.special.entr(self.probs).sum(-1)
 
-    def log_prob(self, value: Tensor) -> Tensor:
-        """Log-probability of the classes `value`, int64 of the batch shape."""
-        return self.log_probs.gather(-1, value[..., None]).squeeze(-1)
+    def log_prob(self, value: ArrayLike) -> Tensor:
+        """Log-probability of the classes `value`, whole numbers of the batch shape."""
+        codes = torch.as_tensor(value, device=self.log_probs.device).long()
+        return self.log_probs.gather(-1, codes.expand(self.batch_shape)[..., None]).squeeze(-1)
+
+    def sample(self, n: int, generator: torch.Generator | None = None) -> Tensor:
+        """(n, ...) independent draws of classes; without a generator those of seed 0, the same at every call."""
+        u = torch.rand(
+            (n, *self.batch_shape), generator=_seeded(generator, self.log_probs), device=self.log_probs.device
+        )
+        cumulative = self.probs.cumsum(-1)
+        u = u.to(cumulative) * cumulative[..., -1]
+        return torch.searchsorted(cumulative.expand(n, *cumulative.shape).contiguous(), u[..., None]).squeeze(-1)
 
     @classmethod
     def mixture(cls, members: list[CategoricalPredictive]) -> CategoricalPredictive:
@@ -76,6 +108,11 @@ class HistogramPredictive:
         self.edges = edges
         self.loc = torch.as_tensor(loc, dtype=scores.dtype, device=scores.device)
         self.scale = torch.as_tensor(scale, dtype=scores.dtype, device=scores.device)
+
+    def __repr__(self) -> str:
+        n_bins = self.log_probs.shape[-1]
+        shown = f"mean {_few(self.mean)}; standard deviation {_few(self.stddev)}"
+        return f"HistogramPredictive of {_rows(self.batch_shape)}, {n_bins} bins; {shown}"
 
     def __getitem__(self, index) -> HistogramPredictive:
         """The distributions at `index` of the batch shape."""
@@ -134,14 +171,16 @@ class HistogramPredictive:
         tail = math.log(_TAIL_SCALE * math.sqrt(math.pi / 2))
         return nnf.pad((self.edges[1:] - self.edges[:-1]).log(), (1, 1), value=tail)
 
-    def _standardise(self, value: Tensor) -> Tensor:
+    def _standardise(self, value: ArrayLike) -> Tensor:
+        if not isinstance(value, Tensor):
+            value = torch.as_tensor(value, dtype=self.edges.dtype, device=self.edges.device)
         return (value - self.loc) / self.scale
 
     def bin_of(self, value: Tensor) -> Tensor:
         """Index of the bin that holds `value`; int64 of the batch shape."""
         return torch.searchsorted(self.edges, self._standardise(value).contiguous())
 
-    def log_prob(self, value: Tensor) -> Tensor:
+    def log_prob(self, value: ArrayLike) -> Tensor:
         """Log density at `value` (batch shape), per unit of y."""
         z = self._standardise(value)
         z = z.expand(torch.broadcast_shapes(z.shape, self.batch_shape)).contiguous()
@@ -201,12 +240,13 @@ class HistogramPredictive:
         z = torch.where(index == 0, left, torch.where(index == last + 1, right, low + share * (high - low)))
         return self.loc + self.scale * z
 
-    def sample(self, n: int, generator: torch.Generator) -> Tensor:
-        """(n, ...) independent draws."""
-        u = torch.rand((n, *self.batch_shape), generator=generator, dtype=self.edges.dtype, device=self.edges.device)
+    def sample(self, n: int, generator: torch.Generator | None = None) -> Tensor:
+        """(n, ...) independent draws; without a generator those of seed 0, the same at every call."""
+        g, edges = _seeded(generator, self.edges), self.edges
+        u = torch.rand((n, *self.batch_shape), generator=g, dtype=edges.dtype, device=edges.device)
         return self.icdf(u.clamp(1e-6, 1 - 1e-6))
 
-    def crps(self, value: Tensor) -> Tensor:
+    def crps(self, value: ArrayLike) -> Tensor:
         """Continuous ranked probability score of `value`, in units of y; lower is better.
 
         The integral of (F(t) - 1{t >= value})^2, exact inside the bins; the tails are integrated on a

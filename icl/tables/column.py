@@ -5,17 +5,24 @@ from __future__ import annotations
 import datetime
 import re
 from dataclasses import dataclass, field
+from fractions import Fraction
 from numbers import Number
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from icl.tables.exact import exact_cells, exact_offset
 from icl.tables.scaling import PowerScale, long_tails, units
+from icl.tables.schema import Seen, gone, jumped, never_seen
 
 # A query cell this many context standard deviations away is as far as one can be; float32 squares stay finite.
 _FARTHEST = 1e9
 _LEADING_ZERO = re.compile(r"[+-]?0\d")
+_CODE = re.compile(r"\d+[eE]\d+")
+# Words among numbers that stand for no value, in lower case; and the share of other words that is taken for mistakes.
+NO_VALUE = frozenset({"?", "-", "--", ".", "na", "n/a", "#n/a", "nan", "null", "none", "missing", "unknown"})
+_FEW_WORDS = 0.05
 
 
 @dataclass
@@ -28,6 +35,9 @@ class Column:
     levels: dict[str, int] = field(default_factory=dict)
     n_levels: int = 0  # codes of a category; 0 for other kinds
     tails: PowerScale | None = None
+    offset: Fraction | None = None  # taken off exactly, of numbers that differ beyond the digits of float64
+    seen: Seen | None = None
+    said: str = ""  # what was not read as it stands
     unit: float = 1.0
     center: float = 0.0
     scale: float = 1.0
@@ -35,7 +45,8 @@ class Column:
     @classmethod
     def learn(cls, series: pd.Series, name) -> tuple[Column, np.ndarray]:
         """The reader of a context column, and its cells (n,) float64 as it reads them, before standardising."""
-        column = cls(name, _kind(series, name), is_text=not pd.api.types.is_numeric_dtype(series.dtype))
+        kind, said = _kind(series, name)
+        column = cls(name, kind, is_text=not pd.api.types.is_numeric_dtype(series.dtype), said=said)
         if column.kind == "ordered":
             column.levels = {str(_text(level)): rank for rank, level in enumerate(series.cat.categories)}
         if column.kind == "category":
@@ -51,6 +62,10 @@ class Column:
                     digit: column.levels[word] for digit, word in written.items() if word in column.levels
                 }
         values = column.read(series)
+        if kind in ("number", "time"):
+            column.offset = exact_offset(series, values)
+            values = values if column.offset is None else column.read(series)
+        column.seen = Seen.of(values)
         if column.kind != "category":
             seen = values[~np.isnan(values)]
             column.tails = long_tails(seen)
@@ -65,6 +80,8 @@ class Column:
         """
         if self.kind in ("category", "ordered"):
             return np.array([self.levels.get(text, np.nan) for text in _texts(series)], dtype=np.float64)
+        if self.offset is not None:
+            return self._read_exactly(series)
         values = _days(series, self.name) if self.kind == "time" else _numbers(series, self.name, self.is_text)
         if np.isinf(values).any():
             raise ValueError(
@@ -73,6 +90,30 @@ class Column:
                 f"np.nan)."
             )
         return values
+
+    def _read_exactly(self, series: pd.Series) -> np.ndarray:
+        """(n,) distances from the offset, in nanoseconds for times."""
+        rounded = _days(series, self.name) if self.kind == "time" else _numbers(series, self.name, self.is_text)
+        exact = exact_cells(series)
+        return np.array([np.nan if np.isnan(r) else float(e - self.offset) for r, e in zip(rounded, exact)])
+
+    def differences(self, series: pd.Series, values: np.ndarray) -> list[str]:
+        """How cells to predict differ from those of fit; `values` as `read` gives them."""
+        missing = np.isnan(values)
+        unseen: list[str] = []
+        is_number = self.kind in ("number", "time")
+        if missing.any() and (not is_number or (self.is_text and self.kind == "number")):
+            unseen = [text for text in _texts(series[missing]) if text is not None]
+            if is_number:
+                unseen = [text for text in unseen if text.casefold() not in NO_VALUE]
+        n_cells = int((~missing).sum()) + len(unseen)
+        levels = [] if is_number else list(self.levels)
+        said = never_seen(self.name, unseen, levels, n_cells, self.seen, is_number)
+        if not unseen:
+            said += gone(self.name, values, self.seen)
+        if self.kind == "number":
+            said += jumped(self.name, values, self.seen)
+        return said
 
     def standardise(self, values: np.ndarray) -> np.ndarray:
         """(n,) cells as `read` gives them -> mean 0 and standard deviation 1 over the context; codes stay codes."""
@@ -85,8 +126,46 @@ class Column:
         return np.clip(z, -_FARTHEST, _FARTHEST)
 
 
-def _kind(series: pd.Series, name) -> str:
-    dtype = series.dtype
+def _kind(series: pd.Series, name) -> tuple[str, str]:
+    """The kind of a column, and what is to be said of how it is read."""
+    kind = _kind_of_dtype(series.dtype, name)
+    if kind:
+        return kind, ""
+    seen = series.dropna()
+    if len(seen) and all(isinstance(v, datetime.date | datetime.timedelta | np.datetime64) for v in seen):
+        return "time", ""
+    if all(isinstance(v, Number) and not isinstance(v, bool | np.bool_ | complex) for v in seen):
+        return "number", ""
+    if all(isinstance(v, str | Number) and not isinstance(v, bool | np.bool_ | complex) for v in seen):
+        return _kind_of_words([v.strip() if isinstance(v, str) else str(v) for v in seen], name)
+    return "category", ""
+
+
+def _kind_of_words(words: list[str], name) -> tuple[str, str]:
+    """Numbers, if every word is one, or all but a few that stand for no value or come once in twenty."""
+    words = [word for word in words if word]
+    numbers = _parse(pd.Series(words, dtype=object))
+    known = ~np.isnan(numbers)
+    n_known, n_other = int(known.sum()), int((~known).sum())
+    if n_known == 0 or np.isinf(numbers).any() or any(_LEADING_ZERO.match(w) for w, k in zip(words, known) if k):
+        return "category", ""
+    # 1e5 and 10e4 are codes, if both come: as numbers they would be one.
+    codes = {word for word in words if _CODE.fullmatch(word)}
+    if len(codes) > len({float(code) for code in codes}):
+        return "category", ""
+    if n_other == 0:
+        return "number", ""
+    others = sorted({word for word, k in zip(words, known) if not k})
+    n_distinct = len(set(numbers[known].tolist()))
+    stand_for_none = all(word.casefold() in NO_VALUE for word in others) and n_distinct >= 3
+    if not stand_for_none and not (n_other <= _FEW_WORDS * len(words) and n_distinct >= 10):
+        return "category", ""
+    shown = ", ".join(map(repr, others[:3])) + (f" and {len(others) - 3} more" if len(others) > 3 else "")
+    return "number", f"column {name!r} holds {n_known} numbers and {shown} ({n_other} cells), read as missing"
+
+
+def _kind_of_dtype(dtype, name) -> str:
+    """The kind that the type of a column decides; empty if its cells do."""
     if isinstance(dtype, pd.CategoricalDtype):
         return "ordered" if dtype.ordered else "category"
     if pd.api.types.is_bool_dtype(dtype):
@@ -97,16 +176,7 @@ def _kind(series: pd.Series, name) -> str:
         return "number"
     if isinstance(dtype, pd.DatetimeTZDtype | pd.PeriodDtype) or dtype.kind in "mM":
         return "time"
-    seen = series.dropna()
-    if len(seen) and all(isinstance(v, datetime.date | datetime.timedelta | np.datetime64) for v in seen):
-        return "time"
-    if all(isinstance(v, Number) and not isinstance(v, bool | np.bool_ | complex) for v in seen):
-        return "number"
-    if all(isinstance(v, str) for v in seen):
-        words = [v.strip() for v in seen if v.strip()]
-        if words and not any(_LEADING_ZERO.match(w) for w in words) and np.isfinite(_parse(pd.Series(words))).all():
-            return "number"
-    return "category"
+    return ""
 
 
 def _numbers(series: pd.Series, name, is_text: bool) -> np.ndarray:

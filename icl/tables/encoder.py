@@ -2,9 +2,11 @@
 
 | column                               | becomes                                                              |
 |--------------------------------------|----------------------------------------------------------------------|
-| numbers, nullable numbers, timedelta | standardised in float64, then cast: timestamps and 1e300 survive     |
+| numbers, nullable numbers, timedelta | standardised in float64, then cast: timestamps and 1e300 survive;    |
+|                                      | those that differ beyond its 15 digits are read exactly              |
 | dates and times                      | days since 1970 (UTC), then as numbers                               |
-| text in which every value is a number| as numbers, unless one has a leading zero (post codes, identifiers)  |
+| text in which every value is a number| as numbers, unless one has a leading zero (post codes, identifiers);  |
+|                                      | a few words among them, such as "?", are missing, and said so        |
 | ordered categories                   | their rank, as numbers                                               |
 | text, categories, booleans, mixtures | codes 0, 1, ... from the most frequent level on, flagged categorical |
 | constant, or missing throughout      | dropped; see `dropped_columns_`                                      |
@@ -20,6 +22,7 @@ import numpy as np
 import pandas as pd
 
 from icl.tables.column import Column
+from icl.tables.schema import is_constant, one_value
 
 
 class TableEncoder:
@@ -30,6 +33,7 @@ class TableEncoder:
         dropped_columns_: those that are constant or missing throughout in the context.
         is_categorical_: (F,) bool for the columns kept.
         n_levels_: (F,) int, number of codes for a categorical column, 0 for others.
+        said_: a sentence for each column that was not read as it stands.
     """
 
     def __init__(self, owner: str = "the estimator"):
@@ -64,19 +68,29 @@ class TableEncoder:
         kept = self._kept.values()
         self.is_categorical_ = np.array([column.kind == "category" for column in kept])
         self.n_levels_ = np.array([c.n_levels for c in kept])
+        self.said_ = [column.said for column in kept if column.said]
         return self
 
-    def transform(self, X) -> np.ndarray:
+    def transform(self, X, differences: list[str] | None = None) -> np.ndarray:
         """(n, F) float32 matrix, in the column order of `fit` whatever the order in X.
 
+        Args:
+            differences: gets a sentence for each way in which the rows are not like those of `fit`.
         Raises:
             ValueError: for columns that differ from those of `fit`, infinite cells, or text in a column of numbers.
         """
         table, has_names = as_table(X)
         table = self._align(table, has_names)
         matrix = np.empty((len(table), len(self._kept)), dtype=np.float32)
+        constant = []
         for j, (name, column) in enumerate(self._kept.items()):
-            matrix[:, j] = column.standardise(column.read(table[name]))
+            values = column.read(table[name])
+            matrix[:, j] = column.standardise(values)
+            if differences is not None:
+                differences += column.differences(table[name], values)
+                constant += [name] * is_constant(values, column.seen)
+        if differences is not None:
+            differences += one_value(constant, len(self._kept))
         return matrix
 
     def _align(self, table: pd.DataFrame, has_names: bool) -> pd.DataFrame:
@@ -118,7 +132,10 @@ def as_table(X) -> tuple[pd.DataFrame, bool]:
         _check_width(X.shape)
         return X, True
     if hasattr(X, "toarray"):
-        raise TypeError("Sparse data was passed for X, but a dense table is required; convert it with X.toarray().")
+        raise TypeError(
+            "Sparse data was passed for X, but a dense table is required: convert it with X.toarray(), or ask for one "
+            "where it is made, OneHotEncoder(sparse_output=False)."
+        )
     if isinstance(X, np.ma.MaskedArray):
         X = np.ma.filled(X.astype(object), np.nan)
     array = _from_rows(X) if isinstance(X, list | tuple) else np.asarray(X)

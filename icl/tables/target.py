@@ -10,6 +10,8 @@ import numpy as np
 import pandas as pd
 from sklearn.exceptions import DataConversionWarning
 
+from icl.tables.exact import exact_offset
+
 if TYPE_CHECKING:
     import pandas as pd
 
@@ -93,6 +95,11 @@ def as_numbers(y: pd.Series | np.ndarray) -> np.ndarray:
             f"y, dates for instance to days."
         ) from error
     _refuse_infinity(values)
+    if (offset := exact_offset(pd.Series(y), values)) is not None:
+        raise ValueError(
+            f"y holds numbers that differ beyond the 15 digits of float64, {len(np.unique(values))} different ones are "
+            f"left of more. Convert y to its distance from a number of like size, such as y - {offset}."
+        )
     if np.abs(values).max(initial=0.0) > LARGEST:
         raise ValueError(
             f"y holds {values[np.abs(values).argmax()]:g}, which leaves no room for predictions beyond it. Use larger "

@@ -363,3 +363,13 @@ def test_nano_covers_and_its_cv_plus_is_narrower_than_split():
         error = np.std(rates) / math.sqrt(n_reps)
         assert level - 4 * error < np.mean(rates) < level + 0.05 + 4 * error, method
     assert np.exp(np.mean(ratio)) < 0.97
+
+
+def test_answers_come_labelled_on_request(regressor, classifier, query):
+    rows = query.set_axis(query.index * 10 + 3, axis=0)
+    ends = regressor.predict_interval(rows, 0.8, as_frame=True)
+    assert ends.columns.tolist() == ["lower", "upper"] and ends.index.equals(rows.index)
+    assert_array_equal(ends.to_numpy(), regressor.predict_interval(query, 0.8))
+    sets = classifier.predict_set(rows, 0.8, as_frame=True)
+    assert sets.columns.tolist() == ["low", "mid", "top"] and sets.index.equals(rows.index)
+    assert_array_equal(sets.to_numpy(), classifier.predict_set(query, 0.8))

@@ -172,7 +172,7 @@ def test_weights_that_are_none(Estimator, tiny_release, X, y):
     refuse(fit(np.ones((4, 2))), "shape (4,)", "(4, 2)")
     refuse(fit([1, -2, 1, 1]), "not negative", "-2", "weight of 0")
     refuse(fit([1, np.nan, np.inf, 1]), "finite", "2 such weights")
-    refuse(fit(np.zeros(4)), "0 for every row", "positive weight")
+    refuse(fit(np.zeros(4)), "zero for every row", "positive weight")
     refuse(fit(list("abcd")), "4 numbers")
     refuse(lambda: Estimator(tiny_release, finetune=True).fit(X, y, sample_weight=[1, 1, 1, 2]), "exclude each other")
     with pytest.raises(TypeError, match="weights"):

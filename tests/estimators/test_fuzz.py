@@ -62,6 +62,7 @@ def test_strange_tables(batch, tiny_model):
         try:
             with warnings.catch_warnings():
                 warnings.filterwarnings("ignore", category=icl.OutOfPriorWarning)
+                warnings.filterwarnings("ignore", category=icl.SchemaWarning)
                 outcome, value = answer(Estimator, tiny_model, X, y, query)
             if outcome == "refused":
                 check_refusal(value)

@@ -45,7 +45,14 @@ class UntrainedRegressor(Untrained, ICLRegressor):
     pass
 
 
-@parametrize_with_checks([UntrainedClassifier(tiny_release_path(), 1), UntrainedRegressor(tiny_release_path(), 1)])
+@pytest.mark.filterwarnings("ignore:X has 30 usable columns")  # the check of weights; the network takes 20
+@parametrize_with_checks(
+    [UntrainedClassifier(tiny_release_path(), 1), UntrainedRegressor(tiny_release_path(), 1)],
+    expected_failed_checks=lambda estimator: {
+        "check_sample_weight_equivalence_on_dense_data": "equal to 1e-6, as rows of another order are in float32, not "
+        "to 1e-7; test_weights.py has equality to the bit, and with rows in any order to 1e-5"
+    },
+)
 def test_scikit_learn_checks(estimator, check):
     check(estimator)
 

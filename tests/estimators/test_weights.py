@@ -6,7 +6,7 @@ import warnings
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
 
@@ -158,6 +158,23 @@ def test_whole_weights_equal_repetition_to_the_bit(Estimator, tiny_release):
     else:
         assert_array_equal(weighted.predict_proba(asked), repeated.predict_proba(asked))
         assert_array_equal(weighted.predict_set(asked, 0.8, folds=4), repeated.predict_set(asked, 0.8, folds=4))
+
+
+@pytest.mark.parametrize("Estimator", [ICLRegressor, ICLClassifier])
+@settings(max_examples=8, deadline=None)
+@given(seed=st.integers(0, 2**32))
+def test_weights_equal_removal_and_repetition_in_any_order(seed, Estimator, tiny_release):
+    rng = np.random.default_rng(seed)
+    table, y, label = make_table(20, seed)
+    y = y if Estimator is ICLRegressor else label
+    counts = rng.integers(0, 4, 20)
+    counts[:3] = 1, 2, 3
+    assume(len(np.unique(y[counts > 0])) > 1)
+    rows, order = np.repeat(np.arange(20), counts), rng.permutation(20)
+    weighted = Estimator(tiny_release, n_estimators=1).fit(table.iloc[order], y[order], sample_weight=counts[order])
+    repeated = Estimator(tiny_release, n_estimators=1).fit(table.iloc[rows], y[rows])
+    method = "predict" if Estimator is ICLRegressor else "predict_proba"
+    assert_allclose(getattr(weighted, method)(table), getattr(repeated, method)(table), rtol=1e-5, atol=1e-6)
 
 
 def test_equal_weights_are_no_weights(tiny_release):

@@ -98,3 +98,24 @@ def test_categorical_excludes_masked_classes():
     mixed = CategoricalPredictive.mixture([dist, CategoricalPredictive(torch.tensor([[0.0, 0.0, -torch.inf]]))])
     assert_close(mixed.probs.sum(-1), torch.ones(1))
     assert_close(mixed.probs[0, 1], (dist.probs[0, 1] + 0.5) / 2)
+
+
+def test_what_people_type_works():
+    """`repr` says what it is of, `sample(3)` needs no generator, `log_prob` takes NumPy and lists."""
+    edges = histogram_edges(16)
+    scores = torch.randn(5, 16, dtype=torch.double, generator=torch.Generator().manual_seed(0))
+    numbers = HistogramPredictive(scores, edges, 100.0, 10.0)
+    assert repr(numbers).startswith("HistogramPredictive of 5 rows, 16 bins; mean ")
+    assert f"{float(numbers.mean[0]):.4g}" in repr(numbers) and repr(numbers).count("...") == 2
+    assert torch.equal(numbers.sample(3), numbers.sample(3)) and numbers.sample(3).shape == (3, 5)
+    assert not torch.equal(numbers.sample(3), numbers.sample(3, torch.Generator().manual_seed(1)))
+    values = numbers.mean.numpy()
+    assert torch.equal(numbers.log_prob(values), numbers.log_prob(numbers.mean))
+    assert torch.equal(numbers.crps(values.tolist()), numbers.crps(numbers.mean))
+    classes = CategoricalPredictive(scores[:, :3])
+    assert repr(classes).startswith("CategoricalPredictive of 5 rows, 3 classes; mode ")
+    assert torch.equal(classes.log_prob(classes.mode.numpy()), classes.log_probs.max(-1).values)
+    draws = classes.sample(20_000)
+    shares = torch.stack([(draws == c).double().mean(0) for c in range(3)], -1)
+    assert (shares - classes.probs).abs().max() < 4.5 * 0.5 / 20_000**0.5
+    assert repr(CategoricalPredictive(scores.view(1, 5, 16))).startswith("CategoricalPredictive of batch shape (1, 5)")
