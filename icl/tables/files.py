@@ -232,7 +232,11 @@ class TableWriter:
             import pandas as pd
 
             try:
-                pd.concat(self._parts).to_excel(self._partial, index=False)
+                with pd.ExcelWriter(self._partial, engine="openpyxl") as book:
+                    pd.concat(self._parts).to_excel(book, index=False)
+                    for cell in (c for sheet in book.sheets.values() for row in sheet for c in row):
+                        if cell.data_type == "f":  # text of a table that begins with "=" is no formula of ours
+                            cell.data_type = "s"
             except ImportError as error:
                 raise ValueError(
                     f"{self.path}: Excel files need the package openpyxl; `pip install openpyxl`."

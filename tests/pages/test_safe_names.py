@@ -242,6 +242,17 @@ def test_predict_shows_every_name_and_writes_no_formula(tmp_path, capsys):
     assert names[0] in written and np.allclose(written[names[0]], frame[names[0]][40:])
 
 
+def test_text_in_a_workbook_is_no_formula(tmp_path):
+    from openpyxl import load_workbook
+
+    from icl.tables.files import TableWriter
+
+    with TableWriter(tmp_path / "out.xlsx") as writer:
+        writer.write(pd.DataFrame({"=1+1": ["=cmd|' /C calc'!A0", "-a"], "x": [-1.5, 2.0]}))
+    cells = {c.value: c.data_type for row in load_workbook(tmp_path / "out.xlsx").active for c in row}
+    assert cells == {"=1+1": "s", "=cmd|' /C calc'!A0": "s", "-a": "s", "x": "s", -1.5: "n", 2: "n"}
+
+
 def test_errors_show_names_and_obey_none(tmp_path, capsys):
     from icl.commands.main import main
 

@@ -16,7 +16,7 @@ from icl.commands.predict.labelled import Labelled, read_labelled
 from icl.commands.predict.request import Request
 from icl.pages.escape import without_formulas
 from icl.pages.progress import progress
-from icl.tables.files import PARQUET, TEXT, TableFile, TableWriter, open_table
+from icl.tables.files import TEXT, TableFile, TableWriter, open_table
 
 if TYPE_CHECKING:
     import numpy as np
@@ -71,7 +71,7 @@ def run_predict(train: str, test: str, request: Request, console: Any) -> int:
             warnings.simplefilter("always")
             for rows, shown in _query_chunks(test_file, labelled, request, same, writer):
                 answers = answer_rows(model, labelled, rows, request, tally)
-                if writer and writer.kind != PARQUET:
+                if writer and writer.kind == TEXT:
                     answers = without_formulas(answers)  # the rows of the file itself stay as they are
                 out = _beside(shown, answers)
                 if preview is None:

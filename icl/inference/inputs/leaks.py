@@ -7,14 +7,17 @@ carries the same label, and no interval is valid then.
 from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
-import pandas as pd
 
 from icl.inference.checks import Diagnostic
 from icl.inference.estimands import Estimand
 from icl.inference.inputs.design import Design
 from icl.inference.inputs.sample import Sample
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 CHANCE = 1e-6
 """Probability below which a difference between labeled and unlabeled rows is no accident, all columns together."""
@@ -119,6 +122,8 @@ def unexplained(y: np.ndarray, x: np.ndarray) -> float:
 
 def repeated(frame: pd.DataFrame) -> np.ndarray | None:
     """(R,) which distinct row each row is, if rows are there again that cannot be alike by chance; None otherwise."""
+    import pandas as pd
+
     if len(frame) < 4 or not frame.shape[1]:
         return None
     code = pd.factorize(row_keys(frame))[0]
@@ -149,6 +154,8 @@ def in_both(sample: Sample, outcome: Sequence[Hashable]) -> int:
 
 def row_keys(frame: pd.DataFrame) -> np.ndarray:
     """(R,) 64 bits of each row, the same for equal rows."""
+    import pandas as pd
+
     return pd.util.hash_pandas_object(_comparable(frame), index=False).to_numpy()
 
 
@@ -181,6 +188,8 @@ def row_notes(sample: Sample, estimand: Estimand, design: Design, predicts: bool
 
 def _comparable(frame: pd.DataFrame) -> pd.DataFrame:
     """Cells that pandas can compare and hash: objects of any kind but text as their `repr`, columns numbered."""
+    import pandas as pd
+
     columns = {}
     for j in range(frame.shape[1]):
         column = frame.iloc[:, j]

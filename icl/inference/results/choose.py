@@ -115,6 +115,7 @@ def _systematic(probability: np.ndarray, rng: np.random.Generator) -> np.ndarray
 def _expected_error(result: InferenceResult) -> np.ndarray:
     """(n + N,) root mean squared error of outcome minus weighted prediction, from labeled rows with similar f."""
     problem = result.problem
+    assert problem.f_labeled is not None and problem.f_unlabeled is not None
     f = np.concatenate([np.ravel(problem.f_labeled), np.ravel(problem.f_unlabeled)])
     y, n = np.ravel(problem.y), result.n_labeled
     if np.isin(y, (0, 1)).all() and f.min() >= 0 and f.max() <= 1:

@@ -110,6 +110,7 @@ def _prediction_findings(solver: Solver, answer: Rectified) -> Iterator[Diagnost
     problem = solver.problem
     n = len(problem.y)
     y, f = problem.y, problem.f_labeled
+    assert f is not None
     # Equal within what the outcomes differ by: far from zero, all predictions are relatively close to all outcomes.
     near = 1e-9 * np.std(y, axis=0) + 4 * np.finfo(float).eps * np.abs(y)
     n_equal = int((np.abs(f - y) <= near).reshape(n, -1).all(axis=1).sum())
@@ -198,7 +199,7 @@ def _shift_findings(problem: Problem) -> Iterator[Diagnostic]:
     # Squares see a labeled sample that is tighter or wider at the same mean, as in-sample predictions often are.
     squares = (np.minimum(part * part, 9) for part in (L, U))
     z = np.concatenate([_two_sample_z(L, U), _two_sample_z(*squares)])
-    if problem.surrogate.is_cross_fitted and varies[-1]:
+    if problem.surrogate is not None and problem.surrogate.is_cross_fitted and varies[-1]:
         # Averages over folds are tighter than the predictions of one fold: no sign of anything.
         z[-n_predictions:] = 0.0
     p = 2 * stdtr(n - 1, -np.abs(z)) * len(z)
@@ -225,19 +226,21 @@ def _balance_findings(problem: Problem) -> Iterator[Diagnostic]:
     """Whether labeled rows, weighted by the design, look like all rows, as they do if the probabilities are right."""
     from scipy.special import stdtr
 
-    n, w = len(problem.y), problem.sampling.weights_labeled / problem.sampling.weights_labeled.sum()
+    weights, pooled, f = problem.sampling.weights_labeled, problem.sampling.weights_pooled, problem.f_labeled
+    some = problem.unlabeled_sample
+    assert weights is not None and pooled is not None and f is not None and some.weights is not None
+    n, w = len(problem.y), weights / weights.sum()
     if n < 10 or problem.sampling.clusters_labeled is not None:
         return
-    L = np.column_stack([problem.X_labeled, problem.f_labeled])
-    U = np.column_stack([problem.unlabeled_sample.X, problem.unlabeled_sample.Y])
+    L = np.column_stack([problem.X_labeled, f])
+    U = np.column_stack([some.X, some.Y])
     names = [*problem.columns, *["predictions"] * (L.shape[1] - problem.X_labeled.shape[1])]
-    some = problem.unlabeled_sample
-    everyone = np.concatenate([problem.sampling.weights_pooled, some.weights * (problem.n_unlabeled / len(some))])
+    everyone = np.concatenate([pooled, some.weights * (problem.n_unlabeled / len(some))])
     target = everyone @ np.concatenate([L, U]) / everyone.sum()
     center = w @ L
     noise = np.sqrt((w**2) @ (L - center) ** 2 * n / (n - 1))
     z = np.divide(center - target, noise, out=np.zeros_like(noise), where=noise > 1e-12 * np.maximum(np.abs(center), 1))
-    if problem.surrogate.is_cross_fitted:
+    if problem.surrogate is not None and problem.surrogate.is_cross_fitted:
         z[problem.X_labeled.shape[1] :] = 0.0
     p = 2 * stdtr(n - 1, -np.abs(z)) * len(z)
     guilty = list(dict.fromkeys(name for name, is_off in zip(names, p < SHIFT_LEVEL, strict=True) if is_off))

@@ -124,6 +124,8 @@ def _draw_null(ax: Any, table: pd.DataFrame, terms: list[str], null: float | Non
 
 
 def _truth_of(truth: Any, term: str) -> float | None:
-    if truth is None or np.isscalar(truth):
-        return truth
+    if truth is None:
+        return None
+    if np.isscalar(truth):
+        return float(truth)  # type: ignore[arg-type]
     return float(truth[term]) if term in truth else None

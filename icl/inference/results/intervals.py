@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from icl.inference.engine.answer import Rectified
+from icl.inference.engine.quantile import RectifiedQuantile
 from icl.inference.engine.shares import KINDS, Outcomes, Share, shares_in
 from icl.inference.engine.solve import Solver
 
@@ -96,10 +97,8 @@ def variance_ratio(classical: Rectified, answer: Rectified) -> np.ndarray:
 
     Of a quantile, whose standard error restates an interval and is rough: of the shares below the estimate.
     """
-    curve = getattr(answer, "curve", None)
-    if curve is None:
+    curves = [a.curve for a in (classical, answer) if isinstance(a, RectifiedQuantile) and a.curve is not None]
+    if len(curves) < 2:
         return (classical.std_error / answer.std_error) ** 2
-    at = [
-        c.std_error[min(int(np.searchsorted(c.t, answer.estimate[0])), len(c.t) - 1)] for c in (classical.curve, curve)
-    ]
+    at = [c.std_error[min(int(np.searchsorted(c.t, answer.estimate[0])), len(c.t) - 1)] for c in curves]
     return np.array([(at[0] / at[1]) ** 2])

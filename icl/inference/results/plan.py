@@ -201,11 +201,11 @@ class _Pilot:
 
     @classmethod
     def of(cls, result: InferenceResult, term: str, level: float) -> _Pilot:
-        lower, upper = result.interval(level).loc[term]
-        if not np.isfinite(upper - lower):
+        width = float(np.ptp(result.interval(level).loc[term].to_numpy(dtype=float)))
+        if not np.isfinite(width):
             raise ValueError(f"the interval of {term!r} is open, so the spread is not known; label more rows first.")
         # From the interval, because that of a quantile has no standard error of its own.
-        sigma = (upper - lower) / (2 * _quantile(level, result.df)) * np.sqrt(result.n_effective[term])
+        sigma = width / (2 * _quantile(level, result.df)) * np.sqrt(result.n_effective[term])
         spent = result.n_labeled - result.df if np.isfinite(result.df) else 0.0
         sampling = result.problem.sampling
         is_even = sampling.weights_labeled is None and sampling.clusters_labeled is None
@@ -236,7 +236,7 @@ def read_term(result: InferenceResult, term: str | None) -> str:
     known = list(result.estimate.index)
     if term is None and len(known) == 1:
         return known[0]
-    if term not in known:
+    if term is None or term not in known:
         raise ValueError(f"term= got {term!r}; say which of {known} is to be estimated well.")
     return term
 

@@ -197,8 +197,8 @@ class InferenceResult(Shown, Familiar):
         self, null: float | Sequence[float] = 0.0, alternative: str = "two-sided", kind: str = "auto"
     ) -> pd.Series:
         """(P,) p-values of parameter = null; below 1 - level exactly where the interval of `level` excludes null."""
-        null = np.broadcast_to(np.asarray(null, dtype=float), self.estimate.shape)
-        return self._series(p_values(self._solver, self._answer, null, alternative, kind), "p_value")
+        values = np.broadcast_to(np.asarray(null, dtype=float), self.estimate.shape)
+        return self._series(p_values(self._solver, self._answer, values, alternative, kind), "p_value")
 
     def wald(self, R: Any, r: Any = 0.0) -> WaldTest:
         """Joint test of R theta = r.
@@ -209,7 +209,7 @@ class InferenceResult(Shown, Familiar):
         Raises:
             ValueError: for unknown terms, a wrong shape, or restrictions that repeat one another.
         """
-        return wald_test(self._answer.estimate, self._answer.covariance, self.df, self.estimate.index, R, r)
+        return wald_test(self._answer.estimate, self._answer.covariance, self.df, list(self.estimate.index), R, r)
 
     def contrast(self, contrasts: Any, level: float | None = None, null: float | Sequence[float] = 0.0) -> pd.DataFrame:
         """Linear combinations of the parameters, each with its interval and test.
@@ -225,24 +225,24 @@ class InferenceResult(Shown, Familiar):
         import pandas as pd
 
         names, R, values = read_contrasts(contrasts, list(self.estimate.index))
-        null = values + np.broadcast_to(np.asarray(null, dtype=float), len(R))
+        values = values + np.broadcast_to(np.asarray(null, dtype=float), len(R))
         estimate = R @ self._answer.estimate
         std_error = np.sqrt(np.einsum("qp,pr,qr->q", R, self._answer.covariance, R))
         df: Any = self.df
         if self._answer.df_terms is not None:  # a combination is as uncertain as the least certain of its terms
             df = np.where(R != 0, self._answer.df_terms, np.inf).min(axis=1)
         lower, upper = t_interval(estimate, std_error, df, self._at(level))
-        p = t_p_value(estimate, std_error, df, null)
+        p = t_p_value(estimate, std_error, df, values)
         rare = rare_combinations(self._solver, self._answer, R)
         if rare.any():  # shares of few events are far from normal, and so are their differences
             sides = bounds(self._solver, self._answer, self._at(level))
             lower[rare], upper[rare] = combined_bounds(R[rare], self._answer.estimate, *sides)
-            p[rare] = p_of_combinations(self._solver, self._answer, R[rare], null[rare])
+            p[rare] = p_of_combinations(self._solver, self._answer, R[rare], values[rare])
         return pd.DataFrame(
             {
                 "estimate": estimate,
                 "std.error": std_error,
-                "statistic": (estimate - null) / std_error,
+                "statistic": (estimate - values) / std_error,
                 "p.value": p,
                 "conf.low": lower,
                 "conf.high": upper,
@@ -281,7 +281,8 @@ class InferenceResult(Shown, Familiar):
 
         interval = self.interval(level)
         doubts = ", ".join(dict.fromkeys(finding.code for finding in warnings(self)))
-        statistic = (self._answer.estimate - null) / self._answer.std_error
+        with np.errstate(divide="ignore", invalid="ignore"):  # a standard error of zero has no statistic
+            statistic = (self._answer.estimate - null) / self._answer.std_error
         return pd.DataFrame(
             {
                 "term": self.estimate.index,
