@@ -26,7 +26,7 @@ import torch
 
 from benchmarks.machine import describe
 from icl import ICLClassifier, ICLRegressor
-from icl.estimators.conformal import SPLIT_SHARE
+from icl.estimators.calibrated import SPLIT_SHARE
 from icl.estimators.conformity import n_outside
 
 LEVELS = (0.80, 0.90, 0.95)

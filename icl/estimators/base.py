@@ -99,6 +99,7 @@ class InContextEstimator(BaseEstimator):
             )
         config = self._released().config
         warn_of_size(self, n_rows, n_features, config)
+        schema.warn(encoder.said_, "X is not read as it stands")
         seed = self.random_state.randint(2**31) if hasattr(self.random_state, "randint") else self.random_state
         limits = Limits(config.max_features, config.max_classes, self.max_rows)
         table = context_NF, y, n_classes
@@ -113,7 +114,6 @@ class InContextEstimator(BaseEstimator):
         self._encoder, self._context_NF, self._y_N, self._guises = encoder, context_NF, y, guises
         self._worth = worth_of(context_NF, y, weight, origin)
         self._companions, self._companion_seed = companions_of(self), seed or 0
-        schema.warn(encoder.said_, "X is not read as it stands")
         self._members = self._dress(guises)
         if self.fit_mode == "cache":
             prepare(self._model(), [c for member in self._members for c in member.contexts], self.memory_gb)

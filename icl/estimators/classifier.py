@@ -80,9 +80,9 @@ class ICLClassifier(ClassifierMixin, ConformalClassifierMixin, BaselineMixin, Pr
         check_params(self, weighted=sample_weight is not None)
         X, labels, weight, origin = shown_rows(X, as_column(y), sample_weight, self.max_rows)
         classes, codes = class_codes(labels)
+        schema.warn(schema.respelt_labels(classes, np.bincount(codes)), "y may hold labels that nobody meant")
         self._fit(X, codes, len(classes), weight, origin)
         self.classes_ = classes
-        schema.warn(schema.respelt_labels(classes, np.bincount(codes)), "y may hold labels that nobody meant")
         if self.calibrate:
             self.temperature_ = choose_temperature(self, X, pd.Series(labels), codes, self._worth)
         self._keep_labeled(X, codes)

@@ -19,6 +19,7 @@ from icl.finetuning.stream import task_stream
 from icl.finetuning.tables import MIN_ROWS_PER_CLASS, EncodedTable, Target
 from icl.finetuning.tasks import N_GUISES, batch_of, draw_rows, make_task
 from icl.network.model import TabularTransformer
+from icl.tables.repeats import Units, copies
 from priors import TaskBatch
 
 MIN_ROWS = 300
@@ -76,8 +77,10 @@ def tune_on_table(
         the tuned model, or None where the checkpoint's weights stay, and what was found. Tuned weights are kept only if
         the mean loss on the deciding rows fell by more than 1.645 standard errors of the paired difference.
     """
-    target = Target("y", y, n_classes)
-    if reason := _obstacle(target, start.config.max_classes):
+    # Copies of a row stay together, for one that trained would be no witness, and witness once.
+    units = Units(copies(cells, y), len(y))
+    target, of_units = Target("y", y, n_classes), Target("y", y[units.first], n_classes)
+    if reason := _obstacle(of_units, start.config.max_classes):
         warnings.warn(
             f"finetune= is not done: {reason}. The checkpoint's own weights are used; set finetune=False to say so.",
             FinetuneRefusedWarning,
@@ -86,9 +89,9 @@ def tune_on_table(
         return None, SingleReport(False, reason, 0)
     table = EncodedTable("labelled rows", range(cells.shape[1]), cells, n_levels, [target], _UNNAMED)
     rng = np.random.default_rng([config.seed, len(y)])
-    order = draw_rows(target, len(y), rng)
-    ends = np.cumsum([round(share * len(y)) for share in _SHARES[:2]])
-    train, choose, decide = np.split(order, ends)
+    order = draw_rows(of_units, len(units), rng)
+    parts = np.split(order, np.cumsum([round(share * len(units)) for share in _SHARES[:2]]))
+    train, (choose, decide) = units.rows(parts[0]), (units.first[part] for part in parts[1:])
     part = EncodedTable(table.name, table.columns, cells[train], n_levels, [replace(target, y=y[train])], _UNNAMED)
     context = train[: config.max_rows]
     chooses, decides = (_views(table, target, context, rows[:_MOST_ROWS], start, rng) for rows in (choose, decide))

@@ -24,6 +24,29 @@ _COPIED = 0.9
 _TELLING = 0.01
 
 
+class Units:
+    """Rows that are dealt together: each by itself, or the copies of one row.
+
+    Args:
+        group: (n,) number of the unit of each row, from 0 on; None if each row is its own.
+        n: number of rows.
+    """
+
+    def __init__(self, group: np.ndarray | None, n: int):
+        self._rows = None
+        self.first = np.arange(n)
+        if group is not None:
+            self.first = np.unique(group, return_index=True)[1]
+            self._rows = np.split(np.argsort(group, kind="stable"), np.cumsum(np.bincount(group))[:-1])
+
+    def __len__(self) -> int:
+        return len(self.first)
+
+    def rows(self, units: np.ndarray) -> np.ndarray:
+        """Positions of all rows of these units."""
+        return units if self._rows is None else np.concatenate([self._rows[u] for u in units])
+
+
 def copies(cells_NF: np.ndarray, y_N: np.ndarray) -> np.ndarray:
     """(N,) number of the row that each is a copy of, counted from 0 in the order of first appearance.
 

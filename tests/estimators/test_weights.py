@@ -13,10 +13,11 @@ from numpy.testing import assert_allclose, assert_array_equal
 from icl import ICLClassifier, ICLRegressor
 from icl.estimators.baseline import BetterBaselineWarning
 from icl.estimators.conformity import most_better, n_better, n_outside, plus_interval
-from icl.estimators.folds import Units, deal, deal_share, sklearn_folds
+from icl.estimators.folds import deal, deal_share, sklearn_folds
 from icl.estimators.weights import shown_rows
 from icl.prediction.companions.ridge import RidgeColumns
 from icl.prediction.guise import Limits, draw_guises
+from icl.tables.repeats import Units
 
 FEW = settings(max_examples=40, deadline=None)
 

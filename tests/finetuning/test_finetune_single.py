@@ -62,11 +62,34 @@ def test_noise_keeps_the_checkpoint(tiny_model):
     np.testing.assert_allclose(model.predict_proba(X), 0.5)
 
 
+def test_copies_of_a_row_never_train_and_decide(tiny_model, monkeypatch):
+    X, y = draw(320)
+    rows = np.random.default_rng(0).permutation(np.repeat(np.arange(320), 2))
+    asked, trained = [], []
+
+    def views(table, target, context, query, *rest):
+        asked.append(rows[query])
+        trained.append(rows[context])
+        return []
+
+    monkeypatch.setattr(single, "_views", views)
+    monkeypatch.setattr(single, "_mean_loss", lambda *_: 1.0)
+    monkeypatch.setattr(single, "short_run", lambda model, *_: model)
+    cells = X.to_numpy(dtype=np.float32)[rows]
+    codes = np.unique(y, return_inverse=True)[1][rows]
+    tuned, report = single.tune_on_table(tiny_model, cells, np.zeros(cells.shape[1], int), codes, 2, QUICK)
+    assert tuned is None and report.n_rows == 64
+    assert not set(trained[0]) & set(asked[0]) and not set(trained[0]) & set(asked[1])
+    assert len(set(asked[0]) | set(asked[1])) == len(asked[0]) + len(asked[1]) == 128
+
+
 def test_too_few_rows_are_refused_with_a_warning(tiny_release):
     X, y = draw(single.MIN_ROWS - 1)
     with pytest.warns(FinetuneRefusedWarning, match="299 labelled rows are too few.*300 are needed"):
         model = ICLRegressor(tiny_release, n_estimators=1, finetune=True).fit(X, X.a)
     assert not model.finetune_.kept and model.finetune_.n_rows == 0
+    with pytest.warns(FinetuneRefusedWarning, match="299 labelled rows are too few"):  # copies are no more rows
+        ICLRegressor(tiny_release, n_estimators=1, finetune=True, max_rows=300).fit(pd.concat([X] * 2), np.tile(X.a, 2))
     X, _ = draw(400)
     y = np.array(["common"] * 398 + ["rare"] * 2)
     with pytest.warns(FinetuneRefusedWarning, match="a class has 2 rows"):
