@@ -27,8 +27,10 @@ METHOD_WORDS = {
     "imputed": "imputed: INVALID",
     "ppi": "ppi (weight 1)",
     "ppi++": "ppi++",
-    "synsurr": "synsurr (default)",
+    "synsurr": "synsurr",
+    "shrunk": "shrunk (default)",
 }
+DEFAULT = "shrunk"
 # score column, its heading, whether larger is better
 METRICS = {
     "roc_auc": ("ROC AUC", True),
@@ -112,7 +114,7 @@ def coverage_table(coverage: pd.DataFrame, level: float, n_draws: int) -> Table:
                 f"{row['mean_width']:.{_digits(row['mean_width'] / 4)}f}",
                 _percent(row["mean_width"] / alone - 1) if row["method"] != "classical" else "",
             ]
-            rows.append(Row(cells, _style(row["method"], "synsurr")))
+            rows.append(Row(cells, _style(row["method"], DEFAULT)))
     note = (
         "Random draws, with predictions from 60 other rows that are redrawn too. ± is the standard error of the "
         "coverage. A valid interval shows the nominal coverage; narrower is better only then."
@@ -131,7 +133,7 @@ def coverage_verdict(coverage: pd.DataFrame, level: float) -> str:
         return f"{100 * low[name]:.0f}% to {100 * high[name]:.0f}%"
 
     return (
-        f"Wanted: {100 * level:g}%. Covered by synsurr: {span('synsurr')}; by labelled rows alone: "
+        f"Wanted: {100 * level:g}%. Covered by {DEFAULT}: {span(DEFAULT)}; by labelled rows alone: "
         f"{span('classical')}; by imputation: {span('imputed')}."
     )
 

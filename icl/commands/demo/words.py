@@ -38,13 +38,13 @@ PART_3 = (
     "Labels are often the expensive part: a biopsy, a year of follow-up. Here all are known, but all except 60, drawn "
     "at random, are hidden from the method. The question is then asked three ways. Labelled rows only: the "
     "textbook answer, valid but wide. Imputed: predictions are filled in and counted as if they had been observed. "
-    "Prediction-powered (ppi, ppi++, synsurr): predictions of the many unlabelled rows are used, and the 60 labels "
-    "measure how wrong the predictions are and correct for it.",
+    "Prediction-powered (ppi, ppi++, synsurr, shrunk): predictions of the many unlabelled rows are used, and the 60 "
+    "labels measure how wrong the predictions are and correct for it.",
     "No labelled row is predicted from a context that contains it (five folds, inside the call). Plain ppi "
     "trusts predictions fully, so poor ones make its interval wider than that of the labels alone. ppi++ and synsurr "
-    "measure how far to trust them. Where predictions carry next to nothing, that measurement itself is noise: see "
-    "the notes under each question below. The answer from all labels (bold row, black line) is what the intervals try "
-    "to hold.",
+    "measure how far to trust them. Where predictions carry next to nothing, that measurement itself is noise, so "
+    "shrunk, the default, takes off what of it may be chance; see the notes under each question below. The answer from "
+    "all labels (bold row, black line) is what the intervals try to hold.",
     "To see whether the intervals keep their promise, one draw is not enough. So 60 random rows are set aside as "
     "context, the rest is declared a population whose answer is known, and 60 labels are drawn from it again and "
     "again; then all that with other rows as context.",

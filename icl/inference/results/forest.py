@@ -17,7 +17,8 @@ STYLES = {
     "imputed": ("tab:red", "X"),
     "ppi": ("tab:cyan", "s"),
     "ppi++": ("tab:purple", "D"),
-    "synsurr": ("tab:blue", "o"),
+    "synsurr": ("tab:green", "v"),
+    "shrunk": ("tab:blue", "o"),
 }
 NEAR = 0.25
 """A null value this far outside, as a share of the range that is drawn, is still worth a line."""

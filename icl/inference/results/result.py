@@ -40,7 +40,7 @@ class InferenceResult(Shown, Familiar):
     Attributes:
         estimate: (P,) estimates, indexed by term.
         covariance: (P, P) their covariance.
-        method: "classical", "ppi", "ppi++", "synsurr", or "weight 0.5" for a number.
+        method: "classical", "ppi", "ppi++", "synsurr", "shrunk", ..., or "weight 0.5" for a number.
         weight: how much the predictions count; 0 for the classical answer, (P,) where terms differ in it.
         df: degrees of freedom of the t reference; inf for the normal one. With clusters, terms may differ in them:
             the smallest, which joint tests use.
