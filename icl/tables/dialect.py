@@ -20,6 +20,7 @@ _HEAD_ROWS = 2_000
 _BLOCK = 1 << 20
 # Text as people write it shrinks to a tenth; a gigabyte of zeros to a thousandth.
 _LARGEST_UNPACKED, _MOST_SHRUNK = 256 << 20, 100
+_MOST_COLUMNS = 100_000
 _CHECKED = 256 << 20  # bytes that are tried as UTF-8 before the encoding is believed
 _MARKS = {
     codecs.BOM_UTF8: "utf-8-sig", codecs.BOM_UTF32_LE: "utf-32", codecs.BOM_UTF32_BE: "utf-32",
@@ -61,6 +62,9 @@ def look_at(source: Path | bytes, reading: Reading, separator: str = "") -> Dial
     if said := re.match(r"sep=(.)\r?\n", text):
         skip, separator, text = 1, said[1], text[said.end() :]
     separator = separator or _separator(text)
+    n_columns = text.split("\n", 1)[0].count(separator) + 1
+    if n_columns > _MOST_COLUMNS:
+        raise ValueError(f"it has {n_columns:,} columns or more; at most {_MOST_COLUMNS:,} are read.")
     raw = _head_rows(text, separator)
     decimal = reading.decimal
     if decimal == "auto":

@@ -99,6 +99,58 @@ def test_writes_what_the_classifier_says(predict, tiny_release, train, test):
     assert f"accuracy {np.mean(out['prediction'] == test['grade']):.3f}" in words
 
 
+def german(table: pd.DataFrame) -> str:
+    shown = table.assign(
+        amount=[f"{v * 1e4:,.2f} EUR".translate(str.maketrans(",.", ".,")) for v in table["amount"]],
+        day=pd.to_datetime(table["day"]).dt.strftime("%d.%m.%Y"),
+    )
+    return "\ufeff" + shown.to_csv(index=False, sep=";", decimal=",")
+
+
+def american(table: pd.DataFrame) -> str:
+    shown = table.assign(
+        amount=[f"${v * 1e4:,.2f}" if v >= 0 else f"(${-v * 1e4:,.2f})" for v in table["amount"]],
+        day=pd.to_datetime(table["day"]).dt.strftime("%m/%d/%Y %I:%M %p"),
+    )
+    shown["a"] = shown["a"].astype(object).where(shown.index != 3, "?")
+    return shown.to_csv(index=False)
+
+
+@pytest.mark.parametrize("write", [german, american])
+def test_notation_changes_no_prediction(write, predict, train, test):
+    """What a person would have cleaned by hand, and what came of it uncleaned, are one table."""
+    for name, table in (("train", train), ("test", test)):
+        clean = table.assign(amount=(table["amount"] * 1e4).round(2))
+        if write is american:
+            clean["a"] = clean["a"].where(clean.index != 3)
+        clean.to_csv(f"{name}.csv", index=False)
+        with open(f"{name}_as_it_came.csv", "w", encoding="utf-8") as file:
+            file.write(write(table))
+    assert predict("--target", "amount", "--output", "clean.csv")[0] == 0
+    code, shown, err = predict(
+        "--target", "amount", "--output", "o.csv", train="train_as_it_came.csv", test="test_as_it_came.csv"
+    )
+    assert (code, err) == (0, "") and "day read as dates" in shown and "code (names rows)" in shown
+    clean = pd.read_csv("clean.csv")["prediction"]
+    assert_allclose(pd.read_csv("o.csv")["prediction"], clean, rtol=1e-5, atol=1e-4 * clean.abs().max())
+
+
+@pytest.mark.parametrize(
+    ("cells", "said"),
+    [
+        (lambda n: [f"2024-01-{i % 28 + 1:02d}" for i in range(n)], "holds dates"),
+        (lambda n: [f"word{i}" for i in range(n)], "different texts in 40 rows"),
+        (lambda n: [f"number {i} of a long story that goes on" for i in range(n)], "holds free text"),
+        (lambda n: [f"{i}.5" for i in range(n - 1)] + ["many"], "but also 'many' (1 such cells)"),
+        (lambda n: [7] * n, "one class 7"),
+    ],
+)
+def test_targets_that_nothing_can_predict_are_explained(cells, said, predict, train):
+    train.assign(amount=cells(len(train))).to_csv("train.csv", index=False)
+    code, _, err = predict("--target", "amount")
+    assert code == 1 and said in err
+
+
 def test_cells_pass_through_as_they_are(predict, test):
     odd = test.astype(object)
     odd["a"] = ["1.10", "007.5", "NA", "", '"x,y"'.strip('"')] + ["2"] * 18
