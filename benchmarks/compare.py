@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from benchmarks.tables import METRICS
+from icl.pages.table import Row, Table
 
 LOWER_IS_BETTER = {"logloss", "brier", "ece", "nrmse", "nll", "crps"}
 PAIRED = {"clf": ["auc", "logloss", "brier"], "reg": ["r2", "crps", "nll"]}
@@ -193,6 +194,5 @@ def markdown(table: pd.DataFrame, index: str = "") -> str:
             return "" if np.isnan(value) else f"{value:.4f}"
         return str(value)
 
-    lines = [list(map(str, table.columns)), ["---"] * len(table.columns)]
-    lines += [[text(v) for v in row] for row in table.itertuples(index=False)]
-    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+    rows = [Row([text(v) for v in row]) for row in table.itertuples(index=False)]
+    return Table("", list(map(str, table.columns)), rows).to_markdown()

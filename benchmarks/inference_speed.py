@@ -25,6 +25,7 @@ import pandas as pd
 from machine import describe
 
 from icl.inference import OLS, Logistic, Mean, Quantile, infer
+from icl.pages.table import Row, Table
 
 HERE = Path(__file__).parent
 NAMES = [f"x{j}" for j in range(10)]
@@ -214,8 +215,8 @@ def markdown(rows: list[dict]) -> str:
         return f"{value:,}" if isinstance(value, int) else str(value)
 
     frame = pd.DataFrame(rows)
-    lines = ["| " + " | ".join(frame.columns) + " |", "|" + "---|" * len(frame.columns)]
-    return "\n".join(lines + ["| " + " | ".join(show(v) for v in row) + " |" for row in frame.itertuples(index=False)])
+    lines = [Row([show(v) for v in row]) for row in frame.itertuples(index=False)]
+    return Table("", list(frame.columns), lines).to_markdown()
 
 
 def main() -> None:

@@ -45,7 +45,8 @@ class Request(ModelOptions):
     folds: PositiveInt = 5
     """Folds of the cross-fitting."""
     output: tuple[str, ...] | str = ()
-    """Files to write too, separated by commas: .json, .csv, .md or .html."""
+    """Files to write too, separated by commas: .json, .csv, .md or .html. In CSV, names that a spreadsheet would
+    calculate (= + - @ and no number) get an apostrophe."""
 
     def __post_init__(self):
         super().__post_init__()

@@ -18,7 +18,8 @@ class Request(ModelOptions):
     target: str = ""
     """Column to predict."""
     output: str | None = None
-    """File for the rows of the test file and their predictions; without it, the first ones are shown."""
+    """File for the rows of the test file and their predictions; without it, the first ones are shown. In CSV, classes
+    that a spreadsheet would calculate (= + - @ and no number) get an apostrophe; cells of the test file stay."""
     id: tuple[str, ...] | str = ()
     """Columns that only name rows, separated by commas; they are no features."""
     task: Literal["auto", "classification", "regression"] = "auto"
