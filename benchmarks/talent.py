@@ -74,7 +74,7 @@ def _score_cell(options, record: dict, seed: int, contender: str) -> dict:
     y = np.unique(y.astype(str), return_inverse=True)[1] if task == "clf" else y.to_numpy(float)
     sizes = (0.8, 0.2)
     if options.max_rows and 0.8 * len(y) > options.max_rows:
-        sizes = (options.max_rows, min(int(0.2 * len(y)), options.max_rows))
+        sizes = (options.max_rows, min(int(0.2 * len(y)), max(options.max_rows, 500)))
     splitter = StratifiedShuffleSplit if task == "clf" else ShuffleSplit
     context, query = next(splitter(1, train_size=sizes[0], test_size=sizes[1], random_state=seed).split(X, y))
     prepare = protocol.Prep("raw").fit(X.iloc[context])
