@@ -1,6 +1,6 @@
 """Score a checkpoint on the tables that stand in the TALENT collection too, beside the results published there.
 
-    python benchmarks/talent.py --tables FOLDER [--checkpoint base] [--seeds 0,1,2] [--out FOLDER/OURS]
+    python benchmarks/talent.py --tables FOLDER [--checkpoint base] [--seeds 0,1,2] [--max_rows 1000] [--out benchmarks]
 
 FOLDER/talent.csv names the tables and holds what peers reached on TALENT's one split; ours are stratified 80/20 splits,
 so single tables are noise and means count. Contenders, sets of companions with a number of members, are scored on the
@@ -29,7 +29,7 @@ from benchmarks.options import shared_parser
 from benchmarks.tables import ResultFile, in_parallel, load_protocol, ours, weights_of
 
 SCORES = {"clf": ["auc", "acc", "logloss"], "reg": ["r2", "crps", "nll"]}
-CONTENDERS = ["alone:4", "ridge:4", "kernel,trees:2"]
+CONTENDERS = ["alone:4", "ridge:4", "ridge,kernel,trees:4"]
 
 
 def is_development(family: str) -> bool:
@@ -106,8 +106,8 @@ def _talent(folder: Path) -> pd.DataFrame:
 def report(rows: pd.DataFrame, options) -> str:
     """Means over tables of each contender, peers beside them; all tables, then each half; then table by table."""
     seeds = ", ".join(map(str, sorted(rows.seed.unique())))
-    cut = f", at most {options.max_rows} rows to learn from" if options.max_rows else ""
-    lines = [f"# {options.checkpoint} on the tables of TALENT", ""]
+    cut = f", at most {options.max_rows:,} rows to learn from" if options.max_rows else ""
+    lines = [f"# {options.checkpoint} with companions, on real tables", ""]
     lines += [f"80/20 splits{cut}, seeds {seeds}; *companions:members*. {describe('torch', 'scikit-learn')}"]
     for task, part in rows.groupby("task"):
         scores = SCORES[task]
@@ -133,7 +133,7 @@ def report(rows: pd.DataFrame, options) -> str:
 
 def main(arguments: list[str] | None = None) -> None:
     shared = ("tables", "checkpoint", "seeds", "datasets", "jobs", "fresh", "out")
-    parser = shared_parser(__doc__, *shared, checkpoint="base", out=Path("."))
+    parser = shared_parser(__doc__, *shared, checkpoint="base", out=Path("benchmarks"))
     parser.add_argument("--max_rows", type=int, default=0, help="context rows at most; default: all of the 80 %%")
     parser.add_argument("--contenders", nargs="+", default=CONTENDERS, help="companions:members; alone for none")
     options = parser.parse_args(arguments)

@@ -8,10 +8,16 @@ from typing import Any
 
 from jsonargparse.typing import NonNegativeInt, PositiveFloat, PositiveInt
 
-from icl.tables.reading import Reading
+from icl.tables.reading import Reading, read_words
 
 # What the estimators call their arguments -> the options of the command.
-_OPTIONS = {"n_estimators": "--members", "max_rows": "--max_rows", "memory_gb": "--memory_gb", "device=": "--device "}
+_OPTIONS = {
+    "n_estimators": "--members",
+    "max_rows": "--max_rows",
+    "memory_gb": "--memory_gb",
+    "companions": "--companions",
+    "device=": "--device ",
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,6 +34,9 @@ class ModelOptions(Reading):
     """Labelled rows that a member sees at most; cost grows with the square."""
     memory_gb: PositiveFloat = 2.0
     """Memory that predictions may take, in gigabytes."""
+    companions: str = "auto"
+    """Classical models whose predictions the network sees too: ridge, kernel, trees, boosting, separated by commas;
+    "none" for the network alone, "auto" for those that suit the number of rows."""
     device: str = "auto"
     """Where the network runs: auto, cpu or cuda."""
 
@@ -39,8 +48,14 @@ class ModelOptions(Reading):
             "random_state": self.seed,
             "max_rows": self.max_rows,
             "memory_gb": self.memory_gb,
+            "companions": self._companions(),
             "device": self.device,
         }
+
+    def _companions(self) -> str | tuple[str, ...]:
+        if self.companions in ("auto", "none"):
+            return "auto" if self.companions == "auto" else ()
+        return read_words(self.companions)
 
 
 def as_options(message: str) -> str:

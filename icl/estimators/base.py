@@ -48,7 +48,7 @@ class InContextEstimator(BaseEstimator):
         memory_gb=2.0,
         fit_mode="auto",
         finetune=False,
-        companions=("ridge",),
+        companions="auto",
         fast_queries=False,
         stacking=None,
     ):
@@ -103,7 +103,8 @@ class InContextEstimator(BaseEstimator):
         seed = self.random_state.randint(2**31) if hasattr(self.random_state, "randint") else self.random_state
         limits = Limits(config.max_features, config.max_classes, self.max_rows)
         table = context_NF, y, n_classes
-        n_made = most_columns(companions_of(self), n_classes)
+        companions = companions_of(self, n_rows)
+        n_made = most_columns(companions, n_classes)
         guises = draw_guises(self.n_estimators, seed, limits, encoder.n_levels_, *table, n_made, weight)
         # Nothing is kept before everything is checked: a failed fit leaves the earlier one whole.
         self._tuned, report = self._finetune(context_NF, encoder.n_levels_, y, n_classes, seed)
@@ -113,7 +114,7 @@ class InContextEstimator(BaseEstimator):
             self.__dict__.pop("finetune_", None)  # of an earlier fit
         self._encoder, self._context_NF, self._y_N, self._guises = encoder, context_NF, y, guises
         self._worth = worth_of(context_NF, y, weight, origin)
-        self._companions, self._companion_seed = companions_of(self), seed or 0
+        self._companions, self._companion_seed = companions, seed or 0
         self._members = self._dress(guises)
         if self.fit_mode == "cache":
             prepare(self._model(), [c for member in self._members for c in member.contexts], self.memory_gb)

@@ -51,7 +51,8 @@ class ICLClassifier(ClassifierMixin, ConformalClassifierMixin, BaselineMixin, Pr
             see as columns, where they explain anything (`icl.prediction.companions`): "ridge" (ridge regressions,
             linear and on random waves), "kernel" (kernel ridge regression), "trees" (bagged extra-trees), "boosting"
             (histogram gradient boosting, for longer contexts), and scikit-learn estimators, which are cross-fitted.
-            () is the network alone. Wherever this estimator is fitted on some rows, so are they.
+            () is the network alone; "auto" is what did best: ridge below 250 rows, also kernel and trees from there on.
+            Wherever this estimator is fitted on some of the rows, its companions are fitted on those alone.
         fast_queries: whether query rows take the short way of the checkpoint's reader (see `icl.network.reader`): two
             to five times faster a row once the context is read, from a third of the cache or less, for answers a little
             worse (`checkpoints/README.md` says how much). Of the shipped checkpoints base has one.

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from sklearn.base import BaseEstimator
 
-from icl.prediction.companions.columns import KINDS
+from icl.prediction.companions.columns import KINDS, suited
 from icl.prediction.forward import check_fit_mode
 
 
@@ -52,11 +52,11 @@ def check_params(estimator, weighted: bool = False) -> None:
         )
 
 
-def companions_of(estimator) -> tuple:
-    """The companions that an estimator asks for; its `stacking` of earlier versions still counts."""
-    if estimator.stacking is None:
-        return tuple(estimator.companions)
-    return ("ridge",) if estimator.stacking else ()
+def companions_of(estimator, n_rows: int) -> tuple:
+    """The companions of a context of so many rows; `stacking` of earlier versions still counts."""
+    if estimator.stacking is not None:
+        return ("ridge",) if estimator.stacking else ()
+    return suited(n_rows) if isinstance(estimator.companions, str) else tuple(estimator.companions)
 
 
 def _check_companions(estimator) -> None:
@@ -66,7 +66,9 @@ def _check_companions(estimator) -> None:
         said = f"companions={('ridge',) if estimator.stacking else ()}"
         warnings.warn(f"stacking is deprecated: write {said} instead.", FutureWarning, stacklevel=4)
     known = ", ".join(map(repr, KINDS))
-    wanted = f"companions must be a list of {known} or scikit-learn estimators; () is the network alone"
+    wanted = f"companions must be 'auto' or a list of {known} or scikit-learn estimators; () is the network alone"
+    if isinstance(estimator.companions, str) and estimator.companions == "auto":
+        return
     if isinstance(estimator.companions, str) or not isinstance(estimator.companions, list | tuple):
         raise ValueError(f"{wanted}. Got {estimator.companions!r}.")
     for companion in estimator.companions:

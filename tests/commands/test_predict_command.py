@@ -65,6 +65,15 @@ def as_read(table: pd.DataFrame, columns=FEATURES) -> pd.DataFrame:
     return table[columns].assign(day=pd.to_datetime(table["day"], utc=True))
 
 
+def test_companions_are_named_with_commas_and_shown(predict):
+    code, shown, err = predict("--target", "amount", "--companions", "kernel,trees")
+    assert (code, err) == (0, "") and "companions" in shown and "kernel, trees" in shown
+    code, shown, err = predict("--target", "amount", "--companions", "none")
+    assert code == 0 and "none: the network alone" in shown
+    code, shown, err = predict("--target", "amount", "--companions", "forest")
+    assert code != 0 and "--companions must be" in err and "forest" in err
+
+
 def test_writes_what_the_regressor_says(predict, tiny_release, train, test):
     code, shown, err = predict("--target", "amount", "--quantiles", "0.1,0.5", "--interval", "0.8", "--output", "o.csv")
     assert (code, err) == (0, "")

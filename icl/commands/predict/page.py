@@ -49,6 +49,7 @@ def show_facts(console, train_file, labelled: Labelled, request: Request, model,
     members = "1 member" if request.members == 1 else f"{request.members} members"
     name = model.checkpoint_name()[1:-1] + (", its fast reader" if request.fast else "")
     _fact(console, "model", f"{name}, {members}, seed {request.seed}")
+    _fact(console, "companions", ", ".join(map(str, model.companions_)) or "none: the network alone")
 
 
 def show_end(

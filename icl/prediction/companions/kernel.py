@@ -133,8 +133,8 @@ def _leave_out(U_NQ: np.ndarray, values_Q: np.ndarray, Y_NT: np.ndarray, group_N
     return found
 
 
-def seconds(n_rows: int, n_features: int, n_answers: int) -> float:
-    """Estimated time of one core to fit a `Kernel`."""
+def seconds(n_rows: int, n_features: int, n_classes: int | None) -> float:
+    """See `protocol.Kind`; the number of columns hardly counts."""
     if n_rows <= _MOST_EXACT:
-        return 0.2 + 4e-10 * n_rows**3 + 3e-8 * n_rows**2 * n_answers
-    return 0.4 + 6e-5 * n_rows * (1 + 0.05 * n_answers)
+        return 0.1 * min(n_rows / _TRIAL_ROWS, 1) + 2.2e-10 * n_rows**3 + 1e-8 * n_rows**2 * (n_classes or 1)
+    return 0.4 + 6.5e-5 * n_rows * (1 + 0.05 * (n_classes or 1))

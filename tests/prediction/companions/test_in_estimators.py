@@ -63,6 +63,14 @@ def test_companions_of_users_help(table):
     assert errors[1] < 0.8 * errors[0]
 
 
+def test_the_number_of_rows_chooses_where_nobody_does(table):
+    rng = np.random.default_rng(2)
+    X = rng.normal(size=(250, 3))
+    y = np.sign(X[:, 0]) + X[:, 1] + 0.1 * rng.normal(size=250)
+    assert ICLRegressor("nano", n_estimators=1).fit(X, y).companions_ == ["ridge", "kernel", "trees"]
+    assert ICLRegressor("nano", n_estimators=1).fit(X[1:], y[1:]).companions_ == ["ridge"]
+
+
 @pytest.mark.parametrize("companions", ["trees", ["forest"], [LinearRegression], 3, ["trees", "trees"]])
 def test_what_is_no_companion_is_refused(table, companions):
     with pytest.raises(ValueError, match="companions must"):
