@@ -49,7 +49,8 @@ def cluster_df(parts: Contributions, tuned: bool, labeled: np.ndarray, others: n
     worth = max(effective_units(np.ones(len(ids)), ids) - 1, 1)
     unit = power_of_two(labeled + others)  # squares of variances must not leave the range of floats
     labeled, others = labeled / unit, others / unit
-    return (labeled + others) ** 2 / (labeled**2 / df + others**2 / worth)
+    pieces = labeled**2 / df + others**2 / worth
+    return np.divide((labeled + others) ** 2, pieces, out=np.array(df), where=pieces > 0)
 
 
 def _of_labeled_clusters(parts: Contributions, tuned: bool) -> np.ndarray:

@@ -101,4 +101,6 @@ def variance_ratio(classical: Rectified, answer: Rectified) -> np.ndarray:
     if len(curves) < 2:
         return (classical.std_error / answer.std_error) ** 2
     at = [c.std_error[min(int(np.searchsorted(c.t, answer.estimate[0])), len(c.t) - 1)] for c in curves]
+    if at[1] == 0:  # few labels, all on one side: neither share is in doubt, so neither says more
+        return np.array([1.0 if at[0] == 0 else np.inf])
     return np.array([(at[0] / at[1]) ** 2])

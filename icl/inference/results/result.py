@@ -281,8 +281,9 @@ class InferenceResult(Shown, Familiar):
 
         interval = self.interval(level)
         doubts = ", ".join(dict.fromkeys(finding.code for finding in warnings(self)))
-        with np.errstate(divide="ignore", invalid="ignore"):  # a standard error of zero has no statistic
-            statistic = (self._answer.estimate - null) / self._answer.std_error
+        gap, spread = self._answer.estimate - null, self._answer.std_error
+        far = np.where(gap == 0, 0.0, np.copysign(np.inf, gap))  # a quantile of few values may be known exactly
+        statistic = np.divide(gap, spread, out=far, where=spread > 0)
         return pd.DataFrame(
             {
                 "term": self.estimate.index,
