@@ -49,6 +49,18 @@ class Attention(nn.Module):
         assert self.log_scale is not None, "over rows only"
         return 1 + self.log_scale * (math.log(n_keys) - math.log(128))
 
+    def within(self, x_BRTE: Tensor, first: int = 0) -> Tensor:
+        """What the tokens from `first` on take from all tokens of their row, (B, R, T - first, E)."""
+        x_ZTE = self.norm(x_BRTE.flatten(0, 1))
+        if first:
+            q = kernels.linear(x_ZTE[:, first:], self.query).unflatten(-1, (self.n_heads, -1))
+            k, v = kernels.linear(x_ZTE, self.key_value).unflatten(-1, (2, self.n_heads, -1)).unbind(2)
+        else:
+            qkv = kernels.product(x_ZTE, torch.cat([self.query.weight, self.key_value.weight]))
+            q, k, v = qkv.unflatten(-1, (3, self.n_heads, -1)).unbind(2)
+        out = kernels.linear(kernels.attend_within(q, k, v).flatten(-2), self.out)
+        return out.unflatten(0, x_BRTE.shape[:2])
+
     # Without gradients, over rows: keys and values once per context, then queries against them.
 
     def keys_values(self, x_BRTE: Tensor) -> Tensor:
@@ -97,12 +109,7 @@ class Block(nn.Module):
     def mix_(self, x_BRTE: Tensor) -> None:
         """Attention over the tokens of each row."""
         for part in row_slices(x_BRTE):
-            attention = self.over_features
-            qkv_E3 = torch.cat([attention.query.weight, attention.key_value.weight])
-            qkv = kernels.product(attention.norm(part), qkv_E3)
-            q, k, v = rearrange(qkv, "b r t (three h d) -> three (b r) t h d", three=3, h=attention.n_heads)
-            out = rearrange(kernels.attend_within(q, k, v), "(b r) t h d -> b r t (h d)", r=part.shape[1])
-            part += kernels.linear(out, attention.out)
+            part += self.over_features.within(part)
 
     def keys_values(self, x_BRTE: Tensor) -> Tensor:
         """(2, B, T, H, R, D), of rows after `mix_`."""

@@ -22,7 +22,6 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
-from icl.network import kernels
 from icl.network.blocks import Block, score_head, slices
 from icl.network.cells import CellEncoder, ColumnStatistics
 from icl.network.model import TabularTransformer
@@ -229,11 +228,11 @@ class Reader(nn.Module):
     def _answer(self, X_BMF: Tensor, context: ReaderCache) -> Tensor:
         x_BMTE = self._tokens(X_BMF, context)
         for block, *keys_values in zip(self.blocks, context.features, context.target):  # all but the last
-            x_BMTE = _read(block, x_BMTE + _mix(block, x_BMTE), *keys_values)
+            x_BMTE = _read(block, x_BMTE + block.over_features.within(x_BMTE), *keys_values)
             x_BMTE = block.feed_forward(x_BMTE)
         features_BMGE, target_BM1E = x_BMTE[:, :, :-1], x_BMTE[:, :, -1:]
         last = self.blocks[-1]
-        target_BM1E = target_BM1E + _mix(last, x_BMTE, first=features_BMGE.shape[2])
+        target_BM1E = target_BM1E + last.over_features.within(x_BMTE, first=features_BMGE.shape[2])
         target_BM1E = last.feed_forward(target_BM1E + last.over_rows.read(target_BM1E, context.target[-1]))
         pooled_BME2 = self.norm(torch.cat([features_BMGE.mean(2), target_BM1E[:, :, 0]], -1))
         if context.n_classes is None:
@@ -281,20 +280,6 @@ def _read(block: Block, x_BMTE: Tensor, features: Tensor, target: Tensor) -> Ten
     for tokens, keys_values in ((x_BMTE[:, :, :-1], features), (x_BMTE[:, :, -1:], target)):
         tokens += block.over_rows.read(tokens, keys_values)
     return x_BMTE
-
-
-def _mix(block: Block, x_BMTE: Tensor, first: int = 0) -> Tensor:
-    """What the tokens from `first` on take from all tokens of their row."""
-    attention = block.over_features
-    x_ZTE = attention.norm(x_BMTE.flatten(0, 1))
-    if first:
-        q = kernels.linear(x_ZTE[:, first:], attention.query).unflatten(-1, (attention.n_heads, -1))
-        k, v = kernels.linear(x_ZTE, attention.key_value).unflatten(-1, (2, attention.n_heads, -1)).unbind(2)
-    else:
-        qkv = kernels.product(x_ZTE, torch.cat([attention.query.weight, attention.key_value.weight]))
-        q, k, v = qkv.unflatten(-1, (3, attention.n_heads, -1)).unbind(2)
-    out = kernels.linear(kernels.attend_within(q, k, v).flatten(-2), attention.out)
-    return out.unflatten(0, x_BMTE.shape[:2])
 
 
 Model = TabularTransformer | Reader
