@@ -19,7 +19,7 @@ from lightning.pytorch.callbacks import Callback, ProgressBar
 from lightning.pytorch.cli import LightningCLI
 from lightning.pytorch.plugins.io import CheckpointIO
 
-from icl.training.callbacks import StepProgressBar
+from icl.training.callbacks import StepProgressBar, last_checkpoint
 from icl.training.checkpoint_io import WholeCheckpointIO
 from icl.training.pretraining import PretrainingModule
 from icl.training.stream import TaskDataModule
@@ -37,6 +37,15 @@ class TrainCLI(LightningCLI):
         if not any(isinstance(plugin, CheckpointIO) for plugin in plugins):
             plugins.append(WholeCheckpointIO())
         return super().instantiate_trainer(**kwargs, callbacks=callbacks, plugins=plugins)
+
+    def before_fit(self) -> None:
+        """With nothing to go on from, `--ckpt_path last` would start anew and end by replacing the release."""
+        path = last_checkpoint(self.trainer)
+        if self._get(self.config_init, "ckpt_path") == "last" and (path is None or not path.is_file()):
+            raise FileNotFoundError(
+                f"--ckpt_path last, but there is no checkpoint {path or 'callback'}: nothing was interrupted there. "
+                f"Leave the option out to start a run, or name the checkpoint to go on from."
+            )
 
 
 def main(args: list[str] | None = None, callbacks: list[Callback] | None = None) -> TrainCLI | None:

@@ -10,12 +10,21 @@ import torch
 from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
 from torch import Tensor, nn
 
+from icl.training.callbacks import last_checkpoint
 from icl.training.optim import MuonAdamW, OptimConfig
 from icl.training.totals import Totals, averages, gathered
 from icl.training.validation import kind_of
 from priors import TaskBatch
 
-ADVICE = "Resume with --ckpt_path last and a smaller --model.optim.lr_muon and --model.optim.lr_adamw."
+_GENTLER = "a smaller --model.optim.lr_muon and --model.optim.lr_adamw"
+
+
+def advice(trainer: L.Trainer) -> str:
+    """How to go on after a loss or a weight that is no number."""
+    path = last_checkpoint(trainer)
+    if path is None or not path.exists():
+        return f"There is no checkpoint yet: start again with {_GENTLER}."
+    return f"The last checkpoint is whole: resume with --ckpt_path last and {_GENTLER}."
 
 
 class CountedModule(L.LightningModule):
@@ -68,8 +77,7 @@ class CountedModule(L.LightningModule):
         if not torch.isfinite(norm):
             raise FloatingPointError(
                 f"the gradient became {norm.item()} at step {self.global_step}, for the loss did in one of the "
-                f"processes or its slope was too steep. No weight was changed and the last checkpoint is whole. "
-                f"{ADVICE}"
+                f"processes or its slope was too steep. No weight was changed. {advice(self.trainer)}"
             )
 
     def on_validation_epoch_end(self) -> None:

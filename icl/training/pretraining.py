@@ -17,7 +17,7 @@ from icl.network.reader import Model
 from icl.releases.folder import load_release
 from icl.releases.provenance import origin_of
 from icl.training.cost import mean_cost, training_cost
-from icl.training.counted import ADVICE, CountedModule
+from icl.training.counted import CountedModule
 from icl.training.optim import OptimConfig
 from icl.training.throughput import Meter, peak_flops
 from icl.training.totals import add
@@ -147,7 +147,7 @@ class PretrainingModule(CountedModule):
     def on_save_checkpoint(self, checkpoint: dict) -> None:
         for name, parameter in self.model.named_parameters():
             if not parameter.isfinite().all():
-                raise FloatingPointError(f"weight {name} is not finite; the last checkpoint is kept instead. {ADVICE}")
+                raise FloatingPointError(f"weight {name} is not finite, and is not saved.")
         super().on_save_checkpoint(checkpoint)
         checkpoint["model_config"] = self.model.config.to_dict()
         checkpoint["ancestor"] = self.ancestor

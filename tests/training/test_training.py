@@ -117,6 +117,15 @@ def test_a_loss_that_is_no_number_stops_the_run_before_it_reaches_a_weight(finis
     assert_same_state(state_of(tmp_path), state_of(finished))
 
 
+def test_what_a_message_promises_exists(tmp_path):
+    """No checkpoint to resume from: not one that is named by an error, not one that `--ckpt_path last` would find."""
+    with pytest.raises(FileNotFoundError, match=r"no checkpoint .*last\.ckpt: nothing was interrupted"):
+        fit(tmp_path, "--trainer.max_steps=2", "--ckpt_path=last")
+    with pytest.raises(FloatingPointError, match=r"nan at step 0.*There is no checkpoint yet: start again with"):
+        fit(tmp_path, "--trainer.max_steps=2", callbacks=[PoisonAt(0)])
+    assert not (tmp_path / "release").exists() and not (tmp_path / "checkpoints" / "last.ckpt").exists()
+
+
 def test_weights_that_are_not_finite_are_never_saved():
     module = PretrainingModule(TINY_MODEL)
     module.on_save_checkpoint({})
