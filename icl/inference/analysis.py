@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from icl.inference.checks import check_level
+from icl.inference.checks import Diagnostic, check_level
 from icl.inference.engine.problem import STD_ERRORS, Problem
 from icl.inference.engine.solve import Solver
 from icl.inference.engine.weights import PEERS, read_weight
@@ -111,7 +111,8 @@ def infer(
     notes = [*sample.notes, *row_notes(sample, estimand, design, predicts)]
     seen, spotted = features_seen(sample, estimand, y, predictor, features, design)
     drawn = design.resolve(sample, seen, folds, seed)
-    surrogate, rows, more = None, None, []
+    surrogate, rows = None, None
+    more: list[Diagnostic] = []
     if sample.stream is not None:
         surrogate, X_unlabeled, rows = read_stream(estimand, sample, predictor, predictions, compat)
     elif predicts:
@@ -122,8 +123,8 @@ def infer(
         weight = 0.0
     elif weight == "auto" and design.propensity is not None:
         weight = 1.0
-    arrays = (y, X_labeled, X_unlabeled, surrogate, drawn.sampling)
-    settings = (std_error, reference, compat, rows, sample.frames(estimand), seed)
+    arrays: tuple[Any, ...] = (y, X_labeled, X_unlabeled, surrogate, drawn.sampling)
+    settings: tuple[Any, ...] = (std_error, reference, compat, rows, sample.frames(estimand), seed)
     solver = Solver(Problem(estimand, terms, columns, *arrays, *settings))
     answer = solver.under(weight)
     notes += [*spotted, *drawn.notes, *more, *diagnose(solver, answer)]

@@ -4,8 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from numbers import Real
+from typing import Any
 
 import numpy as np
+
+# An array, or None where something else says that there is none (no predictions, no design, no such route). Whoever
+# reads one has asked that first, which a type checker cannot follow from one object to the next: hence Any.
+OptionalArray = Any
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ stood for a missing value is NaN. Nothing below this file needs to know of Arrow
 from __future__ import annotations
 
 from collections.abc import Hashable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeGuard, cast
 
 import numpy as np
 
@@ -67,7 +67,7 @@ def plain_column(column: pd.Series) -> pd.Series:
         alike = plain_column(levels)
         return column if alike is levels else column.cat.rename_categories(list(alike))
     if isinstance(kind, pd.SparseDtype):
-        return plain_column(column.sparse.to_dense())
+        return plain_column(cast(Any, column).sparse.to_dense())
     if isinstance(kind, np.dtype):
         return _plain_objects(column) if kind.hasobject else column
     if isinstance(kind, pd.StringDtype):
@@ -75,7 +75,7 @@ def plain_column(column: pd.Series) -> pd.Series:
     if is_bool_dtype(kind):
         return column.astype(bool) if not column.isna().any() else _missing_as_nan(column)
     if is_integer_dtype(kind) and not column.isna().any():
-        return column.astype(np.dtype(str(kind.numpy_dtype)))
+        return column.astype(np.dtype(str(cast(Any, kind).numpy_dtype)))
     if is_integer_dtype(kind) or is_float_dtype(kind):
         values = column.to_numpy(dtype=float, na_value=np.nan)
         return pd.Series(values, column.index, name=column.name)
@@ -101,9 +101,9 @@ def levels_of(labels: np.ndarray) -> tuple[list, np.ndarray]:
         names, codes = np.unique(labels, return_inverse=True)
         return names.tolist(), codes
     except TypeError:  # numbers beside text: '<' knows no order between them
-        names = sorted(dict.fromkeys(labels.tolist()), key=lambda v: (type(v).__name__, str(v)))
-        place = {name: k for k, name in enumerate(names)}
-        return names, np.array([place[label] for label in labels.tolist()])
+        listed = sorted(dict.fromkeys(labels.tolist()), key=lambda v: (type(v).__name__, str(v)))
+        place = {name: k for k, name in enumerate(listed)}
+        return listed, np.array([place[label] for label in labels.tolist()])
 
 
 def with_text_names(frame: pd.DataFrame) -> pd.DataFrame:
@@ -146,7 +146,7 @@ def require_columns(frame: pd.DataFrame, names: Sequence[Hashable], where: str, 
         raise ValueError(f"the {where} have no column {absent}, needed {purpose}; they have: {have or 'no column'}.")
 
 
-def is_name(value: Any) -> bool:
+def is_name(value: Any) -> TypeGuard[str]:
     """`value` may be the name of a column: hashable, and no pair of arrays."""
     if value is None or isinstance(value, tuple):
         return False

@@ -91,7 +91,7 @@ class SynSurrFit:
         """Joint test of R theta = r; R is a matrix or a list of terms."""
         from icl.inference.engine.hypothesis import wald_test
 
-        return wald_test(self.estimate.to_numpy(), self.covariance.to_numpy(), self.df, self.estimate.index, R, r)
+        return wald_test(self.estimate.to_numpy(), self.covariance.to_numpy(), self.df, list(self.estimate.index), R, r)
 
     def score_test(self, terms: str | Sequence[str]) -> WaldTest:
         """Test that the coefficients of `terms` are zero, from a fit without them; model-based (equal variances).
@@ -146,7 +146,8 @@ class SynSurrFit:
         rows = [
             Row([str(term), *(f"{v:.4g}" for v in row)]) for term, *row in self.to_frame(level).itertuples(index=False)
         ]
-        rho = self.sigma.iloc[0, 1] / np.sqrt(self.sigma.iloc[0, 0] * self.sigma.iloc[1, 1])
+        sigma = self.sigma.to_numpy()
+        rho = sigma[0, 1] / np.sqrt(sigma[0, 0] * sigma[1, 1])
         return "\n".join(
             [
                 f"estimand    {visible(self.estimand)}",

@@ -9,14 +9,15 @@ clipped; the same draws tune the weight and give the interval, as in the former.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
-from icl.inference.checks import check_alternative, check_level
+from icl.inference.checks import OptionalArray, check_alternative, check_level
 from icl.inference.engine.answer import Rectified, name_of
 from icl.inference.engine.problem import Problem
 from icl.inference.engine.weights import optimal_weight
+from icl.inference.estimands.statistic import Statistic
 from icl.inference.frames import with_column
 
 if TYPE_CHECKING:
@@ -40,7 +41,7 @@ class Bootstrapped(Rectified):
     doi:10.1080/01621459.1987.10478410; Hesterberg (2015), doi:10.1080/00031305.2015.1089789, for the stretching.
     """
 
-    draws: np.ndarray | None = None
+    draws: OptionalArray = None
     bias: np.ndarray | float = 0.0
     """(P,) normal quantile of the share of draws below the estimate."""
     acceleration: np.ndarray | float = 0.0
@@ -133,10 +134,11 @@ def solve_imputed_statistic(problem: Problem) -> Rectified:
     import pandas as pd
 
     labeled, unlabeled = problem.frames
-    column = problem.estimand.column
+    statistic = _statistic(problem)
+    column = statistic.column
     whole = pd.concat([labeled, with_column(unlabeled, column, problem.f_unlabeled)], ignore_index=True)
     rng = np.random.default_rng(problem.seed)
-    n_draws = min(problem.estimand.n_draws, 200)
+    n_draws = min(statistic.n_draws, 200)
     drawn = np.array([_value(problem, whole.iloc[rng.integers(0, len(whole), len(whole))]) for _ in range(n_draws)])
     covariance = np.cov(drawn.T).reshape(drawn.shape[1], -1)
     value = _value(problem, whole)
@@ -148,7 +150,8 @@ def draw(problem: Problem) -> Draws:
     if problem.sampling.weights_labeled is not None:
         raise ValueError("a Statistic sees rows that count alike; it knows no weights or probabilities. Use MEstimand.")
     labeled, unlabeled = problem.frames
-    column, B, sampling = problem.estimand.column, problem.estimand.n_draws, problem.sampling
+    statistic, sampling = _statistic(problem), problem.sampling
+    column, B = statistic.column, statistic.n_draws
     # Two generators, so that the classical answer is the same whether there are predictions or not.
     rng, rng_unlabeled = np.random.default_rng(problem.seed), np.random.default_rng([problem.seed, 1])
     pick_labeled = _Resampler(len(labeled), sampling.clusters_labeled, sampling.strata_labeled)
@@ -192,10 +195,11 @@ def _predictions_by_model(problem: Problem) -> list[np.ndarray]:
     A statistic that is not linear in the outcome (a standard deviation) says something else of the average prediction,
     which is tighter, than of the predictions of one model, which is what labeled rows have.
     """
-    surrogate = problem.surrogate
+    surrogate = problem.predicted
     if surrogate.by_fold is None:
         return [surrogate.f_unlabeled]
-    return [np.where(np.isnan(f), surrogate.f_unlabeled, f) for f in surrogate.by_fold[1]]
+    models: np.ndarray = surrogate.by_fold[1]
+    return [np.where(np.isnan(f), surrogate.f_unlabeled, f) for f in models]
 
 
 class _Resampler:
@@ -220,8 +224,13 @@ class _Resampler:
         return [np.flatnonzero(group[self.units] != g) for g in range(group.max() + 1)]
 
 
+def _statistic(problem: Problem) -> Statistic:
+    assert isinstance(problem.estimand, Statistic), "solved by bootstrap"
+    return problem.estimand
+
+
 def _value(problem: Problem, frame: pd.DataFrame) -> np.ndarray:
-    value = np.atleast_1d(np.asarray(problem.estimand.function(frame), dtype=float))
+    value = np.atleast_1d(np.asarray(cast(Any, _statistic(problem).function(frame)), dtype=float))
     if value.shape != (len(problem.terms),):
         raise ValueError(
             f"{problem.estimand} gave shape {value.shape}; expected {(len(problem.terms),)}, one number for each of "

@@ -10,6 +10,7 @@ from functools import cached_property
 
 import numpy as np
 
+from icl.inference.checks import OptionalArray
 from icl.inference.engine.clusters import group_sums, satterthwaite
 from icl.inference.engine.fit import LARGE, Fit, solve, solve_linear
 from icl.inference.engine.problem import Problem
@@ -72,17 +73,17 @@ class Contributions:
         return self.labeled_f.influence(self.problem.rows_f) @ self.bridge.T
 
     @cached_property
-    def leverage(self) -> np.ndarray | None:
+    def leverage(self) -> OptionalArray:
         """(n,) leverage of labeled rows in beta."""
         return self.labeled_y.leverage(self.problem.rows_y)
 
     @cached_property
-    def residual_y(self) -> np.ndarray | None:
+    def residual_y(self) -> OptionalArray:
         """(n, K) labeled outcomes less what beta makes of their covariates."""
         return self.labeled_y.residual(self.problem.rows_y)
 
     @cached_property
-    def residual_f(self) -> np.ndarray | None:
+    def residual_f(self) -> OptionalArray:
         """(n, K) labeled predictions less what eta_labeled makes of their covariates."""
         return self.labeled_f.residual(self.problem.rows_f)
 
@@ -150,7 +151,7 @@ class Contributions:
         return np.unique(self.problem.sampling.clusters_labeled, return_inverse=True)[1]
 
     @cached_property
-    def cluster_hessians(self) -> np.ndarray | None:
+    def cluster_hessians(self) -> OptionalArray:
         """(G, P, P) what each labeled cluster adds to the Hessian of beta; None where that is unknown."""
         rows = self.problem.rows_y
         by_row = self.problem.model.row_hessians(rows.X, rows.Y, rows.weights, self.labeled_y.estimate)

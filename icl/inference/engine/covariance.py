@@ -64,6 +64,7 @@ def _labeled(parts: Contributions, W: Weight, elsewhere: Fit | None, kind: str) 
     """
     problem, n = parts.problem, len(parts.problem.y)
     if _is_left_out(W, kind):
+        assert elsewhere is not None  # a weight that was tuned has predictions
         kind = "HC2" if kind == "jackknife" else kind
         size = lambda rows: inflate(rows, parts.leverage, kind, n, 0)
         change_y, change_f = size(parts.influence_y), size(parts.influence_f)
@@ -137,6 +138,7 @@ def _restore(rest: np.ndarray, W: Weight, kind: str) -> np.ndarray:
     (I - b l')^-1 of each row (HC3), or its square root (HC2). Had all coordinates been divided by 1 - l'b, a row that
     decides the weight, and not the coefficient, would count for a multiple of what it contributes.
     """
+    assert W.block is not None, "of a tuned scalar"
     b, lever = W.block
     share = W.leverage[:, None]
     slack = np.maximum(1 - share, 1 - FULL_LEVERAGE)
@@ -205,6 +207,7 @@ def _labeled_clusters(parts: Contributions, W: Weight, elsewhere: Fit | None, ki
         group_sums(rows, codes, G), parts.cluster_hessians, parts.labeled_y.bread, kind, shares
     )
     if _is_left_out(W, kind):
+        assert elsewhere is not None  # a weight that was tuned has predictions
         beside = group_sums(elsewhere.influence(parts.problem.rows_f_pooled) @ parts.bridge.T, codes, G)
         return _left_out(parts, W, size(parts.influence_y), size(parts.influence_f), beside)
     rest = parts.influence_y

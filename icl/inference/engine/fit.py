@@ -11,6 +11,7 @@ from functools import cached_property
 
 import numpy as np
 
+from icl.inference.checks import OptionalArray
 from icl.inference.engine.rows import Rows, RowSource
 from icl.inference.estimands.equations import EstimatingEquation
 
@@ -53,11 +54,11 @@ class Fit:
         scores = self.model.scores(rows.X, rows.Y, self.estimate)
         return (scores if rows.weights is None else scores * rows.weights[:, None]) @ self.bread
 
-    def leverage(self, rows: Rows) -> np.ndarray | None:
+    def leverage(self, rows: Rows) -> OptionalArray:
         """(R,) derivative of the fitted value of a row by its own outcome; None for a model without fitted values."""
         return self.model.leverage(rows.X, rows.weights, self.estimate, self.bread)
 
-    def residual(self, rows: Rows) -> np.ndarray | None:
+    def residual(self, rows: Rows) -> OptionalArray:
         """(R, K) response minus fitted value."""
         return self.model.residual(rows.X, rows.Y, self.estimate)
 
@@ -149,7 +150,7 @@ def refuse_collinear(is_fine: np.ndarray, describe: str, terms: Sequence[str], w
 
 
 def _sums(model: EstimatingEquation, rows: RowSource, theta: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    gradient, hessian = 0.0, 0.0
+    gradient, hessian = np.zeros(()), np.zeros(())
     with np.errstate(over="ignore", invalid="ignore"):  # an overshot step; the caller sees that it is not finite
         for chunk in rows.chunks():
             g, h = model.sums(chunk.X, chunk.Y, chunk.weights, theta)

@@ -17,7 +17,7 @@ def degrees_of_freedom(parts: Contributions, tuned: bool) -> float:
     if problem.sampling.clusters_labeled is not None:
         return float(_of_labeled_clusters(parts, tuned).min())
     n = len(problem.y)
-    df = problem.estimand.degrees_of_freedom(n, problem.n_fitted, tuned)
+    df: float = problem.estimand.degrees_of_freedom(n, problem.n_fitted, tuned)
     if weights is not None:
         df *= (effective_units(weights) - 1) / max(n - 1, 1)
     return max(df, 1)

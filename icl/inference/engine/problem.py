@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from icl.inference.checks import OptionalArray
 from icl.inference.engine.rows import Rows, RowSource
 from icl.inference.engine.sandwich import HC
 from icl.inference.engine.surrogate import Surrogate
@@ -14,7 +15,7 @@ from icl.inference.estimands import Estimand
 from icl.inference.estimands.equations import EstimatingEquation
 
 if TYPE_CHECKING:
-    import pandas as pd
+    pass
 
 STD_ERRORS = ("auto", *HC, "residual", "model")
 
@@ -27,18 +28,18 @@ class Sampling:
     an estimate on all rows (`weights_pooled`, `weights_unlabeled`) must be on one scale.
     """
 
-    weights_labeled: np.ndarray | None = None
+    weights_labeled: OptionalArray = None
     """(n,) of labeled rows in beta and eta_labeled: survey weight over probability of being labeled."""
-    weights_unlabeled: np.ndarray | None = None
+    weights_unlabeled: OptionalArray = None
     """(N,) of unlabeled rows."""
-    weights_pooled: np.ndarray | None = None
+    weights_pooled: OptionalArray = None
     """(n,) of labeled rows where they stand beside unlabeled ones (eta on all rows); default: `weights_labeled`."""
-    clusters_labeled: np.ndarray | None = None
+    clusters_labeled: OptionalArray = None
     """(n,) ids of clusters, shared with `clusters_unlabeled` (N,); rows of one cluster may depend on one another."""
-    clusters_unlabeled: np.ndarray | None = None
-    strata_labeled: np.ndarray | None = None
+    clusters_unlabeled: OptionalArray = None
+    strata_labeled: OptionalArray = None
     """(n,) ids of strata, shared with `strata_unlabeled` (N,); rows are independent draws within each of them."""
-    strata_unlabeled: np.ndarray | None = None
+    strata_unlabeled: OptionalArray = None
     knows_strata: bool = False
     """How many members of the population are in each stratum is known; otherwise the rows show it."""
     pools: bool = False
@@ -78,8 +79,8 @@ class Problem:
     compat: str | None = None
     unlabeled_source: RowSource | None = None
     """Where unlabeled rows come from, if they do not stand in `X_unlabeled` and the surrogate."""
-    frames: tuple[pd.DataFrame, pd.DataFrame] | None = None
-    """Labeled and unlabeled rows as tables, for a `Statistic`."""
+    frames: Any = None
+    """Labeled and unlabeled rows as a pair of tables, for a `Statistic`; else None."""
     seed: int = 0
     """Of the bootstrap."""
 
@@ -88,11 +89,17 @@ class Problem:
         return self.surrogate is not None
 
     @property
-    def f_labeled(self) -> np.ndarray | None:
+    def predicted(self) -> Surrogate:
+        """The surrogate of a problem that has one."""
+        assert self.surrogate is not None, "ask `has_predictions` first"
+        return self.surrogate
+
+    @property
+    def f_labeled(self) -> OptionalArray:
         return None if self.surrogate is None else self.surrogate.f_labeled
 
     @property
-    def f_unlabeled(self) -> np.ndarray | None:
+    def f_unlabeled(self) -> OptionalArray:
         return None if self.surrogate is None else self.surrogate.f_unlabeled
 
     @property

@@ -24,6 +24,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import Any, cast
 
 import numpy as np
 
@@ -36,6 +37,7 @@ from icl.inference.engine.problem import Problem, Sampling
 from icl.inference.engine.shrink import settle_weight
 from icl.inference.engine.surrogate import between, read_cdf
 from icl.inference.engine.weights import Weight
+from icl.inference.estimands.quantile import Quantile
 
 GRID = 400
 """Points between the outermost thresholds at which a predictive distribution is read, beside the labeled outcomes."""
@@ -105,7 +107,7 @@ class ShareCurve:
 class RectifiedQuantile(Rectified):
     """An answer whose interval comes from inverted tests; `covariance` restates the 68% interval as a variance."""
 
-    curve: ShareCurve | None = None
+    curve: Any = None  # a ShareCurve; fields with a default come before it
 
     def interval(self, level: float, alternative: str = "two-sided") -> tuple[np.ndarray, np.ndarray]:
         check_level(level)
@@ -125,7 +127,7 @@ def solve_quantile(parts: Contributions, weight: str | float) -> Rectified:
     if weight == "recalibrated":
         raise ValueError("weight='recalibrated' is for regressions and means; use 'auto' for quantiles.")
     problem = parts.problem
-    q, weights = problem.estimand.q, problem.sampling.weights_labeled
+    q, weights = cast(Quantile, problem.estimand).q, problem.sampling.weights_labeled
     start = weighted_quantile(problem.y, q, weights)
     if weight == 0 or not problem.has_predictions:
         value, pooled, tuned, name, is_defined, heaviest = 0.0, False, False, "classical", True, 0.0
@@ -138,7 +140,7 @@ def solve_quantile(parts: Contributions, weight: str | float) -> Rectified:
         name = name_of(weight)
         heaviest = 0.0 if W.leverage is None else float(W.leverage.max())
     df = degrees_of_freedom(parts, tuned)
-    reads_off = value != 0 and problem.surrogate.has_distribution
+    reads_off = value != 0 and problem.predicted.has_distribution
     pieces = _distribution_pieces if reads_off else _indicator_pieces
     t, F, variance = pieces(problem, value, pooled, 1 + tuned)
     inflation = _design_effects(problem, t, variance, value, pooled)
@@ -198,7 +200,7 @@ def _indicator_pieces(
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Points, F, and its variance under the null, from sorted outcomes and predictions."""
     y, w = problem.y, _normalised(problem.sampling.weights_labeled, len(problem.y))
-    q, n = problem.estimand.q, len(y)
+    q, n = cast(Quantile, problem.estimand).q, len(y)
     if value == 0:
         t = np.unique(y)
         F = share_below(t, y, w)
@@ -278,9 +280,9 @@ def _distribution_pieces(
     problem: Problem, value: float, pooled: bool, ddof: int
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """The same with predicted probabilities, which are linear between thresholds."""
-    y, q, n = problem.y, problem.estimand.q, len(problem.y)
+    y, q, n = problem.y, cast(Quantile, problem.estimand).q, len(problem.y)
     w = _normalised(problem.sampling.weights_labeled, n)
-    surrogate = problem.surrogate
+    surrogate = problem.predicted
     knots, F_L, F_U = surrogate.thresholds, surrogate.cdf_labeled, surrogate.cdf_unlabeled
     wu = _normalised(problem.sampling.weights_unlabeled, len(F_U))
     mean_u = wu @ F_U

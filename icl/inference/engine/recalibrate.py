@@ -14,7 +14,7 @@ from icl.inference.engine.answer import Rectified
 from icl.inference.engine.contributions import Contributions
 from icl.inference.engine.fit import inverse, solve
 from icl.inference.engine.freedom import degrees_of_freedom
-from icl.inference.engine.problem import Problem
+from icl.inference.engine.problem import Problem, as_columns
 from icl.inference.engine.rows import Rows
 
 FOLDS = 3
@@ -47,7 +47,7 @@ def solve_recalibrated(parts: Contributions, order: np.ndarray | None = None) ->
     cut = n // FOLDS
     folds = [order[:cut], order[cut : 2 * cut], order[2 * cut :]]
     X, y, f = problem.X_labeled, problem.rows_y.Y, problem.rows_f.Y
-    XU, g = problem.X_unlabeled, problem.rows_u.Y
+    XU, g = problem.X_unlabeled, as_columns(problem.f_unlabeled)
     N = len(XU)
     estimates, rest, imputed = [], np.empty((n, P)), np.zeros((N, P))
     for j in range(FOLDS):

@@ -176,7 +176,8 @@ def charge_without_events(problem: Problem, covariance: np.ndarray) -> np.ndarra
         return covariance
     covariance = np.where(silent[:, None] | silent, 0.0, covariance)
     at = np.flatnonzero(silent)
-    covariance[at, at] = [shares_in(problem)[j].variance_without_events for j in at]
+    shares = shares_in(problem)
+    covariance[at, at] = [share.variance_without_events for j in at if (share := shares[j]) is not None]
     return covariance
 
 

@@ -37,7 +37,7 @@ from icl.inference.engine.weights import Weight, decide_weight
 
 def settle_weight(parts: Contributions, weight: str | float) -> Weight:
     """The weight that `weight` stands for on this problem, as it enters the answer."""
-    is_fitted = parts.problem.surrogate.is_cross_fitted and parts.problem.compat is None
+    is_fitted = parts.problem.predicted.is_cross_fitted and parts.problem.compat is None
     W = decide_weight(parts, "synsurr" if weight == "shrunk" else weight)
     if not W.is_defined:
         W = replace(W, name=name_of(weight))
@@ -88,7 +88,7 @@ def _left_out(parts: Contributions, W: Weight) -> tuple[np.ndarray, np.ndarray]:
 def _beyond_labels(parts: Contributions, C: int) -> np.ndarray:
     """(C,) variance of predictions, given the covariates, among all rows over that among labeled rows; at least 1."""
     problem, fit = parts.problem, parts.all_f
-    total, size = 0.0, 0.0
+    total, size = np.zeros(()), 0.0
     for rows in (problem.rows_f_pooled, problem.rows_u):
         for chunk in rows.chunks():
             square = fit.residual(chunk) ** 2

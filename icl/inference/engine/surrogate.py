@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from icl.inference.checks import OptionalArray
+
 
 @dataclass(frozen=True)
 class Surrogate:
@@ -16,18 +18,18 @@ class Surrogate:
     """
 
     f_labeled: np.ndarray
-    f_unlabeled: np.ndarray | None
+    f_unlabeled: OptionalArray
     source: str
-    thresholds: np.ndarray | None = None
+    thresholds: OptionalArray = None
     """(T,) increasing values at which the predictive distribution is known."""
-    cdf_labeled: np.ndarray | None = None
+    cdf_labeled: OptionalArray = None
     """(n, T) predicted P(Y <= threshold)."""
-    cdf_unlabeled: np.ndarray | None = None
+    cdf_unlabeled: OptionalArray = None
     """(N, T) the same, averaged over folds."""
-    by_fold: tuple[np.ndarray, np.ndarray] | None = None
+    by_fold: OptionalArray = None
     """(n,) fold whose model predicted each labeled row, and (K, N, ...) predictions of unlabeled rows by the K models;
     NaN where a model has seen the cluster of the row."""
-    cdf_levels: np.ndarray | None = None
+    cdf_levels: OptionalArray = None
     """(K, T) mean of P(Y <= threshold) over unlabeled rows by each fold model, less that of their average."""
     is_cross_fitted: bool = False
     """Predictions were made inside the call, so those of unlabeled rows are averages over folds, and tighter."""

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from icl.inference.checks import OptionalArray
 from icl.inference.engine.answer import name_of
 from icl.inference.engine.contributions import Contributions
 
@@ -34,18 +35,18 @@ class Weight:
     """(P, P)."""
     pooled: bool = False
     """eta_elsewhere is solved on all rows (SynSurr, Chen-Chen) instead of the unlabeled ones (PPI, PSPA)."""
-    tilt: np.ndarray | None = None
+    tilt: OptionalArray = None
     """(n, P) contribution of each labeled row through the weight it helped to decide: dW times the gap."""
-    leverage: np.ndarray | None = None
+    leverage: OptionalArray = None
     """(n,) or (n, P) share of each labeled row in deciding the weight."""
-    lever: np.ndarray | None = None
+    lever: OptionalArray = None
     """(n,) derivative of a scalar weight by the residual of each labeled row; single-response linear models only."""
     block: tuple[np.ndarray, np.ndarray] | None = None
     """(n, P) b and (n, P) l, if one number was fitted to all P coordinates together: the labeled row i shrank its own
     P contributions by b_i l_i', not all of them alike."""
-    moves: np.ndarray | None = None
+    moves: OptionalArray = None
     """(n, C) what each row adds to the C different numbers of a diagonal weight; `tilt` is this times the gap."""
-    refit: np.ndarray | None = None
+    refit: OptionalArray = None
     """(n, P) the diagonal that would be used without each labeled row."""
     is_defined: bool = True
     """False where predictions carry nothing beyond the covariates, so that any weight gives the same answer."""

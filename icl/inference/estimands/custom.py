@@ -61,7 +61,7 @@ class MEstimand(Estimand):
         for what, value, optional in (("scores", scores, False), ("hessian", hessian, True), ("solve", solve, True)):
             if not callable(value) and not (optional and value is None):
                 raise ValueError(f"MEstimand got {what}={value!r}; pass a function.")
-        values = (scores, outcome, as_tuple(covariates), as_tuple(parameters), intercept, hessian, solve, name)
+        values: tuple = (scores, outcome, as_tuple(covariates), as_tuple(parameters), intercept, hessian, solve, name)
         for field, value in zip(self.__dataclass_fields__, values, strict=True):
             object.__setattr__(self, field, value)
         if not self.parameters_:

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from icl.inference.checks import OptionalArray
 from icl.inference.estimands.families import Family
 
 
@@ -78,7 +79,7 @@ class CanonicalGLM(EstimatingEquation):
     n_responses: int = 1
 
     @property
-    def is_linear(self) -> bool:
+    def is_linear(self) -> bool:  # type: ignore[override]  # a flag of the class there, of the family here
         return self.family.is_linear
 
     def n_parameters(self, X: np.ndarray) -> int:
@@ -111,7 +112,7 @@ class CanonicalGLM(EstimatingEquation):
         rows = np.einsum("rk,rk->r", Y, eta) - self.family.cumulant(eta)
         return float(rows.sum() if w is None else w @ rows)
 
-    def _hessian(self, X: np.ndarray, w: np.ndarray | None, mu: np.ndarray | None) -> np.ndarray:
+    def _hessian(self, X: np.ndarray, w: np.ndarray | None, mu: OptionalArray) -> np.ndarray:
         K, p = self.n_responses, X.shape[1]
         if self.family.is_linear:
             gram = X.T @ (X if w is None else X * w[:, None])

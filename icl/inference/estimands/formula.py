@@ -37,7 +37,7 @@ class Regression(Estimand):
     """
 
     formula: str
-    covariates: tuple[str, ...] | None = None
+    covariates: tuple[str, ...] | list[str] | None = None
     functions: Mapping[str, Callable] | None = field(default=None, hash=False, kw_only=True)
 
     default_std_error = "HC3"
@@ -93,7 +93,7 @@ class Regression(Estimand):
     @property
     def covariate_columns(self) -> tuple[str, ...]:
         if self.covariates is not None:
-            return self.covariates
+            return tuple(self.covariates)
         return _variables(self._parsed.rhs)
 
     @property
@@ -121,14 +121,14 @@ class Regression(Estimand):
             for j, name in enumerate(self.covariates):
                 X[:, j + 1] = as_numbers(frame[name], f"{type(self).__name__}('{self.formula} ~ C({name})')")
             return X, ["Intercept", *map(str, self.covariates)]
-        X = self._evaluate(self._parsed.rhs, frame, "raise")
-        values = X.to_numpy(dtype=float)
+        terms = self._evaluate(self._parsed.rhs, frame, "raise")
+        values = terms.to_numpy(dtype=float)
         if values.shape[1] == 0:
             raise ValueError(f"the right side of {self.formula!r} has no column; write '~ 1' for the mean.")
         if not np.isfinite(values).all():
-            bad = [str(name) for name, ok in zip(X.columns, np.isfinite(values).all(axis=0), strict=True) if not ok]
+            bad = [str(name) for name, ok in zip(terms.columns, np.isfinite(values).all(axis=0), strict=True) if not ok]
             raise ValueError(f"the terms {bad} of {self.formula!r} are not finite on every row; check their domain.")
-        return values, [str(name) for name in X.columns]
+        return values, [str(name) for name in terms.columns]
 
     def designs(self, labeled: pd.DataFrame, unlabeled: pd.DataFrame) -> tuple[np.ndarray, np.ndarray, list[str]]:
         if self.covariates is None:  # levels and knots are learned from labeled and unlabeled rows together

@@ -240,7 +240,7 @@ class _Check:
         if isinstance(node, ast.Dict):
             if not all(isinstance(key, ast.Constant) for key in node.keys):
                 return "a dict with computed keys"
-            return next(filter(None, map(self._argument, [*node.keys, *node.values])), "")
+            return next(filter(None, map(self._argument, [*filter(None, node.keys), *node.values])), "")
         return self.why_refused(node)
 
 

@@ -124,7 +124,7 @@ class Multinomial(Regression):
 
     @property
     def n_responses(self) -> int:
-        return len(self.classes) - 1
+        return len(self.classes or ()) - 1
 
     def resolve(self, labeled: pd.DataFrame) -> Multinomial:
         if not self.has_plain_outcome:
@@ -151,10 +151,10 @@ class Multinomial(Regression):
 
     def outcome(self, labeled: pd.DataFrame) -> np.ndarray:
         column = labeled[self.outcome_columns[0]]
-        return np.column_stack([(column == c).to_numpy(dtype=float) for c in self.classes[1:]])
+        return np.column_stack([(column == c).to_numpy(dtype=float) for c in (self.classes or ())[1:]])
 
     def parameters(self, terms: list[str]) -> list[str]:
-        return [f"{c}: {term}" for c in self.classes[1:] for term in terms]
+        return [f"{c}: {term}" for c in (self.classes or ())[1:] for term in terms]
 
     def check_predictions(self, f: np.ndarray, which: str) -> None:
         total = f.sum(axis=1)

@@ -33,7 +33,7 @@ class Mean(Estimand):
             combinations of these terms.
     """
 
-    column: str | tuple[str, ...]
+    column: str | tuple[str, ...] | list[str]
     event: Any = None
     by: str | tuple[str, ...] | None = None
     groups: tuple | None = None
@@ -111,20 +111,20 @@ class Mean(Estimand):
             return intercept(len(frame)), ["Intercept"]
         import pandas as pd
 
-        keys = as_tuple(self.by)
+        keys, groups = as_tuple(self.by), self.groups or ()  # of `resolve`
         if len(keys) == 1:
-            code = pd.Index([g[0] for g in self.groups]).get_indexer(frame[keys[0]])
+            code = pd.Index([g[0] for g in groups]).get_indexer(frame[keys[0]])
         else:
-            code = pd.MultiIndex.from_tuples(self.groups).get_indexer(pd.MultiIndex.from_frame(frame[list(keys)]))
+            code = pd.MultiIndex.from_tuples(groups).get_indexer(pd.MultiIndex.from_frame(frame[list(keys)]))
         if (code < 0).any():
             unseen = frame.loc[code < 0, list(keys)].drop_duplicates().to_dict("list")
             raise ValueError(
                 f"the groups {unseen} have {int((code < 0).sum())} unlabeled rows and no labeled one, so their mean is "
                 "not identified. Label rows of them, merge them with others, or leave these rows out."
             )
-        X = np.zeros((len(frame), len(self.groups)))
+        X = np.zeros((len(frame), len(groups)))
         X[np.arange(len(frame)), code] = 1
-        return X, [", ".join(f"{k}={v}" for k, v in zip(keys, group)) for group in self.groups]
+        return X, [", ".join(f"{k}={v}" for k, v in zip(keys, group)) for group in groups]
 
     def designs(self, labeled: pd.DataFrame, unlabeled: pd.DataFrame) -> tuple[np.ndarray, np.ndarray, list[str]]:
         if self.by is None:

@@ -55,6 +55,7 @@ def example_table(seed: int = 0, n: int = 120, N: int = 600) -> pd.DataFrame:
 
 
 def _below(kind: type) -> Iterator[type]:
-    for child in kind.__subclasses__():
+    children: list[type] = kind.__subclasses__()
+    for child in children:
         yield child
         yield from _below(child)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -92,7 +93,7 @@ def cross_fit(
         f_unlabeled = _checked((dealt.share * by_model).sum(axis=0), (len(X_unlabeled),), name, "unlabeled")
     else:
         n_classes = y.shape[1] if y.ndim == 2 else None
-        ask = lambda *asked: _predict(*asked, classifies, n_classes)
+        ask = partial(_predict, classifies=classifies, n_classes=n_classes)
         by_model = np.empty((dealt.number, len(X_unlabeled), *y.shape[1:]))
         watch = by_model.__setitem__
         f_labeled, f_unlabeled = _out_of_fold(predictor, rows, dealt, seed, ask, y.shape[1:], watch)
@@ -214,7 +215,7 @@ def _of_distributions(
         means[k], own = answers[:, 0], w * (folds.share[k] > 0)
         levels[k] = np.average(answers[:, 1:], axis=0, weights=own if own.any() else w)
 
-    read = lambda *asked: _read_off(*asked, edges)
+    read = partial(_read_off, thresholds=edges)
     L, U = _out_of_fold(predictor, rows, folds, seed, read, (1 + len(edges),), watch)
     if N:
         levels -= np.average(U[:, 1:], axis=0, weights=w)

@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from icl.inference.checks import Diagnostic
+from icl.inference.checks import Diagnostic, OptionalArray
 from icl.inference.engine.problem import Sampling
 from icl.inference.frames import is_name, levels_of, require_columns, with_text_names
 from icl.inference.inputs.balance import balance
@@ -110,7 +110,9 @@ class Design:
         strata, clusters = _read(self.strata, sample, "strata"), _read(self.clusters, sample, "clusters")
         probability = None
         if self.probability is not None:
-            probability = _probabilities(_read(self.probability, sample, "probability"))
+            given = _read(self.probability, sample, "probability")
+            assert given is not None
+            probability = _probabilities(given)
         elif self.propensity is not None:
             if not N:
                 raise ValueError("propensity= needs unlabeled rows to learn from; there are none.")
@@ -128,7 +130,7 @@ class Design:
             weights_labeled = weights_all[:n] / probability[:n]
             weights_labeled = weights_labeled / weights_labeled.mean()
         basis = None
-        if self.propensity is not None and weights_labeled is not None:
+        if self.propensity is not None and weights_labeled is not None and probability is not None:
             weights_labeled, basis = balance(weights_labeled, probability, weights_all)
         if weights_labeled is not None:
             notes += _weight_notes(weights_labeled)
@@ -159,7 +161,7 @@ class ResolvedDesign:
     inclusion: np.ndarray
     """(n + N,) probability of each row to be labeled, labeled rows first."""
     notes: tuple[Diagnostic, ...] = ()
-    balanced: np.ndarray | None = None
+    balanced: OptionalArray = None
     """(n + N, k) functions of estimated probabilities whose means agree between weighted labeled rows and all rows."""
 
     @property

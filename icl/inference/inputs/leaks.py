@@ -54,7 +54,7 @@ def follows_outcome(sample: Sample, columns: Sequence[Hashable], by_design: bool
         total = b == N and a < n
         if by_design and not total:
             continue
-        if fisher_exact([[a, n - a], [b, N - b]]).pvalue * max(len(columns), 1) < CHANCE:
+        if fisher_exact(np.array([[a, n - a], [b, N - b]])).pvalue * max(len(columns), 1) < CHANCE:
             found[name] = f"{name} ({what} on {a / n:.0%} of labeled and {b / N:.0%} of unlabeled rows)"
     return found
 

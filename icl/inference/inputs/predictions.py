@@ -29,14 +29,14 @@ def read_predictions(sample: Sample, predictions: Any, estimand: Estimand) -> Su
     if names := column_names(predictions, sample.labeled.columns, n + N):
         for part, which in ((sample.labeled, "labeled rows"), (sample.unlabeled, "unlabeled rows")):
             require_columns(part, names, which, "as predictions")
-        values = [[_numbers(part[c]) for c in names] for part in (sample.labeled, sample.unlabeled)]
-        values = [part[0][:, None] if len(names) == 1 else np.column_stack(part) for part in values]  # else no copy
+        columns = [[_numbers(part[c]) for c in names] for part in (sample.labeled, sample.unlabeled)]
+        values = [some[0][:, None] if len(names) == 1 else np.column_stack(some) for some in columns]  # else no copy
         source = f"column{'s' * (len(names) > 1)} {', '.join(map(repr, names))}, taken to be out-of-sample"
     elif isinstance(predictions, tuple):
         if len(predictions) != 2:
             raise ValueError(f"predictions= got {len(predictions)} arrays; a pair (labeled, unlabeled) was expected.")
         parts = zip((sample.index[:n], sample.index[n:]), predictions, ("labeled", "unlabeled"), strict=True)
-        values = [_numbers(in_order_of(index, part, f"predictions= of {which} rows")) for index, part, which in parts]
+        values = [_numbers(in_order_of(index, some, f"predictions= of {which} rows")) for index, some, which in parts]
         source = "arrays, taken to be out-of-sample"
     else:
         array = _numbers(sample.in_order_of_rows(predictions, "predictions="))
@@ -44,22 +44,22 @@ def read_predictions(sample: Sample, predictions: Any, estimand: Estimand) -> Su
             raise ValueError(f"predictions= got shape {array.shape}; expected {each} for each of the {n + N} rows.")
         values, source = np.split(array[sample.order], [n]), "an array, taken to be out-of-sample"
     checked = []
-    for part, size, which in ((values[0], n, "labeled"), (values[1], N, "unlabeled")):
-        got = part.shape
-        if part.ndim == 2 and part.shape[1] == 1 and K == 1:
-            part = part[:, 0]
-        if estimand.surrogate == "classes" and part.ndim == 2 and part.shape[1] == K + 1:
-            part = part[:, 1:]  # all classes were given, base first; the base is what the others leave over
+    for values_of, size, which in ((values[0], n, "labeled"), (values[1], N, "unlabeled")):
+        f, got = values_of, values_of.shape
+        if f.ndim == 2 and f.shape[1] == 1 and K == 1:
+            f = f[:, 0]
+        if estimand.surrogate == "classes" and f.ndim == 2 and f.shape[1] == K + 1:
+            f = f[:, 1:]  # all classes were given, base first; the base is what the others leave over
         expected = (size,) if K == 1 and estimand.surrogate != "classes" else (size, K)
-        if part.shape != expected:
+        if f.shape != expected:
             also = (
                 f" or {(size, K + 1)}, a column for each of {estimand.classes}" if hasattr(estimand, "classes") else ""
             )
             raise ValueError(f"predictions= got shape {got} for the {size} {which} rows; expected {expected}{also}.")
-        finite(part, f"predictions= holds numbers for the {which} rows, of which")
-        check_scale(part, f"predictions= for the {which} rows")
-        checked.append(part)
-    return Surrogate(*checked, source)
+        finite(f, f"predictions= holds numbers for the {which} rows, of which")
+        check_scale(f, f"predictions= for the {which} rows")
+        checked.append(f)
+    return Surrogate(checked[0], checked[1], source)
 
 
 def column_names(predictions: Any, columns: Collection, n_rows: int) -> list:
@@ -109,6 +109,7 @@ def features_seen(
 
 def feature_columns(sample: Sample, estimand: Estimand, features: Sequence[Hashable] | None, design: Design) -> list:
     hidden = set(estimand.outcome_columns)
+    columns: list
     if features is None:
         columns = [name for name in sample.labeled.columns if name not in hidden and name not in design.columns]
         absent = [name for name in columns if name not in sample.unlabeled.columns]
@@ -120,7 +121,7 @@ def feature_columns(sample: Sample, estimand: Estimand, features: Sequence[Hasha
     else:
         if isinstance(features, str):
             raise ValueError(f"features= got the string {features!r}; pass a list of columns.")
-        columns = list(features)
+        columns = [*features]
         leaks = [name for name in columns if name in hidden]
         if leaks:
             raise ValueError(f"features= contains the outcome {leaks}; remove it, the predictor must not see it.")

@@ -124,6 +124,7 @@ class StreamRows(RowSource):
             yield from Rows(self.design(frame), Y).chunks()
 
     def sample(self, limit: int) -> Rows:
+        assert self._sample is not None, "ask after the first pass"
         return self._sample.sample(limit)
 
 

@@ -11,6 +11,7 @@ from icl.inference.checks import Diagnostic
 from icl.inference.engine.level import level_folds
 from icl.inference.engine.surrogate import Surrogate
 from icl.inference.estimands import Estimand
+from icl.inference.estimands.quantile import Quantile
 from icl.inference.frames import with_text_names
 from icl.inference.inputs.balance import correct_predictions
 from icl.inference.inputs.cross_fit import cross_fit, quantile_thresholds
@@ -55,7 +56,7 @@ def find_surrogate(
             with_text_names(sample.unlabeled[features]),
             folds,
             seed,
-            thresholds=quantile_thresholds(y, estimand.q) if estimand.surrogate == "distribution" else None,
+            thresholds=quantile_thresholds(y, estimand.q) if isinstance(estimand, Quantile) else None,
             groups=repeated(sample.labeled) if clusters is None else clusters,
             groups_unlabeled=design.sampling.clusters_unlabeled,
             strata=design.sampling.strata_labeled,

@@ -12,6 +12,7 @@ import numpy as np
 from icl.inference.engine.answer import Rectified
 from icl.inference.engine.contributions import Contributions
 from icl.inference.engine.fit import inverse
+from icl.inference.engine.problem import as_columns
 from icl.inference.engine.rectify import rectify
 
 
@@ -38,7 +39,7 @@ def _pspa(parts: Contributions) -> Rectified:
     problem = parts.problem
     model, n, N = problem.model, len(problem.y), problem.n_unlabeled
     XL, XU, theta = problem.X_labeled, problem.X_unlabeled, parts.labeled_y.estimate
-    Y, F, G = problem.rows_y.Y, problem.rows_f.Y, problem.rows_u.Y
+    Y, F, G = problem.rows_y.Y, problem.rows_f.Y, as_columns(problem.f_unlabeled)
 
     def moments(at: np.ndarray) -> tuple[np.ndarray, ...]:
         s, s_hat, s_u = -model.scores(XL, Y, at), -model.scores(XL, F, at), -model.scores(XU, G, at)

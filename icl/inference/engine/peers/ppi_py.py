@@ -9,17 +9,18 @@ weights of rows multiply outcomes, so that a weighted mean has the variance of a
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any, cast
 
 import numpy as np
 
-from icl.inference.checks import check_alternative
+from icl.inference.checks import OptionalArray, check_alternative
 from icl.inference.engine.answer import Rectified, name_of
 from icl.inference.engine.contributions import Contributions
 from icl.inference.engine.fit import inverse, solve
-from icl.inference.engine.problem import Problem
+from icl.inference.engine.problem import Problem, as_columns
 from icl.inference.engine.quantile import labeled_moments, share_below
 from icl.inference.engine.rows import Rows, Together
-from icl.inference.estimands import Mean, MEstimand, Multinomial
+from icl.inference.estimands import Mean, MEstimand, Multinomial, Quantile
 
 
 def solve_like_ppi_py(parts: Contributions, weight: str | float) -> Rectified:
@@ -42,13 +43,13 @@ def _row_weights(weights: np.ndarray | None, n: int) -> np.ndarray:
     return np.ones(n) if weights is None else weights * (n / weights.sum())
 
 
-def _mean(problem: Problem, weight: str | float) -> tuple[np.ndarray, np.ndarray, float | np.ndarray]:
+def _mean(problem: Problem, weight: Any) -> tuple[np.ndarray, np.ndarray, float | np.ndarray]:
     y = problem.rows_y.Y
     n = len(y)
     w = _row_weights(problem.sampling.weights_labeled, n)[:, None]
     if not problem.has_predictions:
         return (w * y).mean(axis=0), np.atleast_2d(np.cov((w * y).T, ddof=0)) / n, 0.0
-    f, g = problem.rows_f.Y, problem.rows_u.Y
+    f, g = problem.rows_f.Y, as_columns(problem.f_unlabeled)
     N = len(g)
     wu = _row_weights(problem.sampling.weights_unlabeled, N)[:, None]
     if isinstance(weight, str):
@@ -59,7 +60,7 @@ def _mean(problem: Problem, weight: str | float) -> tuple[np.ndarray, np.ndarray
     return imputed.mean(axis=0) + rest.mean(axis=0), covariance, weight
 
 
-def _regression(parts: Contributions, weight: str | float) -> tuple[np.ndarray, np.ndarray, float]:
+def _regression(parts: Contributions, weight: Any) -> tuple[np.ndarray, np.ndarray, float]:
     problem = parts.problem
     if weight == "coordinate":
         raise ValueError("ppi-python tunes single coordinates of means only; use weight='ppi++', or drop compat.")
@@ -71,7 +72,7 @@ def _regression(parts: Contributions, weight: str | float) -> tuple[np.ndarray, 
     return theta, _sandwich(problem, theta, weight), float(weight)
 
 
-def _theta(parts: Contributions, weight: float) -> np.ndarray:
+def _theta(parts: Contributions, weight: Any) -> np.ndarray:
     problem = parts.problem
     if weight == 0:
         return parts.labeled_y.estimate
@@ -86,7 +87,7 @@ def _theta(parts: Contributions, weight: float) -> np.ndarray:
         [
             Rows(rows.X, rows.Y, w / n),
             Rows(rows.X, problem.rows_f.Y, -weight * w / n),
-            Rows(problem.X_unlabeled, problem.rows_u.Y, weight * wu / N),
+            Rows(problem.X_unlabeled, as_columns(problem.f_unlabeled), weight * wu / N),
         ]
     )
     return solve(
@@ -102,7 +103,7 @@ def _scores(problem: Problem, theta: np.ndarray) -> tuple[np.ndarray, np.ndarray
     return (
         -w * model.scores(XL, problem.rows_y.Y, theta),
         -w * model.scores(XL, problem.rows_f.Y, theta),
-        -wu * model.scores(XU, problem.rows_u.Y, theta),
+        -wu * model.scores(XU, as_columns(problem.f_unlabeled), theta),
     )
 
 
@@ -113,7 +114,10 @@ def _inverse_hessian(problem: Problem, theta: np.ndarray, weight: float) -> np.n
     if weight != 0:
         N = len(problem.X_unlabeled)
         wu = _row_weights(problem.sampling.weights_unlabeled, N)
-        hessian, total = hessian + problem.model.sums(problem.X_unlabeled, problem.rows_u.Y, wu, theta)[1], n + N
+        hessian, total = (
+            hessian + problem.model.sums(problem.X_unlabeled, as_columns(problem.f_unlabeled), wu, theta)[1],
+            n + N,
+        )
     return inverse(hessian) * total
 
 
@@ -149,9 +153,9 @@ def _sandwich(problem: Problem, theta: np.ndarray, weight: float) -> np.ndarray:
 class _PeerQuantile(Rectified):
     """Points t (G,), rectified share there and its standard error: accepted points are those within z of q."""
 
-    t: np.ndarray | None = None
-    share: np.ndarray | None = None
-    spread: np.ndarray | None = None
+    t: OptionalArray = None
+    share: OptionalArray = None
+    spread: OptionalArray = None
     q: float = 0.5
 
     def interval(self, level: float, alternative: str = "two-sided") -> tuple[np.ndarray, np.ndarray]:
@@ -179,15 +183,15 @@ class _PeerQuantile(Rectified):
 
 def _quantile(problem: Problem, weight: str | float) -> Rectified:
     """Weight 1 on the grid of all outcomes and predictions (`exact_grid=True`)."""
-    if problem.has_predictions and problem.surrogate.has_distribution:
+    if problem.has_predictions and problem.predicted.has_distribution:
         raise ValueError("compat='ppi_py' counts predictions at or below t; it knows no predictive distributions.")
     if weight not in ("ppi++", 0.0, 1.0):
         raise ValueError("ppi-python does not tune quantiles; use weight=1 (or 'auto'), or drop compat.")
-    q, y, n = problem.estimand.q, problem.y, len(problem.y)
+    q, y, n = cast(Quantile, problem.estimand).q, problem.y, len(problem.y)
     w = _row_weights(problem.sampling.weights_labeled, n) / n
     if weight == 0 or not problem.has_predictions:
         t, value = np.unique(y), 0.0
-        f, above, var_u = np.full(n, np.inf), 0.0, 0.0
+        f, above, var_u = np.full(n, np.inf), np.zeros(()), np.zeros(())
     else:
         f, g, value = problem.f_labeled, problem.f_unlabeled, 1.0
         N = len(g)
