@@ -94,12 +94,13 @@ class Column:
     def _read_exactly(self, series: pd.Series) -> np.ndarray:
         """(n,) distances from the offset, in nanoseconds for times."""
         rounded = _days(series, self.name) if self.kind == "time" else _numbers(series, self.name, self.is_text)
-        exact = exact_cells(series)
+        exact: list = exact_cells(series)  # a Fraction wherever `rounded` is a number
         return np.array([np.nan if np.isnan(r) else float(e - self.offset) for r, e in zip(rounded, exact)])
 
     def differences(self, series: pd.Series, values: np.ndarray) -> list[str]:
         """How cells to predict differ from those of fit; `values` as `read` gives them."""
         missing = np.isnan(values)
+        assert self.seen is not None, "learnt from a context"
         unseen: list[str] = []
         is_number = self.kind in ("number", "time")
         if missing.any() and (not is_number or (self.is_text and self.kind == "number")):

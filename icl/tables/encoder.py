@@ -88,7 +88,7 @@ class TableEncoder:
             matrix[:, j] = column.standardise(values)
             if differences is not None:
                 differences += column.differences(table[name], values)
-                constant += [name] * is_constant(values, column.seen)
+                constant += [name] * (column.seen is not None and is_constant(values, column.seen))
         if differences is not None:
             differences += one_value(constant, len(self._kept))
         return matrix

@@ -20,8 +20,9 @@ def exact_offset(series: pd.Series, values: np.ndarray) -> Fraction | None:
     # float64 is as exact as it came. Text may be written in two ways (1 and 1.0): then the exact cells are compared.
     if series.dtype.kind in "fb" or series[known].nunique() <= len(np.unique(values[known])):
         return None
-    cells = [cell for cell, k in zip(exact_cells(series), known) if k]
-    if None in cells or len(set(cells)) <= len(np.unique(values[known])):
+    found = [cell for cell, k in zip(exact_cells(series), known) if k]
+    cells = [cell for cell in found if cell is not None]
+    if len(cells) < len(found) or len(set(cells)) <= len(np.unique(values[known])):
         return None
     return min(cells)
 

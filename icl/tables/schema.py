@@ -139,7 +139,8 @@ def warn(said: list[str], about: str) -> None:
 
 def respelt_labels(classes: np.ndarray, counts: np.ndarray) -> list[str]:
     """Sentences about class labels that differ in case and spaces only, and about empty ones."""
-    said, of = [], {}
+    said: list[str] = []
+    of: dict[str, list] = {}
     for label, count in zip(classes.tolist(), counts.tolist()):
         if isinstance(label, str):
             of.setdefault(_plain(label), []).append(label)
