@@ -126,8 +126,6 @@ def repeated(frame: pd.DataFrame) -> np.ndarray | None:
 
     if len(frame) < 4 or not frame.shape[1]:
         return None
-    import pandas as pd
-
     code = pd.factorize(row_keys(frame))[0]
     n_distinct = int(code.max()) + 1
     again = len(frame) - n_distinct
