@@ -260,7 +260,7 @@ class HistogramPredictive:
         z = self._standardise(value)
         F_knots = self.cdf_at(knots)
         # Split the interval that holds z: between knots F is (nearly) linear, so each piece is a cubic difference.
-        F_z = self.cdf(torch.as_tensor(value))
+        F_z = self.cdf(torch.as_tensor(value, dtype=self.edges.dtype))
         low, high = knots[:-1], knots[1:]
         F_low, F_high = F_knots[..., :-1], F_knots[..., 1:]
         cut = torch.minimum(torch.maximum(z[..., None], low), high)

@@ -185,8 +185,9 @@ def draw(problem: Problem) -> Draws:
         rest = (np.zeros_like(beta_without), problem.n_labeled_units)
         return Draws(beta, nothing[0], nothing[0], drawn[0], nothing[1], nothing[1], beta_without, *rest)
     eta_without = np.array([_value(problem, predicted.iloc[rows]) for rows in without])
-    rest = (beta_without, eta_without, problem.n_labeled_units, problem.surrogate.is_cross_fitted)
-    return Draws(beta, _value(problem, predicted), of_models.mean(axis=0), *drawn, *rest)
+    at = (beta, _value(problem, predicted), of_models.mean(axis=0))
+    is_learned = problem.predicted.is_cross_fitted
+    return Draws(*at, drawn[0], drawn[1], drawn[2], beta_without, eta_without, problem.n_labeled_units, is_learned)
 
 
 def _predictions_by_model(problem: Problem) -> list[np.ndarray]:
