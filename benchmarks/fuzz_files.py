@@ -80,7 +80,7 @@ class Maker:
 
     def packed(self, text: bytes) -> tuple[str, bytes]:
         ending = self.draw.choice([".gz", ".bz2", ".xz", ".zip"])
-        if self.draw.random() < 0.1:
+        if self.draw.random() < 0.03:
             text = b"a,b\n" + self.draw.choice([b"0", b",", b"\n", b"\x00", b'"']) * 3_000_000
         if ending == ".zip":
             file = io.BytesIO()

@@ -11,6 +11,7 @@ import numpy as np
 
 from icl.tables.column import Column
 from icl.tables.files import did_you_mean
+from icl.tables.roles import why_unused
 from icl.tables.target import as_numbers, choose_task, class_codes
 
 if TYPE_CHECKING:
@@ -109,7 +110,8 @@ def _encode(
         rows = "labelled rows" if config.target is not None else "rows"
         problems.append(f"{len(frame)} {rows} are too few; at least {min_rows} are needed")
         return None
-    features = [c for c in frame.columns if c != config.target]
+    # As in every command: what only names rows is no feature, nor a target of self-supervision.
+    features = [c for c in frame.columns if c != config.target and not why_unused(frame[c])]
     cells, n_levels, kept = [], [], []
     for column in frame.columns:
         if said := _nested(frame[column]):

@@ -18,11 +18,12 @@ _MOST_LABELS = 20
 
 def why_unused(column: pd.Series) -> str:
     """Why a column tells a model nothing, "" if it may: it names rows, or is text that is different in each of them."""
-    if len(column) < _FEWEST_ROWS or not column.is_unique:
+    if len(column) < _FEWEST_ROWS:
         return ""
     if column.dtype.kind in "iu":
-        return "names rows" if str(column.name).strip().casefold() in _ROW_NAMES else ""
-    if not is_text(column) or column.map(lambda cell: not isinstance(cell, str)).all():
+        is_name = str(column.name).strip().casefold() in _ROW_NAMES
+        return "names rows" if is_name and column.is_unique else ""
+    if not is_text(column) or not all(isinstance(cell, str) for cell in column.dropna()) or not column.is_unique:
         return ""
     return "free text" if _words_of(column) >= _WORDS_OF_TEXT else "names rows"
 
@@ -50,12 +51,13 @@ def check_target(y: pd.Series, name: str, asked: str) -> None:
             f"column {name!r} holds free text ({labels} different texts in {n} rows, such as {example}); choose a "
             f"column of numbers or labels."
         )
-    numbers = y[[format_of(y.iloc[[i]]) is not None for i in range(min(n, 1_000))] + [False] * max(n - 1_000, 0)]
-    strange = y.drop(numbers.index)
-    if len(numbers) > n / 2 or len(numbers) > 500:
+    head = y.head(1_000)
+    is_number = [format_of(head.iloc[[i]]) is not None for i in range(len(head))]
+    if sum(is_number) > len(head) / 2:
+        strange = [str(cell)[:60] for cell, known in zip(head, is_number, strict=True) if not known]
+        said = f"{strange[0]!r} ({len(strange)} such cells)" if strange else "two notations of them"
         raise ValueError(
-            f"column {name!r} holds numbers or dates, but also {str(strange.iloc[0])[:60]!r} ({len(strange)} such "
-            f"cells); mend these cells, or leave them empty."
+            f"column {name!r} holds numbers or dates, but also {said}; mend these cells, or leave them empty."
         )
     raise ValueError(
         f"column {name!r} holds {labels} different texts in {n} rows, such as {example}: hardly a row has a label in "
