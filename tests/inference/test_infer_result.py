@@ -322,6 +322,13 @@ def test_html_is_well_formed_self_contained_and_escaped(result):
     assert "<b>]" not in rude.to_html() and "&lt;b&gt;" in rude.to_html()
 
 
+def test_pages_of_many_terms_have_them_all_and_a_picture_of_the_first():
+    rng = np.random.default_rng(0)
+    table = pd.DataFrame(rng.normal(size=(300, 31)), columns=[f"c{j}" for j in range(30)] + ["y"])
+    page = infer(OLS("y", covariates=[f"c{j}" for j in range(30)]), table).to_html()
+    assert "The first 12 of 30 terms." in page and page.count(">c29<") == 2
+
+
 def test_dict_is_plain_json(result, table):
     import json
 

@@ -26,6 +26,8 @@ from icl.pages.page import Page, png_bytes
 from icl.pages.table import WIDTH
 
 COMPARISON = "Methods on the same rows"
+MOST_PANELS = 12
+"""Terms in the picture of a page; the tables have them all. Some hundreds would be more pixels than a PNG has."""
 
 
 class Shown(Reported):
@@ -65,7 +67,9 @@ class Shown(Reported):
         level = self._at(level)
         page = self._page(level, with_title=False)
         page.heading(COMPARISON)
-        page.figure(self._picture(level), "Estimates and intervals of every method.")
+        terms = [t for t in self.estimate.index if t != "Intercept"] or list(self.estimate.index)
+        first = f" The first {MOST_PANELS} of {len(terms)} terms." if len(terms) > MOST_PANELS else ""
+        page.figure(self._picture(level, terms[:MOST_PANELS]), f"Estimates and intervals of every method.{first}")
         page.table(self._comparison(level))
         return page.html()
 
@@ -128,13 +132,13 @@ class Shown(Reported):
             page.notes([(finding.code, finding.message) for finding in notes(self)])
         return page
 
-    def _picture(self, level: float) -> bytes:
+    def _picture(self, level: float, terms: Sequence[str]) -> bytes:
         import matplotlib
 
         with matplotlib.rc_context({"backend": "Agg"}):
             import matplotlib.pyplot as plt
 
-            axes = self.plot(level=level)
+            axes = self.plot(terms=terms, level=level)
             figure = np.ravel(np.asarray(axes, dtype=object))[0].figure
             image = png_bytes(figure, dpi=150, bbox_inches="tight")
             plt.close(figure)
