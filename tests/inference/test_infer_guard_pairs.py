@@ -122,6 +122,7 @@ DIAGNOSTICS = {
     "influential_row": tuple(column("y", np.where(np.arange(300) == 3, far, Y)) for far in (60.0, 5.0)),
     "rare_event": (events(9), events(10)),
     "no_event": (events(0), events(1)),
+    "rare_event_slopes": tuple({**events(k), "estimand": Logistic("y", covariates=["x"])} for k in (9, 10)),
     "thin_category": (rare_group(4), rare_group(5)),
     "few_rows": (few(9), few(10)),
     "open_interval": (

@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 from sklearn.linear_model import LinearRegression, LogisticRegression
 
-from icl.inference import OLS, Mean, infer
+from icl.inference import OLS, Logistic, Mean, Poisson, infer
 
 
 def draw(n: int = 50, N: int = 200, seed: int = 0) -> pd.DataFrame:
@@ -191,3 +191,14 @@ def test_labels_in_part_of_the_predictions_are_flagged():
     rounded = table.assign(y=np.where(table["y"].isna(), np.nan, (table["y"] > 1) * 1.0))
     rounded["f"] = np.where(np.arange(250) % 4 == 0, 1 - (table["x"] > 0), table["x"] > 0) * 1.0
     assert codes(T, rounded, predictions="f") == ["hard_labels"]  # often right, by merit
+
+
+@pytest.mark.parametrize(("n_events", "is_rare"), [(4, True), (9, True), (10, False), (40, False)])
+def test_few_events_for_a_slope_are_named(n_events, is_rare):
+    x = np.random.default_rng(0).normal(size=100)
+    y = np.zeros(100)
+    y[:n_events] = 1
+    for estimand in (Logistic("y", covariates=["x"]), Poisson("y", covariates=["x"])):
+        codes = [d.code for d in infer(estimand, {"x": x, "y": y}).diagnostics]
+        assert ("rare_event_slopes" in codes) == is_rare
+    assert "rare_event_slopes" not in [d.code for d in infer(Mean("y"), {"y": y}).diagnostics]

@@ -286,7 +286,7 @@ def test_clustered_errors_are_the_textbook_ones(table, inputs):
 def test_recalibrated_equals_reppi(table):
     from icl.inference.engine.recalibrate import solve_recalibrated
 
-    parts = infer(OLS(FORMULA), table, predictions="f_lin", reference="normal")._solver.parts
+    parts = infer(OLS(FORMULA), table, predictions="f_lin", reference="normal", std_error="HC0")._solver.parts
     order = np.random.RandomState(0).permutation(400)  # the folds of the reference run
     ours = solve_recalibrated(parts, order=order)
     assert_allclose(ours.estimate, REPPI["est"], rtol=1e-10)

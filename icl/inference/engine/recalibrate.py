@@ -16,8 +16,10 @@ from icl.inference.engine.fit import inverse, solve
 from icl.inference.engine.freedom import degrees_of_freedom
 from icl.inference.engine.problem import Problem, as_columns
 from icl.inference.engine.rows import Rows
+from icl.inference.estimands.equations import EstimatingEquation
 
 FOLDS = 3
+LEAST_SLACK = 0.05
 ROWS_PER_PARAMETER = 10
 """Labeled rows in a fold for each coefficient, below which the matrix of a fold is noise."""
 
@@ -50,6 +52,7 @@ def solve_recalibrated(parts: Contributions, order: np.ndarray | None = None) ->
     XU, g = problem.X_unlabeled, as_columns(problem.f_unlabeled)
     N = len(XU)
     estimates, rest, imputed = [], np.empty((n, P)), np.zeros((N, P))
+    labeled, unlabeled = np.empty((n, P)), np.zeros((N, P))
     for j in range(FOLDS):
         A, B, C = folds[j], folds[(j + 1) % FOLDS], folds[(j + 2) % FOLDS]
         theta = _solve(problem, A)
@@ -62,7 +65,10 @@ def solve_recalibrated(parts: Contributions, order: np.ndarray | None = None) ->
         M /= 1 + len(C) / N
         own = _solve(problem, C)
         hessian = model.sums(X[C], y[C], None, own)[1]
-        estimates.append(own + len(C) * inverse(hessian) @ M @ (s_hat.mean(axis=0) - s_u.mean(axis=0)))
+        gap = s_hat.mean(axis=0) - s_u.mean(axis=0)
+        estimates.append(own + len(C) * inverse(hessian) @ M @ gap)
+        labeled[C] = _left_out(model, Rows(X[C], y[C]), own, inverse(hessian), s, centered, M, gap, 1 + len(C) / N)
+        unlabeled -= len(C) / N * (s_u - s_u.mean(axis=0)) @ (inverse(hessian) @ M).T
         rest[C] = s_hat @ M.T
         imputed += s_u @ M.T / FOLDS
     estimate = np.mean(estimates, axis=0)
@@ -71,7 +77,34 @@ def solve_recalibrated(parts: Contributions, order: np.ndarray | None = None) ->
     bread = inverse(hessian) * (n + N)
     spread = n / N * np.cov(imputed.T).reshape(P, P) + np.cov(rest.T).reshape(P, P)
     covariance = bread @ spread @ bread / n
+    if problem.std_error_kind in ("HC2", "HC3", "jackknife"):
+        covariance = (labeled.T @ labeled + unlabeled.T @ unlabeled) / FOLDS**2
     return Rectified("recalibrated", estimate, covariance, degrees_of_freedom(parts, True), float("nan"), True)
+
+
+def _left_out(
+    model: EstimatingEquation,
+    rows: Rows,
+    own: np.ndarray,
+    bread: np.ndarray,
+    s: np.ndarray,
+    centered: np.ndarray,
+    M: np.ndarray,
+    gap: np.ndarray,
+    shrinks: float,
+) -> np.ndarray:
+    """(n_C, P) what each row of a fold adds to the estimate of the fold: through its coefficients, its gap and M.
+
+    The published variance takes M for known and residuals at the size to which both fits shrank them. Nominal .90,
+    heavy-tailed predictions exp(.4 y) plus noise, 400 repetitions, P = 2, n = 60, 120, 240: .738, .782, .807.
+    """
+    root = np.linalg.pinv(centered.T @ centered, rcond=1e-10, hermitian=True)
+    lever = centered @ root
+    rest = (s - s.mean(axis=0)) - centered @ (M * shrinks).T
+    fitted = model.leverage(rows.X, None, own, bread)
+    moved = model.scores(rows.X, rows.Y, own) + centered @ M.T + len(s) / shrinks * rest * (lever @ gap)[:, None]
+    slack = 1 - (0 if fitted is None else fitted) - np.einsum("np,np->n", lever, centered)
+    return moved / np.maximum(slack, LEAST_SLACK)[:, None] @ bread
 
 
 def _solve(problem: Problem, rows: np.ndarray) -> np.ndarray:
