@@ -40,6 +40,8 @@ class Dialect:
     decimal: str = "."
     keep: tuple[str, ...] = ()
     """Columns in which NA and the like are levels: their missing cells are empty."""
+    gaps: tuple[str, ...] = ()
+    """Columns of text in which NA and the like are taken for missing cells, as they may not be meant."""
     codes: tuple[str, ...] = ()
     """Columns with cells such as 007: post codes and identifiers, which are no numbers."""
 
@@ -73,7 +75,8 @@ def look_at(source: Path | bytes, reading: Reading, separator: str = "") -> Dial
         decimal = "," if "," in shown and "." not in shown and separator != "," else "."
     keep = [str(name) for name in raw if _has_own_gaps(raw[name])] if reading.na == "auto" else []
     codes = [str(name) for name in raw if raw[name].str.fullmatch(r"0\d+").any()]
-    return Dialect(encoding, separator, skip, decimal, tuple(keep), tuple(codes))
+    gaps = [str(name) for name in raw if reading.na == "auto" and name not in keep and _says_na(raw[name])]
+    return Dialect(encoding, separator, skip, decimal, tuple(keep), tuple(gaps), tuple(codes))
 
 
 def open_bytes(source: Path | bytes) -> BinaryIO:
@@ -187,8 +190,13 @@ def _head_rows(text: str, separator: str) -> pd.DataFrame:
 
 def _has_own_gaps(cells: pd.Series) -> bool:
     """Text in which some cells are empty and others say NA: the word is a level."""
+    return _says_na(cells) and bool((cells.str.strip() == "").any())
+
+
+def _says_na(cells: pd.Series) -> bool:
+    """Text in which some cells say NA, not numbers."""
     known = cells[cells.str.strip() != ""]
     words = known.isin(MISSING_WORDS)
-    if len(known) == len(cells) or not words.any() or words.all():
+    if not words.any() or words.all():
         return False
     return not known[~words].str.fullmatch(r"[-+]?[\d.,]+(e[-+]?\d+)?").any()

@@ -25,6 +25,12 @@ class ReadTable:
     notes: list[str] = field(default_factory=list)
     """What was read otherwise than it stands, for a person."""
 
+    def notes_on(self, column: str) -> list[str]:
+        """What to know of a column whose missing cells matter: an outcome."""
+        if column not in self.file.dialect.gaps:
+            return []
+        return [f"NA and the like are missing cells of {column}; if they are labels, say --na none"]
+
     def chunks_of(self, file: TableFile, n_rows: int | None, needed: Collection) -> Iterator[pd.DataFrame]:
         """Parts of another file, its columns read as those of this table are.
 

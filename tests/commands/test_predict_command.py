@@ -160,6 +160,16 @@ def test_targets_that_nothing_can_predict_are_explained(cells, said, predict, tr
     assert code == 1 and said in err
 
 
+def test_labels_called_na_are_asked_about(predict, train):
+    train.assign(grade=np.where(train["a"] > 0, "NA", np.where(train["a"] > -1, "EU", "AS"))).to_csv(
+        "train.csv", index=False
+    )
+    _, shown, _ = predict("--target", "grade", "--output", "o.csv")
+    assert "if they are labels, say --na none" in " ".join(shown.split())
+    _, shown, _ = predict("--target", "grade", "--output", "o.csv", "--na", "none")
+    assert "3 different labels" in shown and "--na none" not in shown
+
+
 def test_cells_pass_through_as_they_are(predict, test):
     odd = test.astype(object)
     odd["a"] = ["1.10", "007.5", "NA", "", '"x,y"'.strip('"')] + ["2"] * 18

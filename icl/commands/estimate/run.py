@@ -18,16 +18,15 @@ if TYPE_CHECKING:
 
     from icl.commands.estimate.request import Request
     from icl.inference import Estimand, InferenceResult
+    from icl.tables.reader import ReadTable
     from icl.tables.reading import Reading
 
 WRITERS = (".json", ".csv", ".md", ".html")
 PREDICTORS = ("icl", "rf", "none")
 
 
-def read_rows(
-    path: str, unlabeled: str | None, reading: Reading
-) -> tuple[pd.DataFrame, pd.DataFrame | None, list[str]]:
-    """The table in a file, the unlabeled rows in another, read alike, and what a person should know of the reading."""
+def read_rows(path: str, unlabeled: str | None, reading: Reading) -> tuple[ReadTable, pd.DataFrame | None]:
+    """The table in a file, and the unlabeled rows in another, read alike."""
     from icl.tables.files import open_table
     from icl.tables.reader import read_file
 
@@ -38,7 +37,7 @@ def read_rows(
         [rest] = table.chunks_of(open_table(unlabeled, reading), None, table.frame.columns)
         if not len(rest):
             raise ValueError(f"{unlabeled} has no rows.")
-    return table.frame, rest, table.notes
+    return table, rest
 
 
 def without_names(
@@ -103,8 +102,10 @@ def run_estimate(path: str, request: Request, console: Any) -> InferenceResult:
     for output in request.output:
         check_kind(output)
         check_output("--output", output, (path, request.unlabeled, request.checkpoint))
-    table, rest, notes = read_rows(path, request.unlabeled, request)
+    read, rest = read_rows(path, request.unlabeled, request)
+    table = read.frame
     estimand = read_estimand(request.estimand, request.outcome, request.event, table)
+    notes = [*read.notes, *(note for name in estimand.outcome_columns for note in read.notes_on(str(name)))]
     design = Design(
         probability=request.probability, strata=request.strata, clusters=request.clusters, weights=request.row_weights
     )

@@ -60,7 +60,7 @@ def run_predict(train: str, test: str, request: Request, console: Any) -> int:
         step("loading the model", None)
         model, notes = _fit(labelled, request)
         page.show_facts(console, train_file, labelled, request, model, same)
-        page.show_notes(console, [*labelled.table.notes, *notes])
+        page.show_notes(console, [*labelled.table.notes, *labelled.table.notes_on(request.target), *notes])
         if request.check and len(labelled.y) <= MOST_CHECKED_ROWS:
             step("trying a linear baseline", None)
             page.show_check(console, *_check(model))
