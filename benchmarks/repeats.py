@@ -27,7 +27,7 @@ Written by `python benchmarks/repeats.py`; every number is measured. {n} labelle
 each of {reps} repetitions; checkpoint {checkpoint}, one member, nominal coverage {level:.0%}, `cv+` with 10 folds.
 Coverage with its standard error over repetitions; **bold**: more than four of them below nominal. Width: of intervals,
 in standard deviations of the outcome; size: of sets, in classes. `before`: commit 0a7b393, where folds tore copies
-apart and weights were refused.
+apart and weights were refused, in the first {reps_before} of these repetitions.
 
 - *x k*: every labelled row is there k times. A copy tells nothing new: coverage and width should stay.
 - *bootstrap*: as many rows drawn with replacement.
@@ -148,9 +148,8 @@ def main() -> None:
     results, before = pd.read_csv(options.csv), None
     if options.before:
         before = pd.read_csv(options.before)
-        both = set(results["rep"]) & set(before["rep"])
-        results, before = (table[table["rep"].isin(both)] for table in (results, before))
     facts = {"n": N, "m": N_NEW, "reps": results["rep"].nunique(), "checkpoint": options.checkpoint, "level": LEVEL}
+    facts["reps_before"] = 0 if before is None else before["rep"].nunique()
     text = "\n".join([HEAD.format(**facts), *tabulate(results, before)]) + "\n"
     options.out.write_text(text)
     print(text)

@@ -190,7 +190,7 @@ class HistogramPredictive:
         log_density = log_mass - self._log_widths()[index] - 0.5 * (beyond / _TAIL_SCALE).square()
         return log_density - self.scale.log()
 
-    def cdf(self, value: Tensor) -> Tensor:
+    def cdf(self, value: ArrayLike) -> Tensor:
         """P(Y <= value); `value` broadcasts against the batch shape."""
         z, _ = torch.broadcast_tensors(self._standardise(torch.as_tensor(value, dtype=self.edges.dtype)), self.loc)
         z = z.expand(torch.broadcast_shapes(z.shape, self.batch_shape)).contiguous()

@@ -10,6 +10,9 @@ different, harder question of it. So where labels differ among rows of equal fea
 label, a number that hardly ever comes twice, is the same too; and if labels come twice anyway, as classes do, rows
 stand for themselves.
 
+Of 59 benchmark tables that hold equal rows among their first 1,000, 17 do so by nature by this rule: 44 different rows
+of 1,000 in one whose features are four ratings, 279 in one of sunspot classes.
+
 Dimension key: N context rows, F columns.
 """
 
