@@ -40,7 +40,9 @@ def test_links_files_and_modules_exist(page):
     assert [link for link in links if not (page.parent / link).exists()] == []
     files = re.findall(r"\b(?:icl|priors|tests|configs|examples|benchmarks)/[\w/]+\.(?:py|yaml|md)\b", text)
     assert [name for name in files if not (ROOT / name).exists()] == []
-    modules = set(re.findall(r"`(icl(?:\.[a-z_]+)+)`", text))
+    modules = (
+        set(re.findall(r"`(icl(?:\.[a-z_]+)+)`", text)) if page.name != "CHANGELOG.md" else set()
+    )  # names that went
     assert [name for name in modules if not is_importable(name)] == []
 
 
