@@ -66,7 +66,8 @@ def infer(
             or what `cross_fit` gave, so that several estimands share one cross-fit.
             Several outcomes need a list of columns or an array (rows, outcomes); Multinomial a column for each class,
             in the order of `classes`. With neither, the answer is the classical one.
-        features: columns that the predictor may see; default: all but the outcome.
+        features: columns that the predictor may see; default: all but the outcome, and but those that are known only
+            where the outcome is known, or copy it there.
         folds, seed: of the cross-fitting.
         weight: how much the predictions count: 0 (labeled rows only), 1 (PPI), a number, "ppi++" (one scalar, tuned
             to minimise the summed variance), "synsurr" (the partial regression coefficient of the outcome on the

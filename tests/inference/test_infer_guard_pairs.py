@@ -164,6 +164,11 @@ REFUSED = {
         column("twice", 2 * BASE["x"] + 1e-4 * NOISE, estimand=OLS("y ~ x + twice")),
         "collinear",
     ),
+    "far from zero": (
+        column("t", 1.7e12 + BASE["x"], estimand=OLS("y ~ t")),
+        column("t", 1.7e12 + BASE["x"], estimand=OLS("y ~ center(t)")),
+        "so far from zero",
+    ),
     "separable": (
         column("high", np.where(LABELED, BASE["x"] > 0, np.nan), estimand=Logistic("high ~ x"), predictions=None),
         column("high", np.where(LABELED, (BASE["x"] > 0) ^ (np.arange(300) == BASE["x"][:30].argmax()), np.nan),

@@ -159,6 +159,28 @@ def test_outcomes_of_unlabeled_rows_are_not_used_and_that_is_said():
     assert honest.estimate.equals(hidden.estimate) and not honest.diagnostics
 
 
+@pytest.mark.parametrize("digits", [0, 1, 2])
+def test_rounded_predictions_are_not_taken_for_the_same_rows(digits):
+    """Every labeled value occurs among the unlabeled ones, as every value does."""
+    rng = np.random.default_rng(0)
+    f = pd.Series(rng.normal(size=20_000)).round(digits)
+    labeled = pd.DataFrame({"f": f[:10], "y": f[:10] + rng.normal(size=10)})
+    result = infer(Mean("y"), labeled=labeled, unlabeled=pd.DataFrame({"f": f[10:]}), predictions="f")
+    assert "repeated_rows" not in [d.code for d in result.diagnostics]
+
+
+def test_rounded_rows_are_not_taken_for_repeated_ones():
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=8_000).round(3)
+    y = np.where(np.arange(8_000) < 2_000, rng.random(8_000) < 0.02, np.nan)
+    table = pd.DataFrame({"x": x, "f": 0.02 + 0 * x, "y": y})
+    assert table[:2_000].duplicated().mean() > 0.15
+    assert "repeated_rows" not in [d.code for d in infer(Mean("y"), table, predictions="f").diagnostics]
+    thrice = pd.concat([table[:2_000]] * 2 + [table])
+    thrice["x"] += np.where(thrice["y"].notna(), 0, rng.normal(size=len(thrice)))  # unlabeled rows are no such rows
+    assert "repeated_rows" in [d.code for d in infer(Mean("y"), thrice, predictions="f").diagnostics]
+
+
 def test_columns_of_only_one_table_are_named():
     rows = draw()
     with pytest.raises(ValueError, match=r"no column \['x', .*\], which the labeled rows have"):

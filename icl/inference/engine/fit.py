@@ -19,6 +19,8 @@ COLLINEAR = 1e-10
 """Smallest singular value, relative to the largest, of a design whose columns were scaled to length one."""
 SINGULAR = 1e-13
 """The same for eigenvalues of a Hessian, which are squares, within reach of rounding."""
+FAR = 1e-6
+"""Spread of a covariate, relative to its size, below which it looks like the intercept."""
 MAX_STEPS = 60
 LARGE = 50_000
 """Rows beyond which a pass over them is worth saving."""
@@ -127,7 +129,10 @@ def solve_linear(model: EstimatingEquation, rows: Rows, describe: str, terms: Se
     Q, R = np.linalg.qr(X)
     _, singular, Vt = np.linalg.svd(R / length)
     if singular[-1] < COLLINEAR * singular[0]:
-        refuse_collinear(np.abs(Vt[-1]) < 1e-3, describe, terms, which, len(X))
+        is_fine = np.abs(Vt[-1]) < 1e-3
+        spread, size = X.std(axis=0), np.abs(X).max(axis=0)
+        far = [name for name, s, m, ok in zip(terms, spread, size, is_fine, strict=True) if not ok and 0 < s < FAR * m]
+        refuse_collinear(is_fine, describe, terms, which, len(X), far)
     estimate = np.linalg.solve(R, Q.T @ Y).T.ravel()
     K = Y.shape[1]
     gram = R.T @ R
@@ -140,9 +145,16 @@ def inverse(hessian: np.ndarray) -> np.ndarray:
     return scale[:, None] * np.linalg.inv(scale[:, None] * hessian * scale) * scale
 
 
-def refuse_collinear(is_fine: np.ndarray, describe: str, terms: Sequence[str], which: str, n_rows: int) -> None:
-    """ValueError that names the terms that are not identified."""
+def refuse_collinear(
+    is_fine: np.ndarray, describe: str, terms: Sequence[str], which: str, n_rows: int, far: Sequence[str] = ()
+) -> None:
+    """ValueError that names the terms that are not identified, and those `far` from zero for how little they vary."""
     guilty = [name for name, fine in zip(terms, is_fine, strict=True) if not fine] or list(terms)
+    if far:
+        raise ValueError(
+            f"on the {n_rows} {which} rows {list(far)} of {describe!r} lie so far from zero, for how little they vary, "
+            "that they cannot be told from the intercept. Subtract a constant first, as center(...) does in a formula."
+        )
     raise ValueError(
         f"on the {n_rows} {which} rows the terms {guilty} of {describe!r} are collinear or always zero, so their "
         "coefficients are not identified. Drop one of them, or merge categories that these rows do not contain."

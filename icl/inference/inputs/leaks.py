@@ -120,22 +120,34 @@ def unexplained(y: np.ndarray, x: np.ndarray) -> float:
     return float(max(1 - (a @ b) ** 2 / ((a @ a) * (b @ b)), 0.0))
 
 
-def repeated(frame: pd.DataFrame) -> np.ndarray | None:
-    """(R,) which distinct row each row is, if rows are there again that cannot be alike by chance; None otherwise."""
+def repeated(sample: Sample) -> np.ndarray | None:
+    """(n,) which distinct row each labeled row is, if rows are there again that cannot be alike by chance; else None.
+
+    By chance are alike rows of rounded numbers and few classes: then unlabeled rows are alike as often, and rows occur
+    at different rates.
+    """
     import pandas as pd
 
-    if len(frame) < 4 or not frame.shape[1]:
+    L, U = sample.labeled, sample.unlabeled
+    if len(L) < 4 or not L.shape[1]:
         return None
-    code = pd.factorize(row_keys(frame))[0]
-    n_distinct = int(code.max()) + 1
-    again = len(frame) - n_distinct
-    if again < max(3, SOME * len(frame)) or n_distinct < 4 or not _telling(frame, n_distinct):
+    code = pd.factorize(row_keys(L))[0]
+    counts = np.bincount(code)
+    again = len(L) - len(counts)
+    if again < max(3, SOME * len(L)) or len(counts) < 4 or not _telling(L, len(counts)):
         return None
+    shared = [name for name in L.columns if name in U.columns]
+    if counts.min() < counts.max() and len(U) and shared:
+        theirs = len(U) - len(np.unique(row_keys(U[shared])))
+        if theirs / len(U) > again / len(L) / 2:
+            return None
     return code
 
 
 def in_both(sample: Sample, outcome: Sequence[Hashable]) -> int:
     """Labeled rows that are among the unlabeled ones too, by all columns that both have but the outcome."""
+    from scipy.stats import binom
+
     L, U = sample.labeled, sample.unlabeled
     shared = [name for name in L.columns if name in U.columns and name not in outcome]
     if not len(U) or not shared or len(L) < 4:
@@ -149,7 +161,12 @@ def in_both(sample: Sample, outcome: Sequence[Hashable]) -> int:
     if len(candidates) < max(3, SOME * len(L)):
         return 0
     found = int(np.isin(row_keys(L[shared]), row_keys(candidates[shared])).sum())
-    return found if found >= max(3, SOME * len(L)) else 0
+    if found < max(3, SOME * len(L)):
+        return 0
+    # A fresh row is like one of them about as often as one of them is like another: often, if values were rounded.
+    _, place, counts = np.unique(row_keys(U[shared]), return_inverse=True, return_counts=True)
+    by_chance = max(float((counts[place] > 1).mean()), 1 / len(U))
+    return found if binom.sf(found - 1, len(L), by_chance) < CHANCE else 0
 
 
 def row_keys(frame: pd.DataFrame) -> np.ndarray:
@@ -171,7 +188,7 @@ def row_notes(sample: Sample, estimand: Estimand, design: Design, predicts: bool
             "column), so the two are no separate samples. Leave them out of the unlabeled rows: "
             "unlabeled.drop(labeled.index), or table.drop_duplicates(...)."
         )
-    code = None if design.clusters is not None else repeated(sample.labeled)
+    code = None if design.clusters is not None else repeated(sample)
     if code is None:
         return []
     n, k = len(code), int(code.max()) + 1

@@ -57,7 +57,7 @@ def find_surrogate(
             folds,
             seed,
             thresholds=quantile_thresholds(y, estimand.q) if isinstance(estimand, Quantile) else None,
-            groups=repeated(sample.labeled) if clusters is None else clusters,
+            groups=repeated(sample) if clusters is None else clusters,
             groups_unlabeled=design.sampling.clusters_unlabeled,
             strata=design.sampling.strata_labeled,
             weights_unlabeled=design.of_population,
