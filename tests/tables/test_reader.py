@@ -162,9 +162,9 @@ def test_plain_files_are_read_as_pandas_reads_them(tmp_path):
 
 
 def test_wide_headers(tmp_path):
-    names = [f"gene_{i:012d}" for i in range(9_000)]
-    pd.DataFrame([range(9_000)] * 2, columns=names).to_csv(tmp_path / "t.csv", index=False)
-    assert read_table(tmp_path / "t.csv").shape == (2, 9_000)
+    names = [f"gene_{i:0100d}" for i in range(1_500)]  # the reader of Python takes 131,072 characters of a cell
+    pd.DataFrame([range(1_500)] * 2, columns=names).to_csv(tmp_path / "t.csv", index=False)
+    assert read_table(tmp_path / "t.csv").shape == (2, 1_500)
 
 
 @pytest.mark.parametrize("ending", [".gz", ".bz2", ".xz", ".zip"])
