@@ -338,7 +338,7 @@ def _design_effects(problem: Problem, t: np.ndarray, variance: np.ndarray, value
     sampling = problem.sampling
     if not _is_complex(problem):
         return np.ones(len(t))
-    q, by_row = problem.estimand.q, _normalised(sampling.weights_labeled, len(problem.y))
+    q, by_row = cast(Quantile, problem.estimand).q, _normalised(sampling.weights_labeled, len(problem.y))
     w, clusters = by_row, sampling.clusters_labeled
     if clusters is not None:
         w = np.bincount(np.unique(clusters, return_inverse=True)[1], by_row)
