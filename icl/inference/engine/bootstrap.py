@@ -56,16 +56,17 @@ class Bootstrapped(Rectified):
         tail = (1 - level) / 2 if alternative == "two-sided" else 1 - level
         if int(tail * (B + 1) + 1e-9) < 1:
             raise ValueError(f"{B} bootstrap draws cannot give a {level:g} interval; raise n_draws of the Statistic.")
-        cut = lambda sign: np.clip((self._share_cut(tail, sign) * (B + 1) + 1e-9).astype(int), 1, B)
+        # The outermost draw whose own p-value is not below the error rate: what `p_value` counts, turned round.
+        out = lambda sign: np.clip(np.ceil(self._share_cut(tail, sign) * (B + 1) - 1e-9).astype(int) - 2, 0, B - 1)
         endless, term = np.full(P, np.inf), np.arange(P)
-        lower = -endless if alternative == "smaller" else self.draws[cut(1) - 1, term]
-        upper = endless if alternative == "larger" else self.draws[B - cut(-1), term]
+        lower = -endless if alternative == "smaller" else self.draws[out(1), term]
+        upper = endless if alternative == "larger" else self.draws[B - 1 - out(-1), term]
         return lower, upper
 
     def p_value(self, null: np.ndarray, alternative: str = "two-sided") -> np.ndarray:
         check_alternative(alternative)
         B = len(self.draws)
-        below, above = (self.draws < null).sum(axis=0), (self.draws > null).sum(axis=0)
+        below, above = (self.draws <= null).sum(axis=0), (self.draws >= null).sum(axis=0)
         too_low = self._tail_of((below + 1) / (B + 1), 1)
         too_high = self._tail_of((above + 1) / (B + 1), -1)
         if alternative == "larger":
@@ -87,7 +88,7 @@ class Bootstrapped(Rectified):
         from scipy.special import ndtr, ndtri, stdtr
 
         n, bias = self.n_units, sign * self.bias
-        moved = ndtri(np.minimum(share, 1)) - bias
+        moved = ndtri(np.where(share >= 1, 0.5, share)) - bias  # what is not below any draw is answered at the end
         z = moved / np.maximum(1 + sign * self.acceleration * moved, LEAST_SLOPE) - bias
         tail = ndtr(z) if np.isinf(n) else stdtr(n - 1, z / np.sqrt(n / (n - 1)))
         return np.where(share >= 1, 1.0, tail)
