@@ -4,7 +4,12 @@
 |--------------------------------------|----------------------------------------------------------------------|
 | numbers, nullable numbers, timedelta | standardised in float64, then cast: timestamps and 1e300 survive;    |
 |                                      | those that differ beyond its 15 digits are read exactly              |
-| dates and times                      | days since 1970 (UTC), then as numbers                               |
+| dates and times                      | days since 1970 (UTC), then as numbers; of 20 dates or more also the |
+|                                      | season, the weekday and the time of day, as far as they vary         |
+| text that writes dates or amounts    | as these: 17.02.2023, $1,234.50, 12 %                                |
+| sentences, hardly two alike          | a few directions of their letters, see `icl.tables.derived`          |
+| names of rows: text that differs in  | dropped, and said so                                                 |
+| every row, columns called id         |                                                                      |
 | text in which every value is a number| as numbers, unless one has a leading zero (post codes, identifiers);  |
 |                                      | a few words among them, such as "?", are missing, and said so        |
 | ordered categories                   | their rank, as numbers                                               |
@@ -21,8 +26,12 @@ import warnings
 import numpy as np
 import pandas as pd
 
+from icl.tables.cells import is_text
 from icl.tables.column import Column
+from icl.tables.derived import DateParts, TextParts, takes_text
+from icl.tables.roles import why_unused
 from icl.tables.schema import is_constant, one_value
+from icl.tables.taken import format_in_text
 
 
 class TableEncoder:
@@ -33,6 +42,7 @@ class TableEncoder:
         dropped_columns_: those that are constant or missing throughout in the context.
         is_categorical_: (F,) bool for the columns kept.
         n_levels_: (F,) int, number of codes for a categorical column, 0 for others.
+        sources_: (F,) position in `columns_` of the column that each was made of.
         said_: a sentence for each column that was not read as it stands.
     """
 
@@ -52,24 +62,57 @@ class TableEncoder:
                 f"Pass the rows whose label is known."
             )
         self.columns_ = list(table.columns)
-        self.dropped_columns_, self._kept = [], {}
+        self.dropped_columns_, self.said_ = [], []
+        self._kept: dict = {}
+        self._more: dict = {}
+        self._formats: dict = {}
+        unused = []
         for position, name in enumerate(self.columns_):
-            column, values = Column.learn(table.iloc[:, position], name)
-            seen = values[~np.isnan(values)]
-            if len(seen) == 0 or (len(seen) == len(values) and np.all(seen == seen[0])):
-                self.dropped_columns_.append(name)
-            else:
-                self._kept[name] = column
-        if not self._kept:
+            cells = table.iloc[:, position]
+            if takes_text(cells):
+                self._more[name] = TextParts.learn(cells)
+                continue
+            if not self._learn(cells, name, may_name_rows=True):
+                unused.append(name)
+        if not self._kept and not self._more:  # better names of rows than nothing
+            for name in unused:
+                self._learn(table[name], name)
+        else:
+            self.dropped_columns_ += unused
+            self.said_ += [f"column {name!r} names rows and is not used" for name in unused]
+        if not self._kept and not self._more:
             raise ValueError(
                 f"none of the {len(self.columns_)} columns of X can be used: {_names(self.columns_)} are missing "
                 f"throughout or hold one value only. Pass at least one column that varies among the labelled rows."
             )
         kept = self._kept.values()
-        self.is_categorical_ = np.array([column.kind == "category" for column in kept])
-        self.n_levels_ = np.array([c.n_levels for c in kept])
-        self.said_ = [column.said for column in kept if column.said]
+        more = [(name, n_levels) for name, parts in self._more.items() for n_levels in parts.n_levels]
+        self.n_levels_ = np.array([*(column.n_levels for column in kept), *(n_levels for _, n_levels in more)])
+        self.is_categorical_ = np.array([*(column.kind == "category" for column in kept), *(n > 0 for _, n in more)])
+        self.sources_ = np.array([self.columns_.index(name) for name in [*self._kept, *(name for name, _ in more)]])
+        self.said_ += [column.said for column in kept if column.said]
         return self
+
+    def _learn(self, cells: pd.Series, name, may_name_rows: bool = False) -> bool:
+        """Keep a column, or drop it as a constant; False if it may only name rows, and does."""
+        column, values = Column.learn(cells, name)
+        form, said = format_in_text(cells, name) if column.kind == "category" else (None, [])
+        is_feature = form is not None or said or (is_text(cells) and column.kind != "category")
+        if may_name_rows and not is_feature and why_unused(cells.rename(name)):
+            return False
+        if form is not None:
+            column, values = Column.learn(form.read(cells)[0], name)
+        seen = values[~np.isnan(values)]
+        if len(seen) == 0 or (len(seen) == len(values) and np.all(seen == seen[0])):
+            self.dropped_columns_.append(name)
+            return True
+        self._kept[name] = column
+        self.said_ += said
+        if form is not None:
+            self._formats[name] = form
+        if column.kind == "time" and column.offset is None and (parts := DateParts.learn(values, name)) is not None:
+            self._more[name] = parts
+        return True
 
     def transform(self, X, differences: list[str] | None = None) -> np.ndarray:
         """(n, F) float32 matrix, in the column order of `fit` whatever the order in X.
@@ -81,14 +124,28 @@ class TableEncoder:
         """
         table, has_names = as_table(X)
         table = self._align(table, has_names)
-        matrix = np.empty((len(table), len(self._kept)), dtype=np.float32)
-        constant = []
+        matrix = np.empty((len(table), len(self.n_levels_)), dtype=np.float32)
+        constant, days = [], {}
         for j, (name, column) in enumerate(self._kept.items()):
-            values = column.read(table[name])
+            cells = table[name]
+            if (form := self._formats.get(name)) is not None and is_text(cells):
+                cells, wrong = form.read(cells)
+                if wrong.any() and differences is not None:
+                    example = table[name][wrong].iloc[0]
+                    differences.append(
+                        f"column {name!r}: {int(wrong.sum())} of {len(wrong)} cells are no {form} ({example!r}) and "
+                        f"count as missing"
+                    )
+            values = days[name] = column.read(cells)
             matrix[:, j] = column.standardise(values)
             if differences is not None:
-                differences += column.differences(table[name], values)
+                differences += column.differences(cells, values)
                 constant += [name] * (column.seen is not None and is_constant(values, column.seen))
+        j = len(self._kept)
+        for name, parts in self._more.items():
+            made = parts.read(days[name] if isinstance(parts, DateParts) else table[name])
+            matrix[:, j : j + made.shape[1]] = made
+            j += made.shape[1]
         if differences is not None:
             differences += one_value(constant, len(self._kept))
         return matrix

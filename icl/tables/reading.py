@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
+
+KINDS = ("number", "date", "category", "text", "skip")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -16,11 +18,15 @@ class Reading:
     decimal: Literal["auto", ".", ","] = "auto"
     """Mark before the decimals of numbers in text."""
     sheet: str = ""
-    """Sheet of an Excel file, by name or number from 1; needed if several hold cells."""
+    """Sheet of an Excel file, by name or number from 1, or file in a zip archive; needed if there are several."""
     encoding: str = "auto"
     """Of text files: utf-8, cp1252, utf-16, ...; auto takes UTF-8 where it fits and guesses otherwise."""
     na: str | tuple[str, ...] = "auto"
-    """Texts that mean a missing cell, separated by commas; none: only empty cells; auto: NA, n/a, null and the like."""
+    """More texts that mean a missing cell, separated by commas, such as -99 or age=999 for one column; with none among
+    them, NA, n/a, null and the like are words as others."""
+    columns: str | tuple[str, ...] = ()
+    """What columns are taken for where it is not as you mean it: zip=category,day=date,code=skip. Kinds are number,
+    date, category, text and skip."""
 
     def __post_init__(self):
         for name, known in (("dates", ("auto", "dmy", "mdy", "ymd")), ("decimal", ("auto", ".", ","))):
@@ -34,8 +40,29 @@ class Reading:
             except LookupError:
                 raise ValueError(f"--encoding {self.encoding} is unknown; use utf-8, cp1252, utf-16 ...") from None
         if self.na != "auto":
-            words = () if self.na == "none" else read_words(self.na)
-            object.__setattr__(self, "na", words)
+            object.__setattr__(self, "na", read_words(self.na))
+        pairs: Any = self.columns
+        pairs = [f"{name}={kind}" for name, kind in pairs.items()] if isinstance(pairs, Mapping) else read_words(pairs)
+        for pair in pairs:
+            if pair.rpartition("=")[2] not in KINDS or not pair.rpartition("=")[0]:
+                raise ValueError(f"--columns takes NAME=KIND, kinds are {', '.join(KINDS)}; got {pair!r}.")
+        object.__setattr__(self, "columns", tuple(pairs))
+
+    @property
+    def kinds(self) -> dict[str, str]:
+        """Column -> what it is to be taken for."""
+        return {pair.rpartition("=")[0]: pair.rpartition("=")[2] for pair in self.columns}
+
+    @property
+    def na_is_missing(self) -> bool:
+        return self.na == "auto" or "none" not in self.na
+
+    def na_of(self, name: Any) -> tuple[str, ...]:
+        """More texts that mean a missing cell in a column."""
+        if self.na == "auto":
+            return ()
+        here = f"{name}="
+        return tuple(w.removeprefix(here) for w in self.na if w != "none" and ("=" not in w or w.startswith(here)))
 
 
 def read_words(words: str | Sequence[str]) -> tuple[str, ...]:

@@ -122,7 +122,8 @@ def _refuse_infinity(values: np.ndarray) -> None:
         )
 
 
-# Whole numbers up to this many are taken for classes.
+# Whole numbers up to this many are taken for classes. Not scikit-learn's `type_of_target`: to it whole numbers are
+# classes however many there are, ages and prices among them, and it warns where most labels differ.
 MOST_CLASS_NUMBERS = 10
 
 

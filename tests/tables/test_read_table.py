@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 
 import icl
-from icl.tables import dialect
+from icl.tables import source
 from icl.tables.files import open_table
 from icl.tables.reader import read_file, read_table
 from icl.tables.reading import Reading
@@ -185,7 +185,7 @@ def test_compressed_files_whole_cut_and_inflated(ending, tmp_path, monkeypatch):
     path.write_bytes(whole[: len(whole) // 2])
     with pytest.raises(ValueError, match=r"t\.csv.* cannot be read"):
         read_table(path)
-    monkeypatch.setattr(dialect, "_LARGEST_UNPACKED", 1 << 20)
+    monkeypatch.setattr(source, "_LARGEST_UNPACKED", 1 << 20)
     write(b"a,b\n" + b"0" * (8 << 20))
     with pytest.raises(ValueError, match="unpacks to more than"):
         read_table(path)
@@ -244,3 +244,14 @@ def test_the_reader_is_public_and_takes_buffers():
 def test_options_are_checked(options):
     with pytest.raises(ValueError, match=f"--{next(iter(options))}"):
         Reading(**options)
+
+
+@pytest.mark.parametrize("column", [1, 2])  # in the last one Arrow sees nothing odd
+def test_a_quote_that_is_never_closed_swallows_no_rows(column):
+    rows = [["a", "b", "c"], *([str(i), f"b{i}", f"c{i}"] for i in range(100))]
+    whole = "".join(",".join(row) + "\n" for row in rows)
+    rows[8][column] = '"' + rows[8][column]
+    with pytest.raises(ValueError, match="line 9 opens a quote that is not closed, so that the 92 lines below"):
+        read("".join(",".join(row) + "\n" for row in rows))
+    for last in ('100,b,"c\n""d"\n', '100,b,"c\n'):  # closed; and nothing below that could be lost
+        assert len(read(whole + last)) == 101

@@ -17,7 +17,7 @@ from icl.tables.roles import why_unused
         ([f"p{i}" for i in range(30)], "patient", "names rows"),
         ([f"p{i}" for i in range(10)], "patient", ""),  # too few to tell
         ([f"p{i % 29}" for i in range(30)], "patient", ""),
-        ([f"case {i} came in with a cough" for i in range(30)], "story", "free text"),
+        ([f"case {i} came in with a cough" for i in range(30)], "story", ""),  # its words tell something
         (pd.date_range("2024-01-01", periods=30), "day", ""),
         ([[i] for i in range(30)], "embedding", ""),
         ([None] * 30, "nothing", ""),

@@ -1,0 +1,198 @@
+"""Dates as people write them: 17.02.2023, 2/17/2023 1:05 PM, 17 février 2023, 2023-02-17T10:00+01:00, 20230217."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from icl.tables.cells import Coded, is_text, pattern, says_missing
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pandas as pd
+    import pyarrow as pa
+
+_CLOCK = (
+    r"(?:,? ?[T ] ?(?P<h>\d{1,2}):(?P<min>\d{2})(?::(?P<s>\d{2}(?:[.,]\d{1,9})?))?(?: ?(?P<half>[AaPp])\.?[Mm]\.?)?"
+    r"(?: ?Uhr)?(?: ?(?P<zone>Z|UTC|GMT|[+-]\d{2}:?\d{2}))?)?$"
+)
+_D, _M, _Y = r"(?P<d>\d{1,2})", r"(?P<m>\d{1,2})", r"(?P<y>\d{4})"
+_WEEKDAY = r"^(?:\pL{2,10}\.?,? )?"
+_OF = "(?:de |of )?"
+_WORD = r"(?P<word>\pL{3,10})\.?"
+# Shape -> pattern. "a" and "b" are day and month, in an order that the column shows or a person says.
+_SHAPES = {
+    **{f"ymd{mark}": rf"^{_Y}{mark}{_M}{mark}{_D}" for mark in ("-", "/", r"\.")},
+    **{f"xxy{mark}": rf"{_WEEKDAY}(?P<a>\d{{1,2}}){mark} ?(?P<b>\d{{1,2}}){mark} ?{_Y}" for mark in ("-", "/", r"\.")},
+    **{f"xxyy{mark}": rf"^(?P<a>\d{{1,2}}){mark}(?P<b>\d{{1,2}}){mark}(?P<y>\d{{2}})" for mark in ("-", "/", r"\.")},
+    "dMy": rf"{_WEEKDAY}{_D}(?:\.|er|st|nd|rd|th|º)?[- /]?{_OF}{_WORD}[-, /]? ?{_OF}(?P<y>\d{{4}}|\d{{2}})",
+    "Mdy": rf"{_WEEKDAY}{_WORD} {_D}(?:st|nd|rd|th)?,? {_Y}",
+    "compact": r"^(?P<y>(?:19|20)\d{2})(?P<m>\d{2})(?P<d>\d{2})",
+    "month": rf"^{_Y}[-/](?P<m>\d{{2}})",
+}
+_NAMES = (
+    "jan january januar jänner janvier janv enero ene gennaio gen januari janeiro",
+    "feb february februar fév févr février fevrier febrero febbraio februari fevereiro fev",
+    "mar march märz maerz mär mrz mars marzo maart mrt março",
+    "apr april avr avril abril abr aprile",
+    "may mai mayo maggio mag mei maio",
+    "jun june juni juin junio giugno giu junho",
+    "jul july juli juil juillet julio luglio lug julho",
+    "aug august août aout agosto ago augustus",
+    "sep sept september septembre septiembre settembre set setembro",
+    "oct october okt oktober octobre octubre ottobre ott outubro out",
+    "nov november novembre noviembre novembro",
+    "dec december dez dezember déc décembre decembre diciembre dic dicembre dezembro",
+)
+_MONTHS = {name: month for month, names in enumerate(_NAMES, 1) for name in names.split()}
+_ORDERS = {"dmy": "day, month, year", "mdy": "month, day, year", "ymd": "year, month, day"}
+_FEW_WORDS, _FEWEST_DATES = 0.05, 10
+# Days since the end of 1899, as a spreadsheet counts them: 1954 to 2064.
+_SERIALS = (20_000, 60_000)
+_SPREADSHEET = "1899-12-30"
+SERIAL = "serial"
+
+
+class AmbiguousDatesError(ValueError):
+    """Dates that are dates in two orders."""
+
+
+@dataclass(frozen=True)
+class Dates:
+    """How the dates of a column are written."""
+
+    order: str
+    shape: str
+
+    def read(self, column: pd.Series, coded: Coded | None = None) -> tuple[pd.Series, pd.Series]:
+        """Dates, NaT where there are none, and which cells are neither dates nor gaps."""
+        import numpy as np
+        import pandas as pd
+
+        if not is_text(column):
+            is_serial = self.shape == SERIAL and column.dtype.kind in "iuf"
+            return (_of_serials(column) if is_serial else column), pd.Series(False, column.index)
+        coded = coded or Coded.of(column)
+        ticks, are_wrong, has_zone = self._read(coded.texts)
+        values, wrong = coded.spread(ticks, np.datetime64("NaT")), coded.spread(are_wrong, False)
+        if column.dtype == object:
+            others = ~column.map(lambda cell: isinstance(cell, str)).to_numpy(bool) & column.notna().to_numpy()
+            is_date = others & column.map(lambda cell: hasattr(cell, "isoformat")).to_numpy(bool)
+            values[is_date] = pd.to_datetime(column[is_date], utc=True).dt.tz_localize(None).to_numpy("datetime64[us]")
+            wrong = wrong | (others & ~is_date)
+        dates = pd.Series(values, column.index, name=column.name)
+        return (dates.dt.tz_localize("UTC") if has_zone else dates), pd.Series(wrong, column.index)
+
+    def __str__(self) -> str:
+        if self.shape == SERIAL:
+            return "dates, in days of a spreadsheet"
+        return "dates, year and month" if self.shape == "month" else f"dates, {_ORDERS[self.order]}"
+
+    def _read(self, cells: pa.Array) -> tuple[np.ndarray, np.ndarray, bool]:
+        """Dates of the texts, in UTC where they have a zone; which are wrong; whether some have a zone."""
+        import numpy as np
+        import pandas as pd
+        import pyarrow.compute as pc
+
+        gaps = says_missing(cells).to_numpy(zero_copy_only=False)
+        if self.shape == SERIAL:
+            fits = pc.match_substring_regex(cells, r"^\d{5}(\.\d+)?$").to_pylist()
+            days = pd.Series(
+                [float(cell) if fit else np.nan for cell, fit in zip(cells.to_pylist(), fits)], dtype=float
+            )
+            return _of_serials(days).to_numpy("datetime64[us]"), days.isna().to_numpy() & ~gaps, False
+        found = pc.extract_regex(cells, _SHAPES[self.shape] + _CLOCK)
+        part = {field.name: found.field(field.name).to_pylist() for field in found.type}
+        iso = [
+            self._one({name: values[i] for name, values in part.items()}) if fit else None
+            for i, fit in enumerate(found.is_valid().to_pylist())
+        ]
+        dates = pd.to_datetime(pd.Series(iso, dtype=object), errors="coerce", utc=True, format="ISO8601")
+        ticks: np.ndarray = dates.dt.tz_localize(None).to_numpy("datetime64[us]")
+        return ticks, np.isnat(ticks) & ~gaps, "zone" in part and any(part["zone"])
+
+    def _one(self, part: dict[str, str]) -> str | None:
+        """ISO 8601 of the parts of a date, None if there is no such day."""
+        if "a" in part:
+            part["d"], part["m"] = (part["a"], part["b"]) if self.order == "dmy" else (part["b"], part["a"])
+        month = _MONTHS.get(part["word"].lower(), 0) if "word" in part else int(part["m"])
+        year, day = int(part["y"]), int(part.get("d", 1))
+        if len(part["y"]) == 2:
+            year += 2000 if year < 70 else 1900
+        if not (1 <= month <= 12 and 1 <= day <= 31):
+            return None
+        return f"{year:04d}-{month:02d}-{day:02d}{_clock(part)}"
+
+
+def few_are_dates(head: Iterable[str], shape: str = "") -> bool:
+    """Whether most of some texts are no dates, of a shape or of any."""
+    texts = list(head)
+    shapes = [_SHAPES[shape]] if shape else _SHAPES.values()
+    return all(2 * sum(bool(pattern(s + _CLOCK).match(text)) for text in texts) < len(texts) for s in shapes)
+
+
+def look_for_dates(counts: dict[str, int], name: Any, order: str = "auto") -> tuple[Dates | None, tuple[str, ...]]:
+    """How the texts of a column, with how often each comes, write dates, and those that are none; None if they do not.
+
+    Raises:
+        AmbiguousDatesError: if two orders fit, and mean different days.
+    """
+    import pandas as pd
+
+    head = list(counts)[:50]
+    for shape in _SHAPES:
+        if few_are_dates(head, shape):
+            continue
+        series = pd.Series(list(counts), dtype="str", name=name)
+        if not shape.startswith("xx"):
+            dates = Dates("ymd" if shape[0] in "ymc" else {"dMy": "dmy", "Mdy": "mdy"}[shape], shape)
+            odd = _odd(dates, series, counts)
+            if odd is None or (shape == "compact" and len(counts) < 3):
+                continue
+            return dates, odd
+        asked = [order] if order in ("dmy", "mdy") else ["dmy", "mdy"]
+        fitting = {d: odd for o in asked if (odd := _odd(d := Dates(o, shape), series, counts)) is not None}
+        # An order that leaves fewer words over is the one: 13/02 is no month.
+        fewest = min(map(len, fitting.values()), default=0)
+        kept = [d for d, odd in fitting.items() if len(odd) == fewest]
+        if len(kept) == 2 and r"\." not in shape and not kept[0].read(series)[0].equals(kept[1].read(series)[0]):
+            raise AmbiguousDatesError(
+                f"column {name!r} holds {series.iloc[0]!r}, which may be day/month or month/day; say which with "
+                f"--dates dmy or --dates mdy (dates= in Python)."
+            )
+        if kept:
+            return kept[0], fitting[kept[0]]  # with points, the day is first everywhere
+    return None, ()
+
+
+def are_serials(name: Any, values: pd.Series) -> bool:
+    """Whether numbers are days of a spreadsheet: the name of their column says so, and their size."""
+    import re
+
+    is_named = re.search(r"(^|[^a-z])(date|datum|day|tag|fecha|data|dt)([^a-z]|$)", str(name).lower())
+    return bool(is_named) and len(values) > 0 and _SERIALS[0] < values.min() and values.max() < _SERIALS[1]
+
+
+def _odd(dates: Dates, series: pd.Series, counts: dict[str, int]) -> tuple[str, ...] | None:
+    """The few texts that are no dates; None if they are more than a few."""
+    odd = tuple(series[dates.read(series)[1]])
+    if odd and (
+        sum(counts[text] for text in odd) > _FEW_WORDS * sum(counts.values()) or len(counts) - len(odd) < _FEWEST_DATES
+    ):
+        return None
+    return odd
+
+
+def _of_serials(numbers: pd.Series) -> pd.Series:
+    import pandas as pd
+
+    return pd.to_datetime(numbers, unit="D", origin=_SPREADSHEET).dt.round("s").astype("datetime64[us]")
+
+
+def _clock(part: dict[str, str]) -> str:
+    if not part["h"]:
+        return ""
+    hour = int(part["h"]) % 12 + (12 if part["half"] in "pP" else 0) if part["half"] else int(part["h"])
+    zone = "Z" if part["zone"] in ("UTC", "GMT") else part["zone"]
+    return f"T{hour:02d}:{part['min']}:{(part['s'] or '00').replace(',', '.')}{zone}"
