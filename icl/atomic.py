@@ -153,11 +153,9 @@ def _claim(path: Path) -> tuple[Path, int]:
         partial = _partial_name(path)
         descriptor = os.open(partial, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o666)  # less the umask
         try:
-            if fcntl is not None:
-                with contextlib.suppress(OSError):  # file systems without locks
-                    fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            # Another writer may have taken it for a leftover in the moment before it was locked.
-            if partial.exists():
+            # Another writer may have taken it for a leftover in the moment before it was locked: then that one holds
+            # the lock and is about to remove it, or has done so.
+            if _is_ours(descriptor) and partial.exists():
                 if (mode := _mode_of(path)) is not None:
                     partial.chmod(mode | stat.S_IRUSR | stat.S_IWUSR)  # never open to more people than the old one
                 return partial, descriptor
@@ -168,6 +166,18 @@ def _claim(path: Path) -> tuple[Path, int]:
         os.close(descriptor)
 
 
+def _is_ours(descriptor: int) -> bool:
+    """Whether nobody else holds a lock on it; from now on we do, where the file system knows locks."""
+    if fcntl is not None:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+        except OSError:  # file systems without locks
+            pass
+    return True
+
+
 def _remove_leftovers(path: Path) -> None:
     own = re.compile(rf"\.partial-[0-9a-f]{{8}}-{re.escape(_key(path))}")
     for name in os.listdir(path.parent):
@@ -176,19 +186,18 @@ def _remove_leftovers(path: Path) -> None:
             with contextlib.suppress(OSError):
                 if leftover.is_dir():
                     shutil.rmtree(leftover)  # writers of folders hold the lock of the parent, as we do
-                elif _is_abandoned(leftover):
-                    leftover.unlink()
+                else:
+                    _remove_if_abandoned(leftover)
 
 
-def _is_abandoned(partial: Path) -> bool:
+def _remove_if_abandoned(partial: Path) -> None:
     if fcntl is None:
-        return time.time() - partial.stat().st_mtime > _STALE_SECONDS
+        if time.time() - partial.stat().st_mtime > _STALE_SECONDS:
+            partial.unlink()
+        return
     with open(partial, "rb") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            return False
-    return True
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        partial.unlink()  # while locked: its writer may be about to lock it
 
 
 @contextlib.contextmanager

@@ -47,6 +47,10 @@ class Attention(nn.Module):
     def _sharpness(self, n_keys: int) -> Tensor:
         """(H,) factor on the queries."""
         assert self.log_scale is not None, "over rows only"
+        if torch.compiler.is_compiling():
+            # A logarithm by Python would be a constant, and every length of context a graph of its own.
+            log_n = torch.scalar_tensor(n_keys, dtype=torch.double, device=self.log_scale.device).log()
+            return 1 + self.log_scale * (log_n - math.log(128)).to(self.log_scale.dtype)
         return 1 + self.log_scale * (math.log(n_keys) - math.log(128))
 
     def within(self, x_BRTE: Tensor, first: int = 0) -> Tensor:
@@ -75,6 +79,14 @@ class Attention(nn.Module):
         weight_EE = self.query.weight * scale_H.repeat_interleave(d_head)[:, None]
         q = kernels.product(self.norm(x_BRTE), weight_EE).unflatten(-1, (self.n_heads, d_head))
         return kernels.linear(kernels.attend(q, *keys_values).flatten(-2), self.out)
+
+    def shares(self, x_BME: Tensor, keys_BHKD: Tensor) -> Tensor:
+        """(B, M, K) how much of each key row the rows take in `read`, averaged over heads; sums to 1 over K."""
+        d_head = x_BME.shape[-1] // self.n_heads
+        q_BHMD = rearrange(self.query(self.norm(x_BME)), "b m (h d) -> b h m d", h=self.n_heads)
+        scale_H = self._sharpness(keys_BHKD.shape[-2]) / math.sqrt(d_head)
+        scores_BHMK = q_BHMD * scale_H[:, None, None] @ keys_BHKD.transpose(-1, -2)
+        return scores_BHMK.softmax(-1).mean(1)
 
 
 class Block(nn.Module):

@@ -94,8 +94,10 @@ class CellEncoder(nn.Module):
         n_groups = -(-n_features // self.group_size)
         first_G = torch.arange(0, n_groups, stride, device=X_BRF.device) * self.group_size
         # Circular offsets show each feature to several tokens, in different company; no padding is needed.
-        offsets = [o * self.group_size + k for o in GROUP_OFFSETS for k in range(self.group_size)]
-        index_GO = (first_G[:, None] + torch.tensor(offsets, device=X_BRF.device)) % n_features
+        # Made on the device: a list of numbers would be sent there at every step.
+        own_K = torch.arange(self.group_size, device=X_BRF.device)
+        offset_O = torch.cat([o * self.group_size + own_K for o in GROUP_OFFSETS])
+        index_GO = (first_G[:, None] + offset_O) % n_features
         return rearrange(cells_BRFC[:, :, index_GO], "b r g o c -> b r g (o c)")
 
     @staticmethod

@@ -6,36 +6,61 @@ Dimension key: any batch shape, here (B, M); C classes; K bins.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
+import numpy as np
 import torch
 import torch.nn.functional as nnf
 from numpy.typing import ArrayLike
 from torch import Tensor
 
+from icl.network.arrays import InNumPy
+
+RandomState = int | np.random.Generator | np.random.RandomState
+
 _TAIL_SCALE = 1.0
 """Scale of the half-normal tails, in standard deviations of the context target."""
 
 
-def histogram_edges(n_bins: int, reach: float = 5.0, bend: float = 2.5) -> Tensor:
+def histogram_edges(
+    n_bins: int, reach: float = 5.0, bend: float = 2.5, device: torch.device | str | None = None
+) -> Tensor:
     """The n_bins - 1 inner edges, finer near 0; the first and the last bin are open.
 
     With 128 bins the width is .03 at the centre and .2 at +-5 standard deviations.
     """
-    u = torch.linspace(-1, 1, n_bins - 1, dtype=torch.double)
+    u = torch.linspace(-1, 1, n_bins - 1, dtype=torch.double, device=device)
     return reach * torch.sinh(bend * u) / math.sinh(bend)
 
 
-def _seeded(generator: torch.Generator | None, like: Tensor) -> torch.Generator:
-    return torch.Generator(like.device).manual_seed(0) if generator is None else generator
+def _seeded(generator: torch.Generator | None, random_state: RandomState, like: Tensor) -> torch.Generator:
+    if generator is not None:
+        return generator
+    if isinstance(random_state, np.random.Generator):
+        seed = int(random_state.integers(2**31))
+    elif isinstance(random_state, np.random.RandomState):
+        seed = random_state.randint(2**31)
+    else:
+        seed = random_state
+    return torch.Generator(like.device).manual_seed(int(seed))
 
 
-def _rows(shape: torch.Size) -> str:
+def rows_of(shape: torch.Size) -> str:
+    """How many distributions, in words."""
     return f"{shape[0]} row{'' if shape[0] == 1 else 's'}" if len(shape) == 1 else f"batch shape {tuple(shape)}"
 
 
-def _few(values: Tensor, most: int = 3) -> str:
+def few(values: Tensor, most: int = 3) -> str:
+    """The first values, for a person."""
     shown = [f"{v:.4g}" for v in values.flatten()[:most].tolist()]
     return ", ".join(shown) + (", ..." if values.numel() > most else "")
+
+
+def log_mixture(log_probs: Sequence[Tensor], log_weights: ArrayLike = 0.0) -> Tensor:
+    """(...) log of the sum of probabilities, each times its weight; `log_weights` has one for each, or one for all."""
+    stacked = torch.stack(list(log_probs))
+    weights = torch.as_tensor(log_weights, dtype=stacked.dtype).to(stacked.device)
+    return torch.logsumexp(stacked + weights.reshape(-1, *[1] * (stacked.dim() - 1)), 0)
 
 
 class CategoricalPredictive:
@@ -50,7 +75,7 @@ class CategoricalPredictive:
 
     def __repr__(self) -> str:
         n_classes = self.log_probs.shape[-1]
-        return f"CategoricalPredictive of {_rows(self.batch_shape)}, {n_classes} classes; mode {_few(self.mode)}"
+        return f"CategoricalPredictive of {rows_of(self.batch_shape)}, {n_classes} classes; mode {few(self.mode)}"
 
     @property
     def batch_shape(self) -> torch.Size:
@@ -73,20 +98,33 @@ class CategoricalPredictive:
         codes = torch.as_tensor(value, device=self.log_probs.device).long()
         return self.log_probs.gather(-1, codes.expand(self.batch_shape)[..., None]).squeeze(-1)
 
-    def sample(self, n: int, generator: torch.Generator | None = None) -> Tensor:
-        """(n, ...) independent draws of classes; without a generator those of seed 0, the same at every call."""
-        u = torch.rand(
-            (n, *self.batch_shape), generator=_seeded(generator, self.log_probs), device=self.log_probs.device
-        )
+    def numpy(self) -> InNumPy:
+        """The same distribution, with NumPy arrays for answers."""
+        return InNumPy(self)
+
+    def sample(self, n: int, generator: torch.Generator | None = None, *, random_state: RandomState = 0) -> Tensor:
+        """(n, ...) independent draws of classes, of the generator or else of the seed `random_state`."""
+        g = _seeded(generator, random_state, self.log_probs)
+        u = torch.rand((n, *self.batch_shape), generator=g, device=self.log_probs.device)
         cumulative = self.probs.cumsum(-1)
         u = u.to(cumulative) * cumulative[..., -1]
         return torch.searchsorted(cumulative.expand(n, *cumulative.shape).contiguous(), u[..., None]).squeeze(-1)
 
     @classmethod
-    def mixture(cls, members: list[CategoricalPredictive]) -> CategoricalPredictive:
-        """Equal-weight average of probabilities."""
+    def mixture(cls, members: list[CategoricalPredictive], log_weights: ArrayLike = 0.0) -> CategoricalPredictive:
+        """Average of probabilities, with equal weights or these."""
+        return cls(log_mixture([m.log_probs for m in members], log_weights))
+
+    @classmethod
+    def pool(cls, members: list[CategoricalPredictive], log_weights: ArrayLike = 0.0) -> CategoricalPredictive:
+        """Average of log-probabilities, normalised: surer than `mixture` where members agree.
+
+        Source:
+            Genest & Zidek (1986), Combining probability distributions: the logarithmic opinion pool.
+        """
         stacked = torch.stack([m.log_probs for m in members])
-        return cls(torch.logsumexp(stacked, 0))
+        log_w = torch.as_tensor(log_weights, dtype=stacked.dtype).to(stacked.device).expand(len(members))
+        return cls((stacked * log_w.softmax(0).reshape(-1, *[1] * (stacked.dim() - 1))).sum(0))
 
 
 class HistogramPredictive:
@@ -111,8 +149,8 @@ class HistogramPredictive:
 
     def __repr__(self) -> str:
         n_bins = self.log_probs.shape[-1]
-        shown = f"mean {_few(self.mean)}; standard deviation {_few(self.stddev)}"
-        return f"HistogramPredictive of {_rows(self.batch_shape)}, {n_bins} bins; {shown}"
+        shown = f"mean {few(self.mean)}; standard deviation {few(self.stddev)}"
+        return f"HistogramPredictive of {rows_of(self.batch_shape)}, {n_bins} bins; {shown}"
 
     def __getitem__(self, index) -> HistogramPredictive:
         """The distributions at `index` of the batch shape."""
@@ -240,9 +278,13 @@ class HistogramPredictive:
         z = torch.where(index == 0, left, torch.where(index == last + 1, right, low + share * (high - low)))
         return self.loc + self.scale * z
 
-    def sample(self, n: int, generator: torch.Generator | None = None) -> Tensor:
-        """(n, ...) independent draws; without a generator those of seed 0, the same at every call."""
-        g, edges = _seeded(generator, self.edges), self.edges
+    def numpy(self) -> InNumPy:
+        """The same distribution, with NumPy arrays for answers."""
+        return InNumPy(self)
+
+    def sample(self, n: int, generator: torch.Generator | None = None, *, random_state: RandomState = 0) -> Tensor:
+        """(n, ...) independent draws, of the generator or else of the seed `random_state`."""
+        g, edges = _seeded(generator, random_state, self.edges), self.edges
         u = torch.rand((n, *self.batch_shape), generator=g, dtype=edges.dtype, device=edges.device)
         return self.icdf(u.clamp(1e-6, 1 - 1e-6))
 
@@ -255,14 +297,21 @@ class HistogramPredictive:
         Source:
             Gneiting & Raftery (2007), doi:10.1198/016214506000001437.
         """
-        grid = torch.linspace(0, 6 * _TAIL_SCALE, 33, dtype=self.edges.dtype, device=self.edges.device)[1:]
-        knots = torch.cat([self.edges[0] - grid.flip(0), self.edges, self.edges[-1] + grid])
-        z = self._standardise(value)
+        knots = self._knots()
         F_knots = self.cdf_at(knots)
+        return self._crps(value, knots, F_knots[..., :-1], F_knots[..., 1:])
+
+    def _knots(self) -> Tensor:
+        """Standardised points between which the cdf is linear, or nearly so in the tails."""
+        grid = torch.linspace(0, 6 * _TAIL_SCALE, 33, dtype=self.edges.dtype, device=self.edges.device)[1:]
+        return torch.cat([self.edges[0] - grid.flip(0), self.edges, self.edges[-1] + grid])
+
+    def _crps(self, value: ArrayLike, knots: Tensor, F_low: Tensor, F_high: Tensor) -> Tensor:
+        """The integral, from the cdf at the lower and just below the upper end of each piece between knots."""
+        z = self._standardise(value)
         # Split the interval that holds z: between knots F is (nearly) linear, so each piece is a cubic difference.
         F_z = self.cdf(torch.as_tensor(value, dtype=self.edges.dtype))
         low, high = knots[:-1], knots[1:]
-        F_low, F_high = F_knots[..., :-1], F_knots[..., 1:]
         cut = torch.minimum(torch.maximum(z[..., None], low), high)
         inside = (z[..., None] > low) & (z[..., None] < high)
         F_cut = torch.where(inside, F_z[..., None], torch.where(z[..., None] >= high, F_high, F_low))
@@ -273,8 +322,8 @@ class HistogramPredictive:
         return self.scale * ((below + above).sum(-1) + outside)
 
     @classmethod
-    def mixture(cls, members: list[HistogramPredictive]) -> HistogramPredictive:
-        """Equal-weight mixture of members that share edges, location and scale."""
+    def mixture(cls, members: list[HistogramPredictive], log_weights: ArrayLike = 0.0) -> HistogramPredictive:
+        """Mixture of members that share edges, location and scale, with equal weights or these."""
         first = members[0]
-        stacked = torch.stack([m.log_probs for m in members])
-        return cls(torch.logsumexp(stacked, 0), first.edges, first.loc, first.scale)
+        mixed = log_mixture([m.log_probs for m in members], log_weights)
+        return cls(mixed, first.edges, first.loc, first.scale)

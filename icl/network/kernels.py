@@ -78,6 +78,10 @@ class _Product(torch.autograd.Function):
         return grad_x, grad_weight, grad_RO.sum(0) if needs_bias else None
 
 
+MOST_ROWS = {"cuda": 65_535}
+"""Rows (Z) that a device's attention takes at a time."""
+
+
 def fused_attention(q_ZHLD: Tensor, k_ZHKD: Tensor, v_ZHKD: Tensor) -> Tensor:
     """softmax(q k' / sqrt(D)) v with gradients, (Z, H, L, D), in one kernel of PyTorch's.
 
@@ -88,6 +92,10 @@ def fused_attention(q_ZHLD: Tensor, k_ZHKD: Tensor, v_ZHKD: Tensor) -> Tensor:
     if q_ZHLD.is_cpu and q_ZHLD.dtype == torch.bfloat16:
         with torch.autocast("cpu", enabled=False):
             return nnf.scaled_dot_product_attention(q_ZHLD.float(), k_ZHKD.float(), v_ZHKD.float())
+    most = MOST_ROWS.get(q_ZHLD.device.type)
+    if most is not None and q_ZHLD.shape[0] > most:
+        parts = zip(q_ZHLD.split(most), k_ZHKD.split(most), v_ZHKD.split(most))
+        return torch.cat([nnf.scaled_dot_product_attention(*part) for part in parts])
     return nnf.scaled_dot_product_attention(q_ZHLD, k_ZHKD, v_ZHKD)
 
 

@@ -31,7 +31,9 @@ def predictive(
     if n_classes is not None:
         return CategoricalPredictive(scores)
     s = target_scale(y_context_BN)
-    return HistogramPredictive(scores, histogram_edges(scores.shape[-1]).to(scores), s.loc, s.scale)
+    return HistogramPredictive(
+        scores, histogram_edges(scores.shape[-1], device=scores.device).to(scores), s.loc, s.scale
+    )
 
 
 def query_losses(

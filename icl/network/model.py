@@ -128,6 +128,15 @@ class TabularTransformer(PreTrainedModel):
     @torch.no_grad()
     def answer(self, X_BMF: Tensor, context: ContextCache) -> Tensor:
         """Scores (B, M, K) or (B, M, max_classes) of query rows, as `forward` would give them; takes no gradient."""
+        return self._scores(self._answered(X_BMF, context), context.n_classes)
+
+    @torch.no_grad()
+    def embed(self, X_BMF: Tensor, context: ContextCache) -> Tensor:
+        """(B, M, 2E) what the heads read of each query row: the mean of its feature tokens, then its target token."""
+        return self._pooled(self._answered(X_BMF, context))
+
+    def _answered(self, X_BMF: Tensor, context: ContextCache) -> Tensor:
+        """(B, M, T, E) of query rows, after the last block."""
         regression = context.n_classes is None
         x_BMTE = self._tokens(X_BMF, context.columns, self.target.missing(X_BMF.shape[0], X_BMF.shape[1], regression))
         read = iter(context.keys_values)
@@ -135,7 +144,23 @@ class TabularTransformer(PreTrainedModel):
             block.mix_(x_BMTE)
             # No name, and no zip, holds on to these while the next block's come to be.
             block.update_(x_BMTE, next(read))
-        return self._scores(x_BMTE, context.n_classes)
+        return x_BMTE
+
+    @torch.no_grad()
+    def attention(self, X_BMF: Tensor, context: ContextCache) -> Tensor:
+        """(B, M, N) share of each context row in what the target token of a query row reads from them; sums to 1.
+
+        The mean over blocks and heads. What is read from thinking rows, which stand for no row, is left out.
+        """
+        missing_BME = self.target.missing(X_BMF.shape[0], X_BMF.shape[1], context.n_classes is None)
+        x_BMTE = self._tokens(X_BMF, context.columns, missing_BME)
+        total = torch.zeros(())
+        for block, keys_values in zip(self.blocks, context.keys_values):
+            block.mix_(x_BMTE)
+            total = total + block.over_rows.shares(x_BMTE[:, :, -1], keys_values[0][:, -1])
+            block.update_(x_BMTE, keys_values)
+        shares_BMN = total[..., len(self.thinking) :]
+        return shares_BMN / shares_BMN.sum(-1, keepdim=True)
 
     def _read_blocks(
         self, X_BNF: Tensor, y_BN: Tensor, columns: ColumnStatistics, regression: bool
@@ -185,11 +210,20 @@ class TabularTransformer(PreTrainedModel):
             start += part.shape[1]
         return x_BSTE
 
+    def _pooled(self, x_BMTE: Tensor) -> Tensor:
+        return self.norm(torch.cat([x_BMTE[:, :, :-1].mean(2), x_BMTE[:, :, -1]], -1))
+
     def _scores(self, x_BMTE: Tensor, n_classes: int | Tensor | None) -> Tensor:
-        pooled_BME2 = self.norm(torch.cat([x_BMTE[:, :, :-1].mean(2), x_BMTE[:, :, -1]], -1))
+        pooled_BME2 = self._pooled(x_BMTE)
         if n_classes is None:
             return self.bin_head(pooled_BME2)
         return self.only_classes(self.class_head(pooled_BME2), n_classes)
+
+    def parts_of(self, kind: str) -> list[nn.Parameter]:
+        """Parameters that only tasks of this kind, "classification" or "regression", read."""
+        classes, numbers = (self.class_head, self.target.classes), (self.bin_head, self.target.number)
+        modules = classes if kind == "classification" else numbers
+        return [parameter for module in modules for parameter in module.parameters()]
 
     @staticmethod
     def only_classes(scores_BMC: Tensor, n_classes: int | Tensor) -> Tensor:

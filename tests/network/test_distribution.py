@@ -1,7 +1,9 @@
 """The histogram density against numerical integration, and against a normal it imitates."""
 
+import copy
 import math
 
+import numpy as np
 import pytest
 import torch
 from torch.testing import assert_close
@@ -41,13 +43,13 @@ def test_cdf_is_the_integral_and_icdf_its_inverse(dist):
         assert_close(dist.cdf(dist.icdf(q)), torch.full((3, 4), q, dtype=torch.double), rtol=0, atol=1e-9)
 
 
-@pytest.mark.parametrize("at", [-7.0, -1.3, 0.0, 0.4, 6.5])
-def test_crps_is_the_integral_of_its_definition(dist, at):
-    value = dist.loc + dist.scale * at + torch.zeros(3, 4, dtype=torch.double)
+def test_crps_is_the_integral_of_its_definition(dist):
     y = grid_of(dist, n=400_001)
-    step = (y >= value).double()
-    integral = ((dist.cdf(y) - step).square() * (y[1] - y[0])).sum(0)
-    assert_close(dist.crps(value), integral, rtol=2e-3, atol=1e-3)
+    cdf = dist.cdf(y)
+    for at in (-7.0, -1.3, 0.0, 0.4, 6.5):
+        value = dist.loc + dist.scale * at + torch.zeros(3, 4, dtype=torch.double)
+        integral = ((cdf - (y >= value).double()).square() * (y[1] - y[0])).sum(0)
+        assert_close(dist.crps(value), integral, rtol=2e-3, atol=1e-3)
 
 
 def test_imitates_a_normal(seeded):
@@ -119,3 +121,23 @@ def test_what_people_type_works():
     shares = torch.stack([(draws == c).double().mean(0) for c in range(3)], -1)
     assert (shares - classes.probs).abs().max() < 4.5 * 0.5 / 20_000**0.5
     assert repr(CategoricalPredictive(scores.view(1, 5, 16))).startswith("CategoricalPredictive of batch shape (1, 5)")
+
+
+def test_seeds_and_numpy_in_and_out(dist):
+    """A seed names the draws, as an int or as NumPy's generators; `numpy()` answers in arrays what tensors say."""
+    assert torch.equal(dist.sample(4, random_state=7), dist.sample(4, torch.Generator().manual_seed(7)))
+    seeds = [np.random.default_rng(3), np.random.default_rng(3), np.random.default_rng(4), np.random.RandomState(3)]
+    drawn = [dist.sample(4, random_state=seed) for seed in seeds]
+    assert torch.equal(drawn[0], drawn[1]) and not torch.equal(drawn[0], drawn[2])
+    arrays = dist.numpy()
+    levels = np.full((3, 4), 0.3)
+    for got, wanted in (
+        (arrays.mean, dist.mean),
+        (arrays.icdf(levels), dist.icdf(0.3)),
+        (arrays.cdf(levels.tolist()), dist.cdf(0.3)),
+        (arrays[0].stddev, dist[0].stddev),
+        (arrays.sample(2, random_state=1), dist.sample(2, random_state=1)),
+    ):
+        assert isinstance(got, np.ndarray)
+        np.testing.assert_array_equal(got, wanted.numpy())
+    assert "3, 4" in repr(arrays) and copy.deepcopy(arrays).mean.shape == (3, 4)

@@ -80,3 +80,15 @@ def test_gradients_of_a_product_are_those_of_pytorch(shape, seeded):
         answers.append((out, *torch.autograd.grad(out.square().sum(), [leaf, layer.weight, layer.bias])))
     for ours, theirs in zip(*answers, strict=True):
         assert_close(ours, theirs, **CLOSE)
+
+
+def test_attention_of_more_rows_than_a_device_takes_is_that_of_all(seeded, monkeypatch):
+    """In parts, with gradients; CUDA's takes 65,535 rows, here 7."""
+    inputs = [torch.randn(17, 2, 5, 8, generator=seeded(k), requires_grad=True) for k in range(3)]
+    whole = kernels.fused_attention(*inputs)
+    expected = torch.autograd.grad(whole.square().sum(), inputs)
+    monkeypatch.setitem(kernels.MOST_ROWS, "cpu", 7)
+    parts = kernels.fused_attention(*inputs)
+    assert torch.equal(parts, whole)
+    for a, b in zip(torch.autograd.grad(parts.square().sum(), inputs), expected):
+        assert torch.equal(a, b)

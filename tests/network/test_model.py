@@ -7,6 +7,7 @@ import torch
 from torch.testing import assert_close
 from transformers import AutoModel
 
+from icl.network.blocks import Attention
 from icl.network.config import TabularConfig
 from icl.network.model import TabularTransformer
 from priors import FunctionPrior, TargetConfig, TaskShape
@@ -184,3 +185,22 @@ def test_a_cache_takes_what_is_documented(tiny_model, seeded):
     n_tokens = 2 * (50 + 2) * 3  # tasks x (context and thinking rows) x (two groups and the target)
     assert sum(kv.nbytes for kv in cache.keys_values) == 8 * 2 * 16 * n_tokens
     assert cache.n_bytes < 1.5 * 8 * 2 * 16 * n_tokens
+
+
+def test_every_length_of_context_is_compiled_into_one_graph(seeded):
+    """A logarithm by Python would make each length a graph of its own, of which torch.compile takes eight at most."""
+    attention = Attention(TabularConfig(d_embed=16, n_heads=2), over_rows=True)
+    attention.log_scale.data.fill_(0.5)
+    graphs = []
+
+    def backend(graph, inputs):
+        graphs.append(graph)
+        return graph.forward
+
+    torch.compiler.reset()
+    compiled = torch.compile(lambda x: x * attention._sharpness(x.shape[0]).sum(), dynamic=True, backend=backend)
+    for n in (40, 57, 128, 300):
+        x = torch.randn(n, generator=seeded(n))
+        assert_close(compiled(x), x * attention._sharpness(n).sum())
+    torch.compiler.reset()
+    assert len(graphs) == 1

@@ -1,56 +1,24 @@
-"""The reader: what it may skip and what it may not, its cache, its file, and that distillation teaches it."""
+"""The reader: what it may skip and what it may not, its cache, and how it is driven."""
 
 import copy
-import json
-import shutil
 
 import numpy as np
-import pandas as pd
 import pytest
 import torch
-from safetensors.torch import save_file
 from torch.testing import assert_close
-from weights import perturbed, perturbed_reader
+from weights import SHORT, perturbed_reader, reader_tasks
 
-from icl import ICLClassifier, ICLRegressor
-from icl.network.config import TabularConfig
-from icl.network.model import ContextCache, TabularTransformer
+from icl.network.model import ContextCache
 from icl.network.reader import Reader, ReaderConfig
 from icl.prediction.forward import Context, answer
 from icl.prediction.memory import Footprint
-from icl.releases.folder import save_release
-from icl.releases.names import READER, CheckpointError
-from icl.releases.reader_file import has_reader, load_reader, reader_provenance, save_reader
-from icl.training.distillation import divergence
 
-SHORT = ReaderConfig(depths=(0, 1), stride=2, rows=12)
 WHOLE = ReaderConfig(depths=(0, 1), stride=1, rows=10_000)
 
 
 @pytest.fixture(scope="module")
-def reader(tiny_model, seeded):
-    """Weights of its own, unlike the network's."""
-    return perturbed_reader(tiny_model, SHORT, seeded(2))
-
-
-@pytest.fixture(scope="module")
-def release(tiny_release, reader, tmp_path_factory):
-    """`tiny_release` with a reader."""
-    folder = tmp_path_factory.mktemp("reader") / "tiny"
-    shutil.copytree(tiny_release, folder)
-    save_reader(reader, folder, {"steps": 7})
-    return folder
-
-
-def tasks(seed: int, n_classes: int | None = 3, n_context: int = 40, n_query: int = 30, n_features: int = 7):
-    g = torch.Generator().manual_seed(seed)
-    X = torch.randn(2, n_context + n_query, n_features, generator=g)
-    X[:, 3, 2] = torch.nan
-    flags = torch.arange(n_features).expand(2, -1) == 0
-    X[..., 0] = X[..., 0].sign()
-    if n_classes is None:
-        return X, torch.randn(2, n_context, generator=g), flags, None
-    return X, torch.randint(0, n_classes, (2, n_context), generator=g), flags, n_classes
+def reader(tiny_reader):
+    return tiny_reader
 
 
 @pytest.mark.parametrize("n_classes", [3, None], ids=["classification", "regression"])
@@ -61,12 +29,12 @@ def test_a_reader_that_skips_nothing_but_the_last_feature_update_agrees_until_th
     with torch.no_grad():
         for layer in (last.over_features.out, last.over_rows.out, last.down):
             layer.weight.zero_()
-        given = tasks(0, n_classes)
+        given = reader_tasks(0, n_classes)
         assert_close(Reader(trunk, WHOLE)(*given), trunk(*given), rtol=0, atol=2e-6)
 
 
 def test_the_last_target_token_is_updated(tiny_model):
-    given = tasks(0)
+    given = reader_tasks(0)
     trunk = copy.deepcopy(tiny_model)
     reader = Reader(trunk, WHOLE)
     with torch.no_grad():
@@ -77,7 +45,7 @@ def test_the_last_target_token_is_updated(tiny_model):
 
 @pytest.mark.parametrize("n_classes", [3, None], ids=["classification", "regression"])
 def test_with_and_without_gradients_the_answers_are_the_same(reader, n_classes):
-    given = tasks(1, n_classes, n_context=700, n_query=600)
+    given = reader_tasks(1, n_classes, n_context=700, n_query=600)
     with_gradient = reader(*given)
     assert with_gradient.requires_grad
     with torch.no_grad():
@@ -87,7 +55,7 @@ def test_with_and_without_gradients_the_answers_are_the_same(reader, n_classes):
 
 def test_a_reader_of_one_block_reads_with_its_target_token_alone(tiny_model, seeded):
     reader = perturbed_reader(tiny_model, ReaderConfig(depths=(1,)), seeded(4))
-    X, y, flags, n_classes = tasks(8)
+    X, y, flags, n_classes = reader_tasks(8)
     with torch.no_grad():
         context = reader.read_context(X[:, :40], y, flags, n_classes)
         assert context.features == [] and len(context.target) == 1
@@ -98,7 +66,7 @@ def test_a_reader_of_one_block_reads_with_its_target_token_alone(tiny_model, see
 
 def test_every_feature_is_shown(reader):
     """With every second token too: a change in any column of a query changes its answer, and of no other query."""
-    X, y, flags, n_classes = tasks(2, n_features=8)
+    X, y, flags, n_classes = reader_tasks(2, n_features=8)
     with torch.no_grad():
         before = reader(X, y, flags, n_classes)
         for column in range(8):
@@ -110,7 +78,7 @@ def test_every_feature_is_shown(reader):
 
 def test_every_context_row_counts(reader):
     """Feature tokens read 10 of the 40 rows, the target token all of them."""
-    X, y, flags, n_classes = tasks(3)
+    X, y, flags, n_classes = reader_tasks(3)
     with torch.no_grad():
         before = reader(X, y, flags, n_classes)
         for row in range(40):
@@ -122,7 +90,7 @@ def test_every_context_row_counts(reader):
 @pytest.mark.parametrize("regression", [False, True])
 def test_the_sample_is_one_of_rows_not_of_places(reader, regression):
     """All thinking rows, no row twice, the same rows in whatever order they come; others in another guise."""
-    X, y, _, _ = tasks(9, n_context=300, n_query=0)
+    X, y, _, _ = reader_tasks(9, n_context=300, n_query=0)
     picked = reader._sample(X, y, regression)
     assert picked.shape == (2, 12) and picked[:, :2].tolist() == [[0, 1]] * 2 and picked.max() < 302
     assert all(len(row.unique()) == 12 for row in picked) and not picked[0].equal(picked[1])
@@ -164,7 +132,7 @@ def test_a_rare_class_has_more_than_its_share_in_the_sample(reader):
 def test_no_gradient_reaches_the_network(tiny_model):
     trunk = copy.deepcopy(tiny_model)
     reader = Reader(trunk, SHORT)
-    X, y, flags, n_classes = tasks(4)
+    X, y, flags, n_classes = reader_tasks(4)
     reader(X, y, flags, n_classes)[..., :3].sum().backward()
     assert all(p.grad is None for p in trunk.parameters())
     reached = {name for name, p in reader.named_parameters() if p.grad is not None and p.grad.abs().sum() > 0}
@@ -173,7 +141,7 @@ def test_no_gradient_reaches_the_network(tiny_model):
 
 
 def test_keys_for_the_network_are_those_it_makes_itself(tiny_model, reader):
-    X, y, flags, n_classes = tasks(5)
+    X, y, flags, n_classes = reader_tasks(5)
     keys = []
     context = reader.read_context(X[:, :40], y, flags, n_classes, keys)
     theirs = tiny_model.read_context(X[:, :40], y, flags, n_classes)
@@ -187,7 +155,7 @@ def test_keys_for_the_network_are_those_it_makes_itself(tiny_model, reader):
 
 @pytest.mark.parametrize("n_rows", [6, 300])
 def test_the_cache_has_the_size_it_says(reader, n_rows):
-    X, y, flags, n_classes = tasks(6, n_context=n_rows)
+    X, y, flags, n_classes = reader_tasks(6, n_context=n_rows)
     with torch.no_grad():
         cache = reader.read_context(X[:, :n_rows], y, flags, n_classes)
     keys = sum(t.nbytes for t in [*cache.features, *cache.target])
@@ -249,166 +217,3 @@ def test_network_and_reader_do_not_share_a_cache(tiny_model, reader):
 def test_a_reader_needs_room_to_read_but_keeps_less(tiny_model, reader):
     whole, short = (Footprint.of(m, 500, 5, 2) for m in (tiny_model, reader))
     assert short.cache < whole.cache / 2 and short.one_pass(0, True) > whole.one_pass(0, True)
-
-
-# The file
-
-
-def test_what_is_saved_is_loaded(release, reader):
-    loaded = load_reader(release)
-    assert loaded is load_reader(release) and not loaded.training and loaded.shape == reader.shape
-    for name, weight in reader.own_state().items():
-        assert_close(loaded.state_dict()[name], weight.half().float(), rtol=0, atol=0)
-    assert reader_provenance(release) == {"steps": 7} and has_reader(release)
-    assert [p.name for p in release.iterdir() if p.name.startswith(".")] == []
-
-
-def test_a_release_without_a_reader_says_so(tiny_release):
-    assert not has_reader(tiny_release)
-    with pytest.raises(CheckpointError, match=r"tiny has no reader .* fast_queries=False"):
-        load_reader(tiny_release)
-
-
-def test_a_reader_of_other_weights_is_refused(release, tmp_path, seeded):
-    folder = tmp_path / "other"
-    shutil.copytree(release, folder)
-    config = TabularConfig(**{k: v for k, v in json.loads((folder / "config.json").read_text()).items() if k[0] != "a"})
-    save_release(perturbed(TabularTransformer(config), seeded(9)), folder, {}, dtype=torch.float32)
-    assert has_reader(folder)
-    with pytest.raises(CheckpointError, match="distilled from other weights"):
-        load_reader(folder)
-
-
-@pytest.mark.parametrize("harm", ["truncated", "foreign", "lacking", "other version"])
-def test_a_damaged_file_is_named(release, tmp_path, harm):
-    from safetensors import safe_open
-
-    folder = tmp_path / "harmed"
-    shutil.copytree(release, folder)
-    file = folder / READER
-    with safe_open(release / READER, "pt") as f:
-        meta, weights = f.metadata(), {name: f.get_tensor(name) for name in f.keys()}  # noqa: SIM118 - not a dict
-    if harm == "truncated":
-        file.write_bytes(file.read_bytes()[:100])
-    elif harm == "foreign":
-        save_file({"a": torch.zeros(2)}, file)
-    elif harm == "lacking":
-        save_file(dict(sorted(weights.items())[1:]), file, metadata=meta)
-    else:
-        shape = json.loads(meta["shape"]) | {"updates": 3}
-        save_file(weights, file, metadata=meta | {"shape": json.dumps(shape)})
-    with pytest.raises(CheckpointError, match="another version" if harm == "other version" else READER):
-        load_reader(folder)
-
-
-def test_weights_that_are_not_finite_are_not_written(tiny_release, tiny_model, tmp_path):
-    folder = tmp_path / "r"
-    shutil.copytree(tiny_release, folder)
-    bad = Reader(tiny_model, SHORT)
-    with torch.no_grad():
-        bad.unknown.weight[0, 0] = torch.inf
-    with pytest.raises(ValueError, match=r"unknown\.weight are not finite"):
-        save_reader(bad, folder, {})
-    assert sorted(p.name for p in folder.iterdir()) == sorted(p.name for p in tiny_release.iterdir())
-
-
-# The estimators
-
-
-@pytest.fixture(scope="module")
-def table():
-    rng = np.random.default_rng(1)
-    X = pd.DataFrame(rng.normal(size=(150, 4)), columns=list("abcd"))
-    return X, (X.a + X.b > 0).map({True: "yes", False: "no"}), X.a * 2 + X.b
-
-
-def test_fast_queries_ask_the_reader(release, table):
-    X, labels, amounts = table
-    fast = ICLClassifier(release, fast_queries=True, device="cpu").fit(X[:100], labels[:100])
-    whole = ICLClassifier(release, device="cpu").fit(X[:100], labels[:100])
-    probabilities = fast.predict_proba(X[100:])
-    assert probabilities.shape == (50, 2) and np.abs(probabilities - whole.predict_proba(X[100:])).max() > 1e-4
-    assert_close(probabilities, fast.predict_proba(X[100:]), rtol=0, atol=1e-6)
-    assert_close(probabilities[:1], fast.predict_proba(X[100:101]), rtol=0, atol=1e-6)
-    model = ICLRegressor(release, fast_queries=True, device="cpu").fit(X[:100], amounts[:100])
-    assert model.predict_interval(X[100:], 0.8).shape == (50, 2)
-
-
-@pytest.mark.parametrize(
-    ("options", "said"),
-    [
-        ({"fast_queries": 1}, "fast_queries must be True or False"),
-        ({"finetune": True}, "exclude each other"),
-    ],
-)
-def test_options_that_do_not_go_together(release, table, options, said):
-    with pytest.raises(ValueError, match=said):
-        ICLClassifier(release, **{"fast_queries": True, **options}).fit(table[0], table[1])
-
-
-def test_a_model_in_memory_has_no_reader(tiny_model, table):
-    with pytest.raises(ValueError, match="needs a release"):
-        ICLClassifier(tiny_model, fast_queries=True).fit(table[0], table[1])
-
-
-def test_a_release_without_a_reader_is_refused_by_fit(tiny_release, table):
-    with pytest.raises(ValueError, match="has no reader"):
-        ICLClassifier(tiny_release, fast_queries=True).fit(table[0], table[1])
-
-
-# Distillation
-
-
-def test_divergence_is_that_of_torch():
-    g = torch.Generator().manual_seed(0)
-    a, b = torch.randn(2, 5, 4, generator=g), torch.randn(2, 5, 4, generator=g)
-    ours = divergence(*(torch.nn.functional.pad(scores, (0, 2), value=-torch.inf) for scores in (a, b)))
-    p, q = torch.distributions.Categorical(logits=a), torch.distributions.Categorical(logits=b)
-    assert_close(ours, torch.distributions.kl_divergence(p, q).mean())
-    assert divergence(a, a) == 0
-
-
-@pytest.mark.filterwarnings("ignore:Checkpoint directory:UserWarning")
-@pytest.mark.filterwarnings("ignore::jsonargparse._deprecated.JsonargparseDeprecationWarning")
-@pytest.mark.filterwarnings("ignore:`isinstance.treespec, LeafSpec.` is deprecated:FutureWarning")
-def test_distillation_brings_the_reader_nearer_to_the_network(seeded, tmp_path):
-    """Forty steps on small tasks, as `python train.py distill`, resumed half way; the file is written at the end."""
-    from training_runs import ROOT, SINGLE, run
-
-    config = TabularConfig(d_embed=16, n_layers=2, n_heads=2, n_thinking_rows=2, n_bins=32)  # ten classes, as the prior
-    folder = save_release(perturbed(TabularTransformer(config), seeded(3)), tmp_path / "tiny", {}, dtype=torch.float32)
-    text = (ROOT / "configs" / "reader.yaml").read_text().replace("runs/reader", str(tmp_path / "run"))
-    (tmp_path / "reader.yaml").write_text(text.replace('train_time_interval: "0:3:0"', "every_n_train_steps: 20"))
-    options = [
-        "--model.reader={depths: [0, 1], stride: 2, rows: 12}",
-        f"--model.release={folder}",
-        "--data.shapes={n_cells: 600, rows: [16, 48], features: [2, 6]}",
-        "--data.n_validation_steps=2",
-        "--data.validate_on_real_tables=false",
-        "--trainer.log_every_n_steps=1",
-        "--trainer.val_check_interval=20",
-        "--trainer.enable_progress_bar=false",
-        "--trainer.enable_model_summary=false",
-        "--model.optim.warmup_steps=5",
-        "--model.label_share=0",  # the network of this test has random weights: its answers are not those of the labels
-        *SINGLE,
-    ]
-    begin = ["distill", "--config", str(tmp_path / "reader.yaml"), *options]
-    run([*begin, "--trainer.max_steps=20"])
-    first = reader_provenance(folder)
-    run([*begin, "--trainer.max_steps=40", "--ckpt_path", str(tmp_path / "run" / "checkpoints" / "last.ckpt")])
-    facts = reader_provenance(folder)
-    assert (first["steps"], facts["steps"]) == (20, 40) and facts["tasks_seen"] > first["tasks_seen"] > 0
-    trained = load_reader(folder)
-    untrained = Reader(trained.trunk, trained.shape).eval()
-
-    def gap(reader):
-        total = 0.0
-        with torch.no_grad():
-            for seed in range(8):
-                for n_classes in (3, None):
-                    given = tasks(100 + seed, n_classes)
-                    total += float(divergence(trained.trunk(*given), reader(*given))) / 16
-        return total
-
-    assert gap(trained) < 0.8 * gap(untrained)
