@@ -8,8 +8,8 @@ scale. On 26 real tables (nano, 4 members, at most 500 context rows) that lowere
 average, and the mean negative log density from 0.349 to 0.318; the median R2 stayed at 0.635. Not taken up, because
 they did not help there: principal components as further columns, and targets on a Yeo-Johnson or arcsinh scale.
 
-Dimension key: N context rows, M query rows, F columns of the table, f of them in a guise, C classes, K bins, Q
-questions about the class (one, unless there are more classes than slots).
+Dimension key: N context rows, M query rows, F columns of the table, f of them in a guise, C classes, K bins, A
+atoms, Q questions about the class (one, unless there are more classes than slots).
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ import torch
 import torch.nn.functional as nnf
 
 from icl.network.distribution import HistogramPredictive, histogram_edges
+from icl.prediction.atoms import AtomShares
 from icl.prediction.companions.columns import Columns
 from icl.prediction.forward import Context
 from icl.prediction.guise import Guise
@@ -31,7 +32,10 @@ _LEAST_MASS = 1e-12
 
 
 class Member:
-    """A guise of one table: its contexts, how query rows look in it, and what the model's answers mean."""
+    """A guise of one table: its contexts, how query rows look in it, and what the model's answers mean.
+
+    `atoms` are those of a numeric target (`icl.prediction.atoms`), standardised.
+    """
 
     def __init__(
         self,
@@ -40,6 +44,7 @@ class Member:
         y_N: np.ndarray,
         is_categorical_F: np.ndarray,
         made: Columns | None = None,
+        atoms: np.ndarray | None = None,
     ):
         self.guise = guise
         rows = slice(None) if guise.rows is None else guise.rows
@@ -51,35 +56,49 @@ class Member:
             learn_scale(guise.transform, seen_NF[:, j]) if is_number else None
             for j, is_number in zip(guise.columns, numbers)
         ]
+        asked = self._asked(made_NS)
+        # A question about some of the classes is asked of their rows.
+        of_question = [answers_C[y_N] >= 0 if answers_C.size else slice(None) for answers_C in guise.answers]
         self._made_scales = [
-            learn_scale(guise.transform, made) if guise.transform != "none" else None for made in made_NS.T
+            [learn_scale(guise.transform, made) if guise.transform != "none" else None for made in own_NS[own_N].T]
+            for own_NS, own_N in zip(asked, of_question)
         ]
-        X_Nf = self._with_made(self._shown(seen_NF), made_NS)
-        flags_f = np.append(is_categorical_F[guise.columns], np.zeros(made_NS.shape[1], bool))
-        self._target = None
+        views = self._with_made(self._shown(seen_NF), asked)
+        flags = [np.append(is_categorical_F[guise.columns], np.zeros(own_NS.shape[1], bool)) for own_NS in asked]
+        self._target, self._atoms, self._y_N = None, atoms, y_N
         if not guise.answers.size:
             if guise.transform == "quantile":
                 self._target = TargetRanks(y_N)
                 y_N = self._target(y_N)
-            self.contexts = [Context(X_Nf, y_N, flags_f, None)]
+            self.contexts = [Context(views[0], y_N, flags[0], None)]
             return
         self.contexts = []
-        for answers_C in guise.answers:
+        for answers_C, X_Nf, flags_f in zip(guise.answers, views, flags):
             answers_N = answers_C[y_N]
-            asked = np.flatnonzero(answers_N >= 0)
-            X, y = (X_Nf, answers_N) if len(asked) == len(y_N) else (X_Nf[asked], answers_N[asked])
+            inside = np.flatnonzero(answers_N >= 0)
+            X, y = (X_Nf, answers_N) if len(inside) == len(y_N) else (X_Nf[inside], answers_N[inside])
             self.contexts.append(Context(X, y, flags_f, int(answers_C.max()) + 1))
 
-    def view(self, rows_MF: np.ndarray, made_MS: np.ndarray | None = None) -> np.ndarray:
-        """(M, f + S) float32 query rows as this member sees them; `made_MS`: their `columns_made`, if at hand."""
+    def views(self, rows_MF: np.ndarray, made_MS: np.ndarray | None = None) -> list[np.ndarray]:
+        """(M, f + S) float32 query rows as each context sees them; `made_MS`: their `columns_made`, if at hand."""
         shown_Mf = self._shown(rows_MF)
         if self.made is None:
-            return shown_Mf
-        return self._with_made(shown_Mf, self.made(rows_MF) if made_MS is None else made_MS)
+            return [shown_Mf] * len(self.contexts)
+        return self._with_made(shown_Mf, self._asked(self.made(rows_MF) if made_MS is None else made_MS))
 
-    def _with_made(self, shown_Mf: np.ndarray, made_MS: np.ndarray) -> np.ndarray:
-        scaled = [made if scale is None else scale(made) for made, scale in zip(made_MS.T, self._made_scales)]
-        return np.concatenate([shown_Mf, *(column[:, None] for column in scaled)], 1, dtype=shown_Mf.dtype)
+    def _asked(self, made_MS: np.ndarray) -> list[np.ndarray]:
+        """The columns of companions for each question: of one about all classes, and of numbers, as they are."""
+        if self.made is None or len(self.guise.answers) <= 1:
+            return [made_MS] * len(self.guise.answers)
+        return [self.made.asked(made_MS, answers_C) for answers_C in self.guise.answers]
+
+    def _with_made(self, shown_Mf: np.ndarray, asked: list[np.ndarray]) -> list[np.ndarray]:
+        scaled = [
+            [made if scale is None else scale(made) for made, scale in zip(made_MS.T, scales)]
+            for made_MS, scales in zip(asked, self._made_scales)
+        ]
+        parts = [[shown_Mf, *(column[:, None] for column in columns)] for columns in scaled]
+        return [np.concatenate(part, 1, dtype=shown_Mf.dtype) if len(part) > 1 else shown_Mf for part in parts]
 
     def _shown(self, rows_MF: np.ndarray) -> np.ndarray:
         out_Mf = rows_MF[:, self.guise.columns]
@@ -92,9 +111,12 @@ class Member:
         return out_Mf
 
     def log_probs(self, scores: Sequence[torch.Tensor]) -> torch.Tensor:
-        """(M, C) or (M, K) log-probabilities from the scores of each context; the classes in their own order."""
+        """(M, C) or (M, K + A) log-probabilities from the scores of each context; the classes in their own order."""
         if not self.guise.answers.size:
-            return self._bin_log_probs(scores[0])
+            log_masses = self._bin_log_probs(scores[0])
+            if self._atoms is None or not len(self._atoms):
+                return log_masses
+            return AtomShares(self._atoms, self._y_N, log_masses.shape[1]).split(log_masses)
         total = torch.zeros(())
         for question, (context, answers_C) in enumerate(zip(self.contexts, self.guise.answers)):
             log_probs = torch.log_softmax(scores[question][:, : context.n_classes], -1)

@@ -10,6 +10,7 @@ import torch
 
 from icl.network.distribution import CategoricalPredictive, HistogramPredictive
 from icl.network.reader import Model
+from icl.prediction.companions.voice import Voice
 from icl.prediction.forward import Context, answer
 from icl.prediction.member import Member, columns_made
 from icl.tables.encoder import TableEncoder
@@ -24,9 +25,12 @@ class Fitted:
     """What answers for one table: its members, the network, and how their answers become one distribution."""
 
     members: list[Member]
+    voices: Sequence[Voice]
+    """What companions say by themselves, after the members."""
     model: Model
     average: Callable[[Sequence[torch.Tensor], float], CategoricalPredictive | HistogramPredictive]
-    """The predictive distribution, from the (M, C) or (M, K) log-probabilities of each member and a temperature."""
+    """The predictive distribution, from the (M, C) or (M, K) log-probabilities of each member and voice and a
+    temperature."""
     temperature: float
     memory_gb: float
     fit_mode: str
@@ -35,7 +39,7 @@ class Fitted:
 
 
 def log_probs_of(fitted: list[Fitted], rows: list[np.ndarray]) -> Iterator[list[torch.Tensor]]:
-    """For each table, its members' log-probabilities of its own rows.
+    """For each table, its members' log-probabilities of its own rows, and then its voices'.
 
     Members of all tables share batches, so folds cost as many forward passes as their sizes differ.
     """
@@ -45,10 +49,11 @@ def log_probs_of(fitted: list[Fitted], rows: list[np.ndarray]) -> Iterator[list[
         for member in one.members:
             models += [one.model] * len(member.contexts)
             contexts += member.contexts
-            views += [_pad(member.view(block, made))] * len(member.contexts)
+            views += [padded(view) for view in member.views(block, made)]
     answers = iter(_answer_each(models, contexts, views, fitted[0].memory_gb, fitted[0].fit_mode))
     for one, block in zip(fitted, rows):
-        yield [m.log_probs([next(answers)[: len(block)] for _ in m.contexts]) for m in one.members]
+        asked = [m.log_probs([next(answers)[: len(block)] for _ in m.contexts]) for m in one.members]
+        yield [*asked, *(voice(block) for voice in one.voices)]
 
 
 def distributions(fitted: list[Fitted], rows: list[np.ndarray], block_rows: int = BLOCK_ROWS) -> Iterator[list]:
@@ -71,8 +76,8 @@ def _answer_each(
     return answers
 
 
-def _pad(rows_MF: np.ndarray) -> np.ndarray:
-    """At least eight rows, unless there are none.
+def padded(rows_MF: np.ndarray) -> np.ndarray:
+    """The rows, and the first one again until there are eight, unless there are none.
 
     With fewer, matrix libraries take other kernels, whose rounding differs: a row alone and the same row among others
     would differ by 1e-6 in the scores.

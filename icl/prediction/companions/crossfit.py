@@ -16,7 +16,9 @@ from sklearn.utils.validation import has_fit_parameter
 from icl.prediction.companions.protocol import Labelled
 
 _N_FOLDS = 5
-_ROUNDS = 100
+# On 16,500 rows (california, protein) 300 rounds had R2 .832 and .617 where 100 had .821 and .575; of classes (adult,
+# mammography) their columns brought log losses of .2621 and .0422 where those of 100 brought .2606 and .0415.
+_ROUNDS, _MOST_ROUNDS, _MANY_ROWS = 100, 300, 5_000
 # What scikit-learn's boosting takes of a category; and what is worth a column of its own.
 _MOST_NATIVE_LEVELS, _MOST_LEVELS = 255, 30
 
@@ -28,25 +30,36 @@ class CrossFitted:
         estimator: not fitted; a clone of it learns from the cells as `prepared` shows them.
         labelled: the context.
         seed: of the folds, and of the estimator where its `random_state` is None.
+        in_context: whether the labelled rows get answers too, by folds.
         prepared: whether missing cells are filled and flagged, numbers standardised and levels made indicators first;
             an estimator that takes the table as it is does without.
     Raises:
         ValueError: if the estimator predicts numbers and the target is a class, or the reverse.
     """
 
-    def __init__(self, estimator: BaseEstimator, labelled: Labelled, seed: int, prepared: bool = True):
+    def __init__(
+        self,
+        estimator: BaseEstimator,
+        labelled: Labelled,
+        seed: int,
+        in_context: bool = True,
+        prepared: bool = True,
+    ):
         if is_classifier(estimator) != (labelled.n_classes is not None):
             wanted = "a regressor" if labelled.n_classes is None else "a classifier"
             raise ValueError(f"a companion for this target must be {wanted}, got {estimator!r}; pass {wanted}.")
         self._labelled, self._seed, self._prepared = labelled, seed, prepared
         self._template = make_pipeline(_preparation(labelled), estimator) if prepared else estimator
-        fold_N = deal(labelled.groups, _N_FOLDS, seed)
-        out_NT = np.empty((len(fold_N), labelled.n_answers))
-        for fold in np.unique(fold_N):
-            held_N = fold_N == fold
-            out_NT[held_N] = self._answers(self._fit(~held_N), labelled.cells_NF[held_N])
-        self.context_NS = labelled.shown(out_NT)
-        self._whole = self._fit(np.ones(len(fold_N), bool))
+        n_rows = len(labelled.y_N)
+        self.context_NS = np.empty((n_rows, 0), "f4")
+        if in_context:
+            fold_N = deal(labelled.groups, _N_FOLDS, seed)
+            out_NT = np.empty((n_rows, labelled.n_answers))
+            for fold in np.unique(fold_N):
+                held_N = fold_N == fold
+                out_NT[held_N] = self._answers(self._fit(~held_N), labelled.cells_NF[held_N])
+            self.context_NS = labelled.shown(out_NT)
+        self._whole = self._fit(np.ones(n_rows, bool))
 
     def _fit(self, rows_N: np.ndarray) -> BaseEstimator | int:
         """A fitted clone, or the only class of these rows."""
@@ -82,17 +95,27 @@ class CrossFitted:
         return self._labelled.shown(self._answers(self._whole, rows_MF))
 
 
-def boosting(labelled: Labelled, seed: int) -> CrossFitted:
+def boosting(labelled: Labelled, seed: int, in_context: bool = True) -> CrossFitted:
     """Histogram gradient boosting, which takes gaps and levels as they are."""
     native_F = (labelled.n_levels_F > 0) & (labelled.n_levels_F <= _MOST_NATIVE_LEVELS)
     kind = HistGradientBoostingRegressor if labelled.n_classes is None else HistGradientBoostingClassifier
-    return CrossFitted(kind(categorical_features=native_F, max_iter=_ROUNDS), labelled, seed, prepared=False)
+    rounds = _rounds(len(labelled.y_N), labelled.n_classes)
+    # scikit-learn stops early beyond 10,000 rows, and fails where a class has a single one of them.
+    rare = labelled.n_classes is not None and np.bincount(labelled.y_N).min() < 2 * _N_FOLDS
+    early = False if rare or rounds > _ROUNDS else "auto"
+    rate = 0.1 if rounds == _ROUNDS else 0.08
+    estimator = kind(categorical_features=native_F, max_iter=rounds, learning_rate=rate, early_stopping=early)
+    return CrossFitted(estimator, labelled, seed, in_context, prepared=False)
 
 
-def boosting_seconds(n_rows: int, n_features: int, n_classes: int | None) -> float:
+def boosting_seconds(n_rows: int, n_features: int, n_classes: int | None, in_context: bool = True) -> float:
     """See `protocol.Kind`."""
-    n_trees = 1 if n_classes in (None, 2) else n_classes
-    return (1 + _N_FOLDS) * n_trees * (0.16 + 9e-7 * n_rows * n_features)
+    n_trees = _rounds(n_rows, n_classes) / 100 * (1 if n_classes in (None, 2) else n_classes)
+    return (1 + _N_FOLDS * in_context) * n_trees * (0.16 + 9e-7 * n_rows * n_features)
+
+
+def _rounds(n_rows: int, n_classes: int | None) -> int:
+    return _ROUNDS if n_rows < _MANY_ROWS or n_classes is not None else _MOST_ROUNDS
 
 
 def deal(group_N: np.ndarray, n_folds: int, seed: int) -> np.ndarray:

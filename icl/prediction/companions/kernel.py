@@ -38,7 +38,7 @@ class Kernel:
         length_scale, penalty: as chosen. A label reaches its own row's answers through this choice alone.
     """
 
-    def __init__(self, labelled: Labelled, seed: int):
+    def __init__(self, labelled: Labelled, seed: int, in_context: bool = True):
         self._labelled = labelled
         self._design = Design(labelled.cells_NF, labelled.n_levels_F)
         A_NP, group_N = self._design(labelled.cells_NF), labelled.groups
@@ -133,7 +133,7 @@ def _leave_out(U_NQ: np.ndarray, values_Q: np.ndarray, Y_NT: np.ndarray, group_N
     return found
 
 
-def seconds(n_rows: int, n_features: int, n_classes: int | None) -> float:
+def seconds(n_rows: int, n_features: int, n_classes: int | None, in_context: bool = True) -> float:
     """See `protocol.Kind`; the number of columns hardly counts."""
     if n_rows <= _MOST_EXACT:
         return 0.1 * min(n_rows / _TRIAL_ROWS, 1) + 2.2e-10 * n_rows**3 + 1e-8 * n_rows**2 * (n_classes or 1)

@@ -10,13 +10,13 @@ Dimension key: N context rows, M query rows, F columns of the table, T answers o
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import numpy as np
 
-# A share below it looks like this one in log-odds, where a finite sample cannot tell them apart.
-_LEAST_SHARE = 1 / 75
+LEAST_SHARE = 1 / 75
+"""A share below it looks like this one in log-odds, where a finite sample cannot tell them apart."""
 
 
 @dataclass(frozen=True)
@@ -54,6 +54,11 @@ class Labelled:
         """(N,) how much each row counts."""
         return np.ones(len(self.y_N)) if self.weight_N is None else self.weight_N
 
+    def take(self, rows: np.ndarray) -> Labelled:
+        """Some of the rows."""
+        group_N, weight_N = (None if x is None else x[rows] for x in (self.group_N, self.weight_N))
+        return replace(self, cells_NF=self.cells_NF[rows], y_N=self.y_N[rows], group_N=group_N, weight_N=weight_N)
+
     def indicators(self) -> np.ndarray:
         """(N, T) targets as numbers: themselves, or the indicators of the classes (of the second one, of two)."""
         if self.n_classes is None:
@@ -64,15 +69,46 @@ class Labelled:
         """(M, T) float32 answers as the network shall see them: log-odds of the shares of classes, numbers as is."""
         if self.n_classes is not None:
             shares_MT = np.clip(shares_MT, 0, 1)
-            shares_MT = np.log(shares_MT + _LEAST_SHARE) - np.log(1 - shares_MT + _LEAST_SHARE)
+            shares_MT = _log_odds(shares_MT)
         return shares_MT.astype(np.float32)
+
+    def shares(self, shown_MT: np.ndarray) -> np.ndarray:
+        """(M, T) shares of classes that answers as `shown` stand for."""
+        odds_MT = np.exp(shown_MT.astype(float))
+        return np.clip((odds_MT * (1 + LEAST_SHARE) - LEAST_SHARE) / (1 + odds_MT), 0, 1)
+
+
+def _log_odds(shares_MT: np.ndarray) -> np.ndarray:
+    return np.log(shares_MT + LEAST_SHARE) - np.log(1 - shares_MT + LEAST_SHARE)
+
+
+def shares_of(shown_MT: np.ndarray) -> np.ndarray:
+    """(M, T) shares of classes, from answers as `Labelled.shown` makes them."""
+    odds_MT = np.exp(shown_MT.astype(float))
+    return np.clip((odds_MT * (1 + LEAST_SHARE) - LEAST_SHARE) / (1 + odds_MT), 0, 1)
+
+
+def narrowed(shown_MC: np.ndarray, answers_C: np.ndarray) -> np.ndarray:
+    """(M, T) float32 answers to a question about some of the classes (`icl.prediction.hierarchy`).
+
+    Args:
+        shown_MC: answers for all classes, as `Labelled.shown` makes them.
+        answers_C: which answer to the question each class stands for; -1 for classes that are not asked about.
+    """
+    n_answers = int(answers_C.max()) + 1
+    shares_MC = shares_of(shown_MC)
+    # A question that no share speaks for is answered evenly.
+    sums_MA = np.stack([shares_MC[:, answers_C == a].sum(1) for a in range(n_answers)], 1) + LEAST_SHARE / n_answers
+    shares_MA = sums_MA / sums_MA.sum(1, keepdims=True)
+    return _log_odds(shares_MA[:, 1:] if n_answers == 2 else shares_MA).astype(np.float32)
 
 
 class Companion(Protocol):
     """A model fitted on labelled rows.
 
     Attributes:
-        context_NS: out-of-context answers for the labelled rows, as `Labelled.shown` makes them.
+        context_NS: out-of-context answers for the labelled rows, as `Labelled.shown` makes them; no columns if they
+            were not asked for.
     """
 
     context_NS: np.ndarray
@@ -86,10 +122,13 @@ class Companion(Protocol):
 class Kind:
     """A kind of companion: how it is fitted, and what that takes."""
 
-    fit: Callable[[Labelled, int], Companion]
-    """From the labelled rows and a seed."""
-    seconds: Callable[[int, int, int | None], float]
-    """Time of one core that fitting takes, from the numbers of rows, columns and classes (None for a number).
+    fit: Callable[..., Companion]
+    """From the labelled rows, a seed, and whether answers for the labelled rows out of context are wanted."""
+    seconds: Callable[..., float]
+    """Time of one core that fitting takes, from the numbers of rows, columns and classes (None for a number), and
+    whether the labelled rows get answers out of context too (they do).
 
     Fitted to eight shapes of 100 to 4,000 rows on one core of an AMD EPYC, within a third; other machines differ.
     """
+    seconds_a_query: float
+    """Time of one core that an answer to a row takes, about."""

@@ -1,0 +1,138 @@
+"""The last blend: closed cases, the best point of a grid, and what a voice may know of a label."""
+
+import numpy as np
+import pytest
+import torch
+
+from icl.network.distribution import CategoricalPredictive, HistogramPredictive, histogram_edges
+from icl.prediction.blend import OF_CLASSES, OF_NUMBERS, Blend, class_shares, number_shares, prior_shares
+from icl.prediction.companions.columns import KINDS
+from icl.prediction.companions.protocol import Labelled
+from icl.prediction.companions.voice import ClassVoice, NumberVoice
+
+EDGES = histogram_edges(64).numpy()
+
+
+def normal_masses(mean_H, std):
+    cdf = torch.distributions.Normal(torch.as_tensor(mean_H)[:, None], std).cdf(torch.from_numpy(EDGES)).numpy()
+    return np.log(np.diff(np.pad(cdf, ((0, 0), (1, 1)), constant_values=(0, 1)), axis=1) + 1e-9)
+
+
+def test_no_rows_and_voices_alike_leave_the_prior():
+    nothing = class_shares(np.empty((0, 3, 2)), np.empty(0, int), np.empty(0))
+    np.testing.assert_allclose(nothing, prior_shares(3, OF_CLASSES[0]), atol=1e-6)
+    alike = class_shares(np.log(np.full((200, 2, 3), 1 / 3)), np.zeros(200, int), np.ones(200))
+    np.testing.assert_allclose(alike, prior_shares(2, OF_CLASSES[0]), atol=1e-6)
+    same = normal_masses(np.zeros(50), 1.0)
+    y = np.random.default_rng(0).normal(size=50)
+    np.testing.assert_allclose(
+        number_shares([same, same], EDGES, y, np.ones(50)), prior_shares(2, OF_NUMBERS[0]), atol=1e-3
+    )
+
+
+def test_many_rows_find_the_voice_that_knows():
+    rng = np.random.default_rng(1)
+    y = rng.normal(size=400)
+    knows, guesses = normal_masses(y + 0.1 * rng.normal(size=400), 0.15), normal_masses(np.zeros(400), 1.0)
+    assert number_shares([guesses, knows], EDGES, y, np.ones(400))[1] > 0.85
+    assert number_shares([knows, guesses], EDGES, y, np.ones(400))[0] > 0.85
+    log_probs = np.log(np.broadcast_to([[0.5, 0.5], [0.1, 0.9]], (400, 2, 2)))
+    right = np.ones(400, int)
+    assert class_shares(log_probs, right, np.ones(400))[1] > 0.85
+    assert class_shares(log_probs[:3], right[:3], np.ones(3))[1] < 0.35  # three rows move little
+
+
+def test_class_shares_are_the_best_of_a_grid():
+    rng = np.random.default_rng(2)
+    log_probs = np.log(rng.dirichlet(np.ones(3), size=(60, 2)))
+    y, weight = rng.integers(0, 3, 60), rng.uniform(0.2, 2, size=60)
+    found = class_shares(log_probs, y, weight)
+    grid = np.linspace(0.001, 0.999, 999)
+    network, n_rows = OF_CLASSES
+    parts = [CategoricalPredictive(torch.from_numpy(log_probs[:, v])) for v in (0, 1)]
+    pooled = [
+        CategoricalPredictive.pool(parts, np.log([share, 1 - share])).log_prob(torch.from_numpy(y)) for share in grid
+    ]
+    score = np.stack(pooled) @ weight + n_rows * (network * np.log(grid) + (1 - network) * np.log(1 - grid))
+    assert abs(found[0] - grid[score.argmax()]) < 0.01
+    assert found.sum() == pytest.approx(1)
+
+
+def test_number_shares_minimise_the_crps_of_the_mixture():
+    """Against the CRPS that the distribution itself reports, on a grid of shares; the prior hardly counts here."""
+    rng = np.random.default_rng(3)
+    y = rng.normal(size=3_000)
+    voices = [normal_masses(0.5 * y + 0.4, 0.5), normal_masses(y + 0.6 * rng.normal(size=3_000), 0.6)]
+    found = number_shares(voices, EDGES, y, np.ones(3_000))
+    members = [HistogramPredictive(torch.from_numpy(v), torch.from_numpy(EDGES)) for v in voices]
+    grid = np.linspace(0.05, 0.95, 19)
+    losses = [
+        HistogramPredictive.mixture(members, np.log([share, 1 - share])).crps(torch.from_numpy(y)).mean().item()
+        for share in grid
+    ]
+    assert abs(found[0] - grid[int(np.argmin(losses))]) < 0.06
+
+
+def test_weights_of_a_mixture():
+    parts = [CategoricalPredictive(torch.tensor([[0.8, 0.2]]).log()), CategoricalPredictive(torch.zeros(1, 2))]
+    mixed = CategoricalPredictive.mixture(parts, np.log([0.25, 0.75]))
+    torch.testing.assert_close(mixed.probs, torch.tensor([[0.575, 0.425]]))
+    np.testing.assert_allclose(np.exp(Blend((0.6, 0.4)).log_weights(4)), [0.2, 0.2, 0.2, 0.4])
+
+
+def test_a_pool_is_the_mean_of_log_probabilities():
+    parts = [
+        CategoricalPredictive(torch.tensor([[0.8, 0.2]]).log()),
+        CategoricalPredictive(torch.tensor([[0.6, 0.4]]).log()),
+    ]
+    odds = np.array([4.0, 1.5]) ** [0.25, 0.75]
+    torch.testing.assert_close(
+        CategoricalPredictive.pool(parts, np.log([0.25, 0.75])).probs[0, 0].item(), odds.prod() / (1 + odds.prod())
+    )
+    torch.testing.assert_close(CategoricalPredictive.pool(parts * 2).probs, CategoricalPredictive.pool(parts).probs)
+
+
+def table(n_classes, n=150, seed=0):
+    rng = np.random.default_rng(seed)
+    X = rng.normal(size=(n, 3)).astype("f4")
+    signal = X[:, 0] + np.sign(X[:, 1]) + 0.2 * rng.normal(size=n)
+    y = (signal - signal.mean()) / signal.std()
+    if n_classes:
+        y = np.digitize(signal, np.quantile(signal, np.arange(1, n_classes) / n_classes))
+    return Labelled(X, np.zeros(3, int), y, n_classes)
+
+
+def voice_of(labelled, trees):
+    if labelled.n_classes is None:
+        return NumberVoice(trees, labelled, trees.answers_NB, 64, np.empty(0))
+    return ClassVoice("trees", trees, labelled, trees.context_NS)
+
+
+@pytest.mark.parametrize("n_classes", [None, 2, 4])
+def test_a_label_never_reaches_what_its_own_row_is_told(n_classes):
+    before = table(n_classes)
+    y = before.y_N.copy()
+    y[7] = (y[7] + 1) % n_classes if n_classes else y[7] + 1.5
+    after = Labelled(before.cells_NF, before.n_levels_F, y, n_classes)
+    first, second = (voice_of(one, KINDS["trees"].fit(one, 0)) for one in (before, after))
+    if n_classes:  # the temperature, and the spread, are the one thing that all labels share
+        second.temperature = first.temperature
+        shown = [voice._log_shares(voice._companion.context_NS[7:8]) for voice in (first, second)]
+    else:
+        assert first.spread == second.spread
+        shown = [voice.context[7] for voice in (first, second)]
+    np.testing.assert_allclose(*shown, atol=1e-5)
+    assert np.abs(first.context - second.context).max() > 1e-3
+
+
+@pytest.mark.parametrize("n_classes", [None, 2, 4])
+def test_a_voice_is_as_good_in_the_context_as_among_queries(n_classes):
+    both = table(n_classes, 600)
+    labelled = Labelled(both.cells_NF[:300], both.n_levels_F, both.y_N[:300], n_classes)
+    voice = voice_of(labelled, KINDS["trees"].fit(labelled, 0))
+    asked = voice(both.cells_NF[300:]).numpy()
+    at = both.y_N if n_classes else np.searchsorted(EDGES, both.y_N)
+    inside = voice.context[np.arange(300), at[:300]]
+    outside = asked[np.arange(300), at[300:]]
+    assert abs(inside.mean() - outside.mean()) < 4 * np.hypot(inside.std(), outside.std()) / np.sqrt(300)
+    np.testing.assert_allclose(np.logaddexp.reduce(asked, 1), 0, atol=0.01)

@@ -1,0 +1,134 @@
+"""Seconds that are foreseen: right to a factor of two in processor time, which other processes leave alone."""
+
+import time
+
+import numpy as np
+import pytest
+import torch
+
+from icl import ICLClassifier, ICLRegressor
+from icl.estimators import timed
+from icl.estimators.plan import Plan, within
+from icl.estimators.timed import LongWorkWarning
+from icl.network.config import TabularConfig
+from icl.prediction.timing import Pace, Seconds, Work, expected, pace_of
+from icl.releases.folder import load_release
+
+CONFIG = TabularConfig()
+
+
+@pytest.fixture
+def one_thread():
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+def table(n_rows, n_columns, seed=0):
+    rng = np.random.default_rng(seed)
+    X = rng.normal(size=(n_rows, n_columns))
+    return X, (X[:, 0] + X[:, 1] * X[:, 2] > 0).astype(int)
+
+
+def work(**changes):
+    sizes = {
+        "n_rows": 800, "n_features": 10, "n_classes": 2, "n_queries": 100, "n_members": 2, "n_shown": 10_000,
+        "n_made": 0, "companions": (), "apart": False,
+    }  # fmt: skip
+    return Work(**{**sizes, **changes})
+
+
+@pytest.mark.parametrize("shape", [(600, 8, 300), (300, 30, 600)])
+def test_the_network_takes_what_was_foreseen(one_thread, shape):
+    n_rows, n_columns, n_queries = shape
+    X, y = table(n_rows + n_queries, n_columns)
+    ratios = []
+    for _ in range(3):  # others may slow either side, by caches and clocks: the middle one
+        pace = pace_of(load_release("nano", "cpu"), time.process_time)
+        sizes = work(n_rows=n_rows, n_features=n_columns, n_queries=n_queries)
+        foreseen = expected(sizes, load_release("nano", "cpu").config, pace)
+        start = time.process_time()
+        ICLClassifier("nano", n_estimators=2, companions=()).fit(X[:n_rows], y[:n_rows]).predict_proba(X[n_rows:])
+        ratios.append((time.process_time() - start) / foreseen.total)
+    assert 0.5 < np.median(ratios) < 2
+
+
+def test_more_work_takes_longer():
+    pace = Pace(1e-11, 1.0, 1)
+    seconds = lambda **changes: expected(work(**changes), CONFIG, pace).total
+    base = seconds()
+    assert seconds(n_members=4) == pytest.approx(2 * base, rel=0.1)
+    assert seconds(n_rows=1600) > 1.8 * base
+    assert seconds(n_queries=2000) > 2 * base
+    assert seconds(companions=("trees",)) > seconds(companions=("trees",), apart=True, n_shown=400)
+    assert seconds(n_classes=30) > 1.5 * base  # a tree of questions
+    assert expected(work(), CONFIG, Pace(1e-11, 1.0, 2)).network == pytest.approx(
+        expected(work(), CONFIG, pace).network / 2
+    )
+
+
+def test_a_budget_is_kept_by_giving_up_what_costs_most():
+    full = Plan(4, ("ridge", "kernel", "trees"), 10_000, 4)
+    seconds_of = lambda w: expected(w, CONFIG, Pace(1e-10, 1.0, 1))
+    size = (4_000, 20, 2, 1_000)
+    before = seconds_of(full.work(*size, CONFIG.max_features)).total
+    assert within(full, 2 * before, size, seconds_of, CONFIG) == full
+    last = full
+    for budget in (before / 3, before / 10, before / 60):
+        plan = within(full, budget, size, seconds_of, CONFIG)
+        assert seconds_of(plan.work(*size, CONFIG.max_features)).total <= budget
+        assert plan.n_members <= last.n_members and plan.n_rows <= last.n_rows and plan.left_out
+        last = plan
+    assert last.n_members == 1
+    assert any("members" in said for said in last.left_out)
+    least = within(full, 1e-9, size, seconds_of, CONFIG)
+    assert (least.n_members, least.companions, least.n_rows) == (1, (), 250)
+
+
+def test_companions_of_a_long_context_learn_from_fewer_rows_before_they_are_left_out():
+    full = Plan(2, ("boosting", "trees"), 2_500, 2)
+    seconds_of = lambda w: expected(w, CONFIG, Pace(2e-11, 1.0, 1))
+    size = (50_000, 200, 2, 1_000)
+    plan = within(full, 15.0, size, seconds_of, CONFIG)
+    assert seconds_of(plan.work(*size, CONFIG.max_features)).total <= 15
+    assert plan.companions == full.companions and 2_500 <= plan.n_learnt < 47_500
+    assert any(f"all but {plan.n_learnt:,} rows before the companions" in said for said in plan.left_out)
+
+
+def test_an_estimator_keeps_its_budget_and_says_what_it_left_out(monkeypatch):
+    """With a pace that is given: a slow machine leaves out more."""
+    X, y = table(700, 6)
+    monkeypatch.setattr(timed, "pace_here", lambda model: Pace(1e-9, 1.0, 1))
+    model = ICLClassifier("nano", time_budget=(8.0, 50))
+    estimate = model.time_estimate(700, 6)
+    assert estimate.seconds <= 8 and estimate.n_queries == 50 and "8" not in estimate.left_out
+    model.fit(X, y)
+    assert model.left_out_ == list(estimate.left_out) != []
+    assert len(model._members) < 4
+    assert model.predict_proba(X[:5]).shape == (5, 2)
+    # Folds are planned as the whole was.
+    assert model.predict_set(X[:5], 0.8, method="split").shape == (5, 2)
+    [part] = [p for c in model._calibrations.values() for p in c.parts.models]
+    assert part.time_budget is None and len(part._members) == len(model._members)
+    assert ICLClassifier("nano").fit(X[:100], y[:100]).left_out_ == []
+
+
+def test_what_takes_long_says_so(monkeypatch):
+    X, y = table(300, 4)
+    monkeypatch.setattr(timed, "_LONG", 1e-3)
+    with pytest.warns(LongWorkWarning, match="will take about .* here; time_budget"):
+        ICLRegressor("nano", n_estimators=1, companions=()).fit(X[:60], X[:60, 0])
+    monkeypatch.setattr(timed, "pace_here", lambda model: Pace(1e-6, 1.0, 1))
+    with pytest.warns(LongWorkWarning, match="time_budget=0.01 is too short.*members"):
+        ICLClassifier("nano", time_budget=0.01).fit(X, y)
+
+
+@pytest.mark.parametrize("budget", [0, -1.0, "60", (60,), (60, 0), float("inf")])
+def test_what_is_no_budget_is_refused(budget):
+    with pytest.raises(ValueError, match="time_budget must be seconds"):
+        ICLClassifier("nano", time_budget=budget).fit(*table(40, 3))
+
+
+def test_seconds_add_up():
+    assert Seconds(1.0, 2.0, 0.5).total == 3.5 and Seconds(1.0, 2.0, 0.5).times(2).total == 6.5
