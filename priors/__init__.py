@@ -5,10 +5,12 @@ from __future__ import annotations
 from priors.additive import AdditivePrior
 from priors.changepoint import ChangepointPrior
 from priors.clusters import ClustersPrior
+from priors.companions import CompanionColumns
 from priors.crossed import CrossedPrior
 from priors.filter import Learnable
 from priors.function import FunctionPrior
 from priors.gp import GaussianProcessPrior
+from priors.levels import LevelsPrior
 from priors.linear import LinearPrior
 from priors.mixture import MixturePrior
 from priors.mlp import MLPPrior
@@ -16,6 +18,7 @@ from priors.resolution import Resolution
 from priors.rules import RulesPrior
 from priors.scm import SCMPrior, StructuralCausalModel
 from priors.shapes import ShapeSampler
+from priors.spectra import SpectraPrior
 from priors.table import TableEffects, TablePrior
 from priors.targets import TargetConfig
 from priors.task import Prior, TaskBatch, TaskShape
@@ -34,6 +37,8 @@ _REGISTRY: dict[str, type] = {
     "rules": RulesPrior,
     "clusters": ClustersPrior,
     "crossed": CrossedPrior,
+    "levels": LevelsPrior,
+    "spectra": SpectraPrior,
     "mixture": MixturePrior,
 }
 
@@ -58,10 +63,12 @@ __all__ = [
     "AdditivePrior",
     "ChangepointPrior",
     "ClustersPrior",
+    "CompanionColumns",
     "CrossedPrior",
     "FunctionPrior",
     "GaussianProcessPrior",
     "Learnable",
+    "LevelsPrior",
     "LinearPrior",
     "MLPPrior",
     "Messy",
@@ -72,6 +79,7 @@ __all__ = [
     "SCMPrior",
     "ShapeSampler",
     "Sometimes",
+    "SpectraPrior",
     "StructuralCausalModel",
     "TableEffects",
     "TablePrior",

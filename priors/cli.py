@@ -91,6 +91,7 @@ def export(
     options: dict[str, Any] | None = None,
     shapes: ShapeSampler = ShapeSampler(),  # noqa: B008 - frozen
     batches_per_shard: int = 100,
+    engine: Literal["local", "ray"] = "local",
 ) -> None:
     """Write tasks as Parquet shards of a Hugging Face dataset; the same command continues an interrupted export.
 
@@ -99,11 +100,13 @@ def export(
         prior: a name from `list`, or the dotted path of a class of yours.
         n: tasks; whole batches are written, so a few more may come.
         seed: of the stream; a folder of seed s holds the first batches that training with seed s would see.
-        workers: processes that write; 0 writes in this one. Changes nothing but speed.
+        workers: processes that write; 0 writes in this one, or on every core of Ray. Changes nothing but speed.
         task: kind of target, for priors that make both; default: classification.
         options: further constructor arguments of the prior, as JSON.
         shapes: sampler of task shapes.
         batches_per_shard: batches of one file; also the unit of resuming.
+        engine: what writes: processes of this machine, or the workers of Ray (the extra `ray`), here or on a cluster
+            (RAY_ADDRESS), to a folder that all of them see.
     """
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
@@ -115,7 +118,7 @@ def export(
         bar = progress.add_task("tasks", total=n)
         record = export_tasks(
             out, made, shapes, n, seed, workers, batches_per_shard,
-            on_shard=lambda done, total: progress.update(bar, completed=done, total=total),
+            on_shard=lambda done, total: progress.update(bar, completed=done, total=total), engine=engine,
         )  # fmt: skip
     console.print(f"{out}: {record['n_tasks']:,} tasks in {len(record['shards'])} shards")
 

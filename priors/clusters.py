@@ -46,9 +46,10 @@ class ClustersPrior(TablePrior):
         spread_BKF = log_uniform(0.05, 0.8, (B, 1, 1), g) * log_uniform(0.5, 2, (B, K, F), g)
         scatter_BRF = normal((B, R, F), g)
         heavy_B = bernoulli(0.2, (B,), g)
-        n_heavy = int(heavy_B.sum())
+        heavy_I = heavy_B.nonzero()[:, 0]
+        n_heavy = len(heavy_I)
         if n_heavy:
-            scatter_BRF[heavy_B] = student_t(log_uniform(2, 8, (n_heavy, 1, 1), g), (n_heavy, R, F), g)
+            scatter_BRF[heavy_I] = student_t(log_uniform(2, 8, (n_heavy, 1, 1), g), (n_heavy, R, F), g)
         prototype_BKF = normal((B, K, F), g)
         Z_BRF = of_own_cluster(prototype_BKF) + scatter_BRF * of_own_cluster(spread_BKF)
         Z_BRF = standardise(torch.where(relevant_B1F, Z_BRF, scatter_BRF), 1)

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from priors.draw import bernoulli, choice, log_uniform, normal, uniform
+from priors.draw import bernoulli, choice, log_uniform, normal, nothing_in, uniform
 from priors.task import TaskBatch
 from priors.transform import Rate, check_rate, draw_rate, ranks, standardised_cells
 
@@ -42,13 +42,14 @@ def discretise(Z_BRF: Tensor, generator: torch.Generator) -> tuple[Tensor, Tenso
     # Rare binary flags (a per cent or so) are common in medical tables and were missing from earlier priors.
     rare_BF = binary_BF & bernoulli(0.3, (B, F), g)
     no_flags_BF = torch.zeros_like(discrete_BF)
-    if not discrete_BF.any():
+    b_D, f_D = discrete_BF.nonzero(as_tuple=True)
+    D = len(b_D)
+    if D == 0:
         return Z_BRF, Z_BRF, no_flags_BF
-    Z_DR = Z_BRF.transpose(1, 2)[discrete_BF]
+    Z_DR = Z_BRF[b_D, :, f_D]
     binary_D1, many_D1, nominal_D1, rare_D1 = (
-        x_BF[discrete_BF][:, None] for x_BF in (binary_BF, many_BF, nominal_BF, rare_BF)
+        x_BF[b_D, f_D][:, None] for x_BF in (binary_BF, many_BF, nominal_BF, rare_BF)
     )
-    D = len(Z_DR)
     # More levels than a third of the rows would be an identifier.
     most = min(MAX_LEVELS, max(12, R // 3))
     few_D1, more_D1 = log_uniform(3, 12.99, (D, 1), g).floor(), log_uniform(8, most + 0.99, (D, 1), g).floor()
@@ -71,8 +72,8 @@ def discretise(Z_BRF: Tensor, generator: torch.Generator) -> tuple[Tensor, Tenso
 
     alive_D1 = level_DR.amax(1, keepdim=True) > level_DR.amin(1, keepdim=True)
     shown_BFR, effect_BFR = Z_BRF.mT.clone(), Z_BRF.mT.clone()
-    shown_BFR[discrete_BF] = torch.where(alive_D1, code_DK.gather(1, level_DR), Z_DR)
-    effect_BFR[discrete_BF] = torch.where(alive_D1, effect_DK.gather(1, level_DR), Z_DR)
+    shown_BFR[b_D, f_D] = torch.where(alive_D1, code_DK.gather(1, level_DR), Z_DR)
+    effect_BFR[b_D, f_D] = torch.where(alive_D1, effect_DK.gather(1, level_DR), Z_DR)
     is_categorical_BF = no_flags_BF.masked_scatter(discrete_BF, (flagged_D1 & alive_D1)[:, 0])
     return shown_BFR.mT, effect_BFR.mT, is_categorical_BF
 
@@ -124,18 +125,19 @@ class Categories:
         hit_BF = bernoulli(draw_rate(self.columns, len(batch.X), g), tuple(batch.is_categorical.shape), g)
         # A gap has no rank, so columns with gaps stay: missingness is better applied after this.
         hit_BF = hit_BF & ~batch.is_categorical & ~batch.X.isnan().any(1)
-        if not hit_BF.any():
+        b_D, f_D = hit_BF.nonzero(as_tuple=True)
+        D, R = len(b_D), batch.X.shape[1]
+        if D == 0:
             return batch
         X_BFR = batch.X.mT.clone()
-        D, R = int(hit_BF.sum()), X_BFR.shape[2]
         n_levels_D1 = log_uniform(self.levels[0], self.levels[1] + 0.99, (D, 1), g).long().clamp_max(R)
         share_DK = level_shares(n_levels_D1, uniform(*self.zipf, (D, 1), g))
         # Ranks are uniform whatever the column looks like; noise in their place would break the column's order.
-        u_DR = (ranks(X_BFR[hit_BF]) + uniform(0, 1, (D, 1), g)) / R
+        u_DR = (ranks(X_BFR[b_D, f_D]) + uniform(0, 1, (D, 1), g)) / R
         level_DR = cut(u_DR, share_DK, n_levels_D1)
         code_DR = shuffled_codes(n_levels_D1, share_DK.shape[1], g).gather(1, level_DR).float()
         alive_D = code_DR.amax(1) > code_DR.amin(1)
-        X_BFR[hit_BF] = torch.where(alive_D[:, None], code_DR, X_BFR[hit_BF])
+        X_BFR[b_D, f_D] = torch.where(alive_D[:, None], code_DR, X_BFR[b_D, f_D])
         flagged_BF = torch.zeros_like(hit_BF).masked_scatter(hit_BF, alive_D)
         return replace(batch, X=X_BFR.mT, is_categorical=batch.is_categorical | flagged_BF)
 
@@ -170,7 +172,7 @@ class CollinearColumns:
     def __call__(self, batch: TaskBatch, generator: torch.Generator) -> TaskBatch:
         g, (B, R, F) = generator, batch.X.shape
         hit_BF, _ = _choose(batch, self.rate, g)
-        if not hit_BF.any():
+        if nothing_in(hit_BF):
             return batch
         weight_BFF = torch.zeros(B, F, F, device=g.device)
         for _ in range(3):
@@ -196,11 +198,12 @@ class IrrelevantColumns:
     def __call__(self, batch: TaskBatch, generator: torch.Generator) -> TaskBatch:
         g = generator
         hit_BF = bernoulli(draw_rate(self.rate, len(batch.X), g), tuple(batch.is_categorical.shape), g)
-        if not hit_BF.any():
+        b_D, f_D = hit_BF.nonzero(as_tuple=True)
+        if len(b_D) == 0:
             return batch
         X_BFR = batch.X.mT.clone()
-        chosen_DR = X_BFR[hit_BF]
-        X_BFR[hit_BF] = chosen_DR.gather(1, uniform(0, 1, tuple(chosen_DR.shape), g).argsort(1))
+        chosen_DR = X_BFR[b_D, f_D]
+        X_BFR[b_D, f_D] = chosen_DR.gather(1, uniform(0, 1, tuple(chosen_DR.shape), g).argsort(1))
         return replace(batch, X=X_BFR.mT)
 
 

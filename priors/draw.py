@@ -10,6 +10,22 @@ from torch import Tensor
 
 Size = tuple[int, ...]
 
+AS_ACCELERATOR = False
+"""Take the ways of an accelerator on a CPU too, where they can be counted (`benchmarks/operations.py`) and tested."""
+
+
+def waits(x: Tensor | torch.Generator) -> bool:
+    """Whether reading a number of `x` makes the host wait for the device."""
+    return AS_ACCELERATOR or x.device.type != "cpu"
+
+
+def nothing_in(mask: Tensor) -> bool:
+    """Whether a mask is known to be empty, so that what it guards need not be computed.
+
+    On an accelerator nothing is known: to ask would cost more than to compute it for nobody.
+    """
+    return not waits(mask) and not bool(mask.any())
+
 
 def uniform(low: float, high: float, size: Size, generator: torch.Generator) -> Tensor:
     return low + (high - low) * torch.rand(size, generator=generator, device=generator.device)
@@ -58,8 +74,15 @@ def standardise(values: Tensor, dim: int) -> Tensor:
 def apply_by_kind(values: Tensor, kind: Tensor, functions: Sequence[Callable[[Tensor], Tensor]]) -> Tensor:
     """`functions[kind]` applied slice by slice; `kind` indexes the leading axes of `values`.
 
-    Loops over the few functions, not over tasks or columns, and each value is touched once.
+    Loops over the few functions, not over tasks or columns, and each value is touched once; on an accelerator by every
+    function, which is cheaper than to ask which values are whose.
     """
+    if waits(values):
+        kind = kind.reshape(*kind.shape, *[1] * (values.ndim - kind.ndim))
+        whole = values
+        for k, function in enumerate(functions):
+            whole = torch.where(kind == k, function(values), whole)
+        return whole
     out = values.clone()
     for k, function in enumerate(functions):
         chosen = kind == k

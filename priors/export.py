@@ -15,7 +15,6 @@ import re
 import subprocess
 import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import asdict, is_dataclass
 from importlib.metadata import distributions
 from pathlib import Path
@@ -23,6 +22,7 @@ from typing import Any
 
 import torch
 
+from priors.jobs import run_jobs
 from priors.shapes import ShapeSampler
 from priors.stream import at_step, one_thread, seeded_generator
 from priors.task import Prior, TaskBatch, TaskShape
@@ -49,11 +49,13 @@ def export_tasks(
     workers: int = 0,
     batches_per_shard: int = 100,
     on_shard: Callable[[int, int], None] = lambda done, total: None,
+    engine: str = "local",
 ) -> dict[str, Any]:
     """Write at least `n_tasks` tasks (whole batches) below `out` and return the record.
 
     Args:
-        workers: processes that write; 0 writes in this one. Changes nothing but speed.
+        workers: processes that write; 0 writes in this one, or on every core of Ray. Changes nothing but speed.
+        engine: "local", or "ray": its workers write, to a folder that all of them share.
         on_shard: called with (tasks done, tasks in all) at the start and after each shard.
     Raises:
         ValueError: if `out` holds tasks that other settings made.
@@ -100,21 +102,11 @@ def export_tasks(
     on_shard(done, record["n_tasks"])
 
     def job(k: int) -> tuple[Any, ...]:
-        return folder, prior, shapes, seed, k, k * batches_per_shard, len(plan[k])
+        return folder.resolve(), prior, shapes, seed, k, k * batches_per_shard, len(plan[k])
 
-    if workers == 0:
-        for k in todo:
-            done += _write_shard(*job(k))
-            on_shard(done, record["n_tasks"])
-    else:
-        # Spawned rather than forked: torch's threads do not survive a fork.
-        pool = ProcessPoolExecutor(min(workers, len(todo) or 1), mp_context=torch.multiprocessing.get_context("spawn"))
-        try:
-            for future in as_completed([pool.submit(_write_shard, *job(k)) for k in todo]):
-                done += future.result()
-                on_shard(done, record["n_tasks"])
-        finally:
-            pool.shutdown(cancel_futures=True)
+    for written in run_jobs(_write_shard, [job(k) for k in todo], workers, engine):
+        done += written
+        on_shard(done, record["n_tasks"])
     record |= {"complete": True, "wall_seconds": round(record["wall_seconds"] + time.perf_counter() - start, 1)}
     _write_record(folder, record)
     return record

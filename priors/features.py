@@ -16,6 +16,7 @@ from priors.draw import (
     integers,
     log_uniform,
     normal,
+    nothing_in,
     standardise,
     student_t,
     uniform,
@@ -50,7 +51,7 @@ def vary(X_BRF: Tensor, Z_BRF: Tensor, generator: torch.Generator) -> Tensor:
     Rare flags and rounding leave constant columns in short tables; they would cost a model cells and teach nothing.
     """
     constant_B1F = X_BRF.eq(X_BRF[:, :1]).all(1, keepdim=True)
-    if not constant_B1F.any():
+    if nothing_in(constant_B1F):
         return X_BRF
     # The tiny noise splits a latent column that is itself constant.
     key_BRF = Z_BRF + 1e-4 * normal(tuple(Z_BRF.shape), generator)
@@ -68,10 +69,11 @@ def draw_latent_features(shape: TaskShape, generator: torch.Generator) -> Tensor
     n_factors = int(log_uniform(1, 2 + min(F, 6), (), generator))
     own_BRF = normal((B, R, F), generator)
     heavy_B = bernoulli(0.15, (B,), generator)
-    n_heavy = int(heavy_B.sum())
+    heavy_I = heavy_B.nonzero()[:, 0]
+    n_heavy = len(heavy_I)
     if n_heavy:
         df_B1F = log_uniform(2.0, 8.0, (n_heavy, 1, F), generator)
-        own_BRF[heavy_B] = student_t(df_B1F, (n_heavy, R, F), generator)
+        own_BRF[heavy_I] = student_t(df_B1F, (n_heavy, R, F), generator)
     # sqrt(3) erf(z / sqrt(2)) of a standard normal is uniform with variance 1.
     flat_B1F = bernoulli(0.2, (B, 1, F), generator)
     own_BRF = torch.where(flat_B1F, 1.73 * torch.erf(own_BRF * 0.7071), own_BRF)

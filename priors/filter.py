@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from priors.draw import bernoulli, log_uniform, permutation, uniform
+from priors.draw import bernoulli, log_uniform, nothing_in, permutation, uniform
 from priors.task import Prior, TaskBatch, TaskShape
 
 
@@ -51,16 +51,15 @@ class Learnable:
         batch = self.prior.sample(shape, generator)
         failed_B = self._fails(batch, generator)
         for round in range(self.rounds):
-            n_failed = int(failed_B.sum())
-            if n_failed == 0:
+            failed_I = failed_B.nonzero()[:, 0]
+            if len(failed_I) == 0:
                 break
-            spare = self.prior.sample(replace(shape, n_tasks=n_failed), generator)
+            spare = self.prior.sample(replace(shape, n_tasks=len(failed_I)), generator)
             # A mixture may answer with the other kind of target, which cannot stand in the same batch.
             if (spare.n_classes is None) == (batch.n_classes is None):
-                batch = _replaced(batch, failed_B, spare)
+                batch = _replaced(batch, failed_I, spare)
             if round + 1 < self.rounds:
-                failed_B = failed_B.clone()
-                failed_B[failed_B.clone()] = self._fails(spare, generator)
+                failed_B = failed_B.index_put((failed_I,), self._fails(spare, generator))
         return batch
 
     def _fails(self, batch: TaskBatch, generator: torch.Generator) -> Tensor:
@@ -103,7 +102,7 @@ def dependence(
         centre_B1K, mean_B1T = phi_BmK.mean(1, keepdim=True), target_BmT.mean(1, keepdim=True)
         phi_BmK = phi_BmK - centre_B1K
         penalty_KK = ridge * n / 2 * torch.eye(phi_BmK.shape[-1], device=g.device)
-        factor_BKK = torch.linalg.cholesky(phi_BmK.mT @ phi_BmK + penalty_KK)
+        factor_BKK = torch.linalg.cholesky_ex(phi_BmK.mT @ phi_BmK + penalty_KK)[0]
         weight_BKT = torch.cholesky_solve(phi_BmK.mT @ (target_BmT - mean_B1T), factor_BKK)
         residual_BmT = target_BnT[:, held_out] - mean_B1T
         error_BmT = residual_BmT - (phi_BnK[:, held_out] - centre_B1K) @ weight_BKT
@@ -123,7 +122,7 @@ def _numeric_columns(X_BRF: Tensor, is_categorical_BF: Tensor, g: torch.Generato
     centred_BRF = torch.where(known_BRF, X_BRF - mean_B1F, 0.0)
     scale_B1F = (centred_BRF.square().sum(1, keepdim=True) / count_B1F).sqrt().clamp_min(1e-6)
     Z_BRF = (centred_BRF / scale_B1F).clamp(-5, 5)
-    if not is_categorical_BF.any():
+    if nothing_in(is_categorical_BF):
         return Z_BRF
     # cos(w c + p) with w uniform on a circle makes different integer codes uncorrelated.
     angle_BRF = filled_BRF * uniform(0, 2 * math.pi, (B, 1, F), g) + uniform(0, 2 * math.pi, (B, 1, F), g)
@@ -154,9 +153,9 @@ def _target_columns(y_BR: Tensor, n_classes_B: Tensor | None) -> Tensor:
     return one_hot_BRC * torch.rsqrt(one_hot_BRC.mean(1, keepdim=True).clamp_min(1 / y_BR.shape[1]))
 
 
-def _replaced(batch: TaskBatch, failed_B: Tensor, spare: TaskBatch) -> TaskBatch:
+def _replaced(batch: TaskBatch, failed_I: Tensor, spare: TaskBatch) -> TaskBatch:
     changed: dict[str, Any] = {
-        name: value.index_put((failed_B,), getattr(spare, name))
+        name: value.index_put((failed_I,), getattr(spare, name))
         for name, value in vars(batch).items()
         if isinstance(value, Tensor)
     }

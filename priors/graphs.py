@@ -41,7 +41,7 @@ def draw_edges(n_tasks: int, level_sizes: list[int], generator: torch.Generator,
     Every node after the first level has a parent, except for a random few that become further roots.
     """
     g, B, H = generator, n_tasks, sum(level_sizes)
-    level_H = torch.repeat_interleave(torch.arange(len(level_sizes)), torch.tensor(level_sizes)).to(g.device)
+    level_H = torch.tensor([level for level, size in enumerate(level_sizes) for _ in range(size)], device=g.device)
     allowed_HH = level_H[:, None] < level_H
     previous_HH = level_H[:, None] == level_H - 1
     if kind is None:

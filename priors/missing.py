@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from priors.draw import bernoulli, choice, integers, log_uniform, normal, uniform
+from priors.draw import bernoulli, choice, integers, log_uniform, normal, nothing_in, uniform
 from priors.task import TaskBatch
 from priors.transform import Rate, check_rate, draw_rate, is_constant, modulate, standardised_cells
 
@@ -167,7 +167,7 @@ def blank(X_BRF: Tensor, p: Tensor, generator: torch.Generator) -> Tensor:
 
 def _keep_alive(X_BRF: Tensor, masked_BRF: Tensor) -> Tensor:
     dead_BF = is_constant(masked_BRF)
-    return torch.where(dead_BF[:, None], X_BRF, masked_BRF) if dead_BF.any() else masked_BRF
+    return masked_BRF if nothing_in(dead_BF) else torch.where(dead_BF[:, None], X_BRF, masked_BRF)
 
 
 def _draw_open(share: Rate, X_BRF: Tensor, g: torch.Generator) -> Tensor:

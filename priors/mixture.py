@@ -13,10 +13,12 @@ from priors.crossed import CrossedPrior
 from priors.draw import choice
 from priors.filter import Learnable
 from priors.function import FunctionPrior
+from priors.levels import LevelsPrior
 from priors.mlp import MLPPrior
 from priors.resolution import Resolution
 from priors.rules import RulesPrior
 from priors.scm import SCMPrior
+from priors.spectra import SpectraPrior
 from priors.table import TableEffects
 from priors.targets import TargetConfig
 from priors.task import Prior, TaskBatch, TaskShape
@@ -35,6 +37,9 @@ FAMILIES: dict[type, float] = {
     CrossedPrior: 0.6,
 }
 
+FURTHER: tuple[type, ...] = (LevelsPrior, SpectraPrior)
+"""Families that a mixture holds where it names them: what ships was trained without."""
+
 
 @dataclass(frozen=True)
 class MixturePrior:
@@ -51,6 +56,8 @@ class MixturePrior:
         transforms: applied to every component's batches; default: table effects, then finite resolution; [] for none.
         learnable: redraw tasks whose target does not depend on their features.
         task, target, missing: handed to the default families; ignored when `components` are given.
+        families: weights by name that differ from the default families' own, {"rules": 1.4}; also brings in "levels"
+            and "spectra", which are in no mixture by default. Ignored when `components` are given.
     """
 
     components: list[Prior] | None = None
@@ -62,16 +69,18 @@ class MixturePrior:
     task: Literal["classification", "regression"] = "classification"
     target: TargetConfig = field(default_factory=TargetConfig)
     missing: float = 0.3
+    families: dict[str, float] | None = None
 
     def __post_init__(self):
         # A frozen dataclass resolves its defaults through object.__setattr__.
         components = self.components
         if components is None:
             options = {"task": self.task, "target": self.target, "missing": self.missing}
-            components = [family(**options) for family in FAMILIES]
+            by_family = FAMILIES | self._named()
+            components = [family(**options) for family in by_family]
             object.__setattr__(self, "components", components)
             if self.weights is None:
-                object.__setattr__(self, "weights", list(FAMILIES.values()))
+                object.__setattr__(self, "weights", list(by_family.values()))
         if self.transforms is None:
             object.__setattr__(self, "transforms", [TableEffects(), Resolution()])
         if self.weights is None:
@@ -85,6 +94,14 @@ class MixturePrior:
                 )
         if self.ramp_steps < 0:
             raise ValueError(f"ramp_steps must not be negative, got {self.ramp_steps}.")
+
+    def _named(self) -> dict[type, float]:
+        """The families that `families` names, and their weights."""
+        known = {family.__name__.removesuffix("Prior").lower(): family for family in [*FAMILIES, *FURTHER]}
+        unknown = sorted(set(self.families or {}) - set(known))
+        if unknown:
+            raise ValueError(f"there is no family {unknown[0]!r}; the families are {', '.join(sorted(known))}.")
+        return {known[name]: weight for name, weight in (self.families or {}).items()}
 
     def at_step(self, step: int) -> MixturePrior:
         """The mixture as it is at an optimiser step."""

@@ -70,10 +70,11 @@ class MLPPrior(TablePrior):
         n_causes = int(log_uniform(1, 2 + F, (), g))
         causes_BRC = normal((B, R, n_causes), g)
         heavy_B = bernoulli(0.15, (B,), g)
-        n_heavy = int(heavy_B.sum())
+        heavy_I = heavy_B.nonzero()[:, 0]
+        n_heavy = len(heavy_I)
         if n_heavy:
             df_B11 = log_uniform(2, 8, (n_heavy, 1, 1), g)
-            causes_BRC[heavy_B] = student_t(df_B11, (n_heavy, R, n_causes), g)
+            causes_BRC[heavy_I] = student_t(df_B11, (n_heavy, R, n_causes), g)
         # A cause's own mean and scale, as in the paper: causes of a task are not alike.
         causes_BRC = normal((B, 1, n_causes), g) + causes_BRC * log_uniform(0.2, 2, (B, 1, n_causes), g)
         noise_B11 = log_uniform(*self.node_noise, (B, 1, 1), g)

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 
 import torch
 
-from priors.draw import bernoulli, log_uniform
+from priors.draw import bernoulli, log_uniform, nothing_in
 from priors.task import TaskBatch
 from priors.transform import Rate, check_rate, column_moments, draw_rate, is_constant
 
@@ -45,11 +45,11 @@ class Resolution:
         step_B1F = (std_B1F / (level_B11 * log_uniform(0.25, 4, (B, 1, F), g))).clamp_min(1e-12)
         grid_BRF = torch.round(batch.X / step_B1F) * step_B1F
         rounded_BF = rounded_BF & ~is_constant(grid_BRF)
-        if rounded_BF.any():
+        if not nothing_in(rounded_BF):
             batch = replace(batch, X=torch.where(rounded_BF[:, None], grid_BRF, batch.X))
         rounds_B1 = bernoulli(draw_rate(self.targets, B, g), (B, 1), g)
         step_B1 = log_uniform(*self.steps, (B, 1), g)
-        if batch.n_classes is None and rounds_B1.any():
+        if batch.n_classes is None and not nothing_in(rounds_B1):
             step_B1 = (batch.y.std(1, keepdim=True) / step_B1).clamp_min(1e-12)
             grid_BR = torch.round(batch.y / step_B1) * step_B1
             varied_B1 = grid_BR[:, : batch.n_context].std(1, keepdim=True) > 0

@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 
 from priors import columns, noise, shift, targets
-from priors.draw import bernoulli, normal
+from priors.draw import bernoulli, normal, nothing_in
+from priors.drift import TimeDrift
 from priors.missing import CodedGaps, MissingBlocks, mask_cells
 from priors.targets import TargetConfig, class_target, order_rows, regression_target
 from priors.task import TaskBatch, TaskShape
@@ -75,7 +76,7 @@ class TablePrior(ABC):
 def _revive(X_BRF: Tensor, is_categorical_BF: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
     """Constant columns (in small tables, rounding may leave one value) become numeric noise."""
     dead_BF = is_constant(X_BRF)
-    if not dead_BF.any():
+    if nothing_in(dead_BF):
         return X_BRF, is_categorical_BF
     noise_BRF = normal(tuple(X_BRF.shape), generator)
     return torch.where(dead_BF[:, None], noise_BRF, X_BRF), is_categorical_BF & ~dead_BF
@@ -83,6 +84,7 @@ def _revive(X_BRF: Tensor, is_categorical_BF: Tensor, generator: torch.Generator
 
 # (share of the tasks, transform), in the order in which things happen to a table: its columns, its target, the way both
 # are recorded, which rows were labelled, what got lost. Rates are those of the recipe, or guesses where it is silent.
+_RAREST = 0.01
 _EFFECTS: list[tuple[float, Transform]] = [
     (0.10, columns.IrrelevantColumns(rate=(0.05, 0.5))),
     (0.25, columns.CollinearColumns(rate=(0.05, 0.5), noise=(0.01, 1.0))),
@@ -102,7 +104,7 @@ _EFFECTS: list[tuple[float, Transform]] = [
     (0.06, noise.InstanceDependentLabelNoise(rate=(0.01, 0.2))),
     (0.10, noise.MeasurementError(std=(0.02, 0.5), columns=(0.1, 1.0))),
     (0.12, noise.CellOutliers(rate=(0.0005, 0.02), distance=(3.0, 30.0), columns=(0.1, 1.0))),
-    (0.12, shift.ClassImbalance(share=(0.01, 0.3))),
+    (0.12, shift.ClassImbalance(share=(_RAREST, 0.3))),
     (0.10, shift.CovariateShift(strength=(0.2, 2.0))),
     (0.06, shift.LabelShift(strength=(0.2, 1.5))),
     (0.05, MissingBlocks(rate=(0.02, 0.5), columns=(0.1, 0.6))),
@@ -120,8 +122,14 @@ class TableEffects:
     """How strongly tables dirty in one way are dirty in others; see `Messy`."""
     missing: float = 0.0
     """Share of the tasks with missing cells, for priors that make none themselves."""
+    drift: float = 0.0
+    """Share of the tasks whose queries come later than their context (`priors.drift`)."""
+    rarest: float = _RAREST
+    """Least share of a class that was made rare."""
 
     def __post_init__(self):
+        if not 0 < self.rarest <= 0.3 or not 0 <= self.drift <= 1:
+            raise ValueError(f"rarest must lie in (0, .3], drift in [0, 1]; got {self.rarest} and {self.drift}.")
         most = 1 / max(share for share, _ in _EFFECTS)
         if not 0 <= self.amount <= most:
             raise ValueError(f"amount must lie in [0, {most:g}], got {self.amount}.")
@@ -130,5 +138,10 @@ class TableEffects:
 
     def __call__(self, batch: TaskBatch, generator: torch.Generator) -> TaskBatch:
         batch = replace(batch, X=mask_cells(batch.X, generator, self.missing))
-        messy = Messy([effect for _, effect in _EFFECTS], [self.amount * p for p, _ in _EFFECTS], self.correlation)
-        return messy(batch, generator)
+        effects = [(self.amount * share, effect) for share, effect in _EFFECTS]
+        if self.rarest != _RAREST:
+            rarer = shift.ClassImbalance(share=(self.rarest, 0.3))
+            effects = [(p, rarer if isinstance(effect, shift.ClassImbalance) else effect) for p, effect in effects]
+        if self.drift:
+            effects.append((self.drift, TimeDrift()))
+        return Messy([effect for _, effect in effects], [p for p, _ in effects], self.correlation)(batch, generator)

@@ -17,6 +17,7 @@ from priors.draw import (
     integers,
     log_uniform,
     normal,
+    nothing_in,
     standardise,
     student_t,
     uniform,
@@ -37,12 +38,19 @@ class TargetConfig:
     """Range of the noise standard deviation, in units of the signal's, log-uniform per task."""
     max_label_noise: float = 0.2
     """Largest share of flipped labels, in the seventh of the tasks that have flips."""
+    sharpness: tuple[float, float] = (2.0, 100.0)
+    """Range of the log-odds of a class per standard deviation of its output, log-uniform per task, where classes are
+    the largest of several outputs; at 1,000 hardly a label is left to chance."""
 
     def __post_init__(self):
         if self.max_classes < 2:
             raise ValueError(f"max_classes must be at least 2, got {self.max_classes}.")
         if not 0 < self.min_class_share < 0.5:
             raise ValueError(f"min_class_share must lie in (0, .5), got {self.min_class_share}.")
+        for name in ("noise", "sharpness"):
+            low, high = getattr(self, name)
+            if not 0 < low <= high:
+                raise ValueError(f"{name} must be a range (low, high) with 0 < low <= high, got {(low, high)}.")
 
 
 def draw_noise(size: tuple[int, ...], config: TargetConfig, generator: torch.Generator) -> Tensor:
@@ -110,10 +118,11 @@ def class_target(
     cut_B = bernoulli(0.55 if T > 1 else 1.0, (B,), g)
     y_BR = torch.zeros(B, R, dtype=torch.long, device=g.device)
     # Each way is computed only for the tasks that go it.
-    if cut_B.any():
-        y_BR[cut_B] = _cut_at_quantiles(outputs_BRT[..., 0][cut_B], n_wanted_B1[cut_B], limit, config, g)
-    if not cut_B.all():
-        y_BR[~cut_B] = _noisy_argmax(outputs_BRT[~cut_B], n_wanted_B1[~cut_B], g)
+    cut_I, other_I = cut_B.nonzero()[:, 0], (~cut_B).nonzero()[:, 0]
+    if len(cut_I):
+        y_BR[cut_I] = _cut_at_quantiles(outputs_BRT[..., 0][cut_I], n_wanted_B1[cut_I], limit, config, g)
+    if len(other_I):
+        y_BR[other_I] = _noisy_argmax(outputs_BRT[other_I], n_wanted_B1[other_I], config, g)
 
     flip_rate_B1 = torch.where(bernoulli(0.15, (B, 1), g), uniform(0, config.max_label_noise, (B, 1), g), 0.0)
     # The product may round up to n_wanted, hence the minimum.
@@ -123,7 +132,7 @@ def class_target(
     y_BR, n_classes_B = _close_up(y_BR, max(limit, T))
     # A task with a single class teaches nothing: fall back to a median split of the first output.
     single_B = n_classes_B < 2
-    if single_B.any():
+    if not nothing_in(single_B):
         half_BR = (ranks(outputs_BRT[..., 0]) >= R // 2).long()
         y_BR = torch.where(single_B[:, None], half_BR, y_BR)
         n_classes_B = torch.where(single_B, 2, n_classes_B)
@@ -172,9 +181,9 @@ def _cut_at_quantiles(
     return torch.minimum(torch.searchsorted(upper_BC, rank_BR), n_classes_B1 - 1)
 
 
-def _noisy_argmax(outputs_BRT: Tensor, n_classes_B1: Tensor, g: torch.Generator) -> Tensor:
+def _noisy_argmax(outputs_BRT: Tensor, n_classes_B1: Tensor, config: TargetConfig, g: torch.Generator) -> Tensor:
     B, _, T = outputs_BRT.shape
-    scores_BRT = standardise(outputs_BRT, 1) * log_uniform(2, 100, (B, 1, 1), g)
+    scores_BRT = standardise(outputs_BRT, 1) * log_uniform(*config.sharpness, (B, 1, 1), g)
     scores_BRT = scores_BRT + normal((B, 1, T), g) * uniform(0, 1, (B, 1, 1), g) * scores_BRT.std(1, keepdim=True)
     u_BRT = uniform(0, 1, tuple(scores_BRT.shape), g)
     gumbel_BRT = -torch.log((-torch.log(u_BRT.clamp_min(1e-9))).clamp_min(1e-9))

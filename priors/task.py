@@ -5,8 +5,9 @@ Dimension key: B tasks, R rows = N context + M query, F features, C classes.
 
 from __future__ import annotations
 
+from abc import ABC
 from dataclasses import dataclass, replace
-from typing import Any, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol
 
 import torch
 from torch import Tensor
@@ -73,10 +74,23 @@ class TaskBatch:
         return replace(self, **changed)
 
 
-@runtime_checkable
-class Prior(Protocol):
-    """A distribution over tasks. Anything with this one method can be trained on."""
+if TYPE_CHECKING:
 
-    def sample(self, shape: TaskShape, generator: torch.Generator) -> TaskBatch:
-        """Draw one batch on `generator.device`; a pure function of the generator's state."""
-        ...
+    class Prior(Protocol):
+        """A distribution over tasks. Anything with this one method can be trained on."""
+
+        def sample(self, shape: TaskShape, generator: torch.Generator) -> TaskBatch:
+            """Draw one batch on `generator.device`; a pure function of the generator's state."""
+            ...
+
+else:
+
+    class Prior(ABC):  # noqa: B024 - what it asks for is in the hook
+        """A distribution over tasks. Anything with a method `sample(shape, generator)` can be trained on.
+
+        At run time no protocol: jsonargparse compares the annotations of protocols, and a prior need have none.
+        """
+
+        @classmethod
+        def __subclasshook__(cls, other: type) -> bool:
+            return callable(getattr(other, "sample", None)) if cls is Prior else NotImplemented

@@ -16,7 +16,7 @@ from typing import Protocol, runtime_checkable
 import torch
 from torch import Tensor
 
-from priors.draw import bernoulli, log_uniform, normal, standardise, uniform
+from priors.draw import bernoulli, log_uniform, normal, nothing_in, standardise, uniform, waits
 from priors.task import Prior, TaskBatch, TaskShape
 
 Rate = float | tuple[float, float]
@@ -93,14 +93,20 @@ class Messy:
         shared_B1, own_BK = normal((B, 1), generator), normal((B, K), generator)
         mess_BK = self.correlation**0.5 * shared_B1 + (1 - self.correlation) ** 0.5 * own_BK
         hit_BK = torch.special.ndtr(mess_BK) < torch.tensor(self.probabilities, device=mess_BK.device)
+        # Read at once: for each transform by itself an accelerator would be waited for.
+        chosen = hit_BK.T.tolist()
         for k, own in enumerate(spawn(generator, K)):
-            batch = apply_to(self.transforms[k], batch, hit_BK[:, k], own)
+            index = [b for b, hit in enumerate(chosen[k]) if hit]
+            batch = _apply_at(self.transforms[k], batch, torch.tensor(index, device=own.device, dtype=torch.long), own)
         return batch
 
 
 def apply_to(transform: Transform, batch: TaskBatch, chosen_B: Tensor, generator: torch.Generator) -> TaskBatch:
     """The batch with `transform` applied to the chosen tasks only, and computed for them only."""
-    index_I = chosen_B.nonzero()[:, 0]
+    return _apply_at(transform, batch, chosen_B.nonzero()[:, 0], generator)
+
+
+def _apply_at(transform: Transform, batch: TaskBatch, index_I: Tensor, generator: torch.Generator) -> TaskBatch:
     if len(index_I) == 0:
         return batch
     if len(index_I) == len(batch.X):
@@ -182,7 +188,7 @@ def restore_classes(y_BR: Tensor, batch: TaskBatch) -> Tensor:
     context_BN = y_BR[:, : batch.n_context]
     present_BC = torch.zeros_like(exists_BC).scatter_(1, context_BN, True)
     lost_B = (exists_BC & ~present_BC).any(1)
-    if not lost_B.any():
+    if nothing_in(lost_B):
         return y_BR
     first_BC = (batch.y_context[:, None] == slot_C[:, None]).to(torch.uint8).argmax(-1)
     anchor_BR = torch.zeros_like(y_BR).scatter_reduce(1, first_BC, exists_BC.to(y_BR.dtype), "amax").bool()
@@ -199,6 +205,9 @@ def ranks(values: Tensor) -> Tensor:
 
 def is_constant(X_BRF: Tensor) -> Tensor:
     """(B, F) columns with fewer than two distinct values, missing cells aside."""
+    if waits(X_BRF):
+        low_BF = X_BRF.nan_to_num(nan=torch.inf).amin(1)
+        return low_BF >= X_BRF.nan_to_num(nan=-torch.inf).amax(1)
     # Eight rows settle almost every column; only the others are read in full.
     first_B1F, others_BRF = X_BRF[:, :1], X_BRF[:, 1:8]
     differ_BRF = (others_BRF != first_B1F) & ~others_BRF.isnan() & ~first_B1F.isnan()

@@ -15,7 +15,7 @@ from priors.stream import one_thread
 
 PRIOR = MixturePrior(task="classification", missing=1.0)
 SHAPES = ShapeSampler(n_cells=600, rows=(16, 64), features=(1, 6))
-OPTIONS = dict(prior=PRIOR, shapes=SHAPES, n_tasks=120, seed=3, batches_per_shard=4)
+OPTIONS = dict(prior=PRIOR, shapes=SHAPES, n_tasks=60, seed=3, batches_per_shard=4)
 
 
 def hashes(folder) -> dict[str, str]:
@@ -56,7 +56,7 @@ def test_a_folder_gives_back_the_stream(tmp_path, prior):
     source = FolderSource(str(tmp_path))
     with one_thread():
         stream = list(TaskStream([prior], SHAPES, seed=3, n_steps=source.n_batches))
-    assert sum(len(b.y) for (b,) in stream) == source.n_tasks >= 120
+    assert sum(len(b.y) for (b,) in stream) == source.n_tasks >= OPTIONS["n_tasks"]
     for step, (expected,) in enumerate(stream):
         (batch,) = source.batches(step)
         assert_identical(batch, expected)
@@ -107,7 +107,7 @@ def test_a_shard_that_dies_half_way_leaves_nothing(tmp_path, monkeypatch):
 
 
 def test_a_larger_export_extends_the_folder(exported, tmp_path):
-    export_tasks(tmp_path, **OPTIONS | {"n_tasks": 40})
+    export_tasks(tmp_path, **OPTIONS | {"n_tasks": 20})
     small = hashes(tmp_path)
     export_tasks(tmp_path, **OPTIONS)
     assert hashes(tmp_path) == hashes(exported) and len(small) < len(hashes(exported))
