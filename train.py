@@ -1,7 +1,8 @@
 """Pretrain a model: `python train.py fit --config configs/nano.yaml`.
 
 Every option of the YAML is also a flag: `--trainer.devices 2 --trainer.strategy ddp`, `--data.seed 1`, ...
-A second `--config` overrides the first. `--ckpt_path last` continues an interrupted run exactly.
+A second `--config` overrides the first. `--ckpt_path last` continues an interrupted run exactly; `last_or_new` begins
+one where there is none, for launchers that repeat a command (configs/base-2nodes.yaml).
 `python train.py export --ckpt_path CHECKPOINT --out FOLDER` writes the weights of a run, finished or not, as a release.
 `python train.py distill --config configs/reader.yaml` trains the reader of a release (`icl.network.reader`), for fast
 queries.
@@ -39,9 +40,17 @@ class TrainCLI(LightningCLI):
         return super().instantiate_trainer(**kwargs, callbacks=callbacks, plugins=plugins)
 
     def before_fit(self) -> None:
-        """With nothing to go on from, `--ckpt_path last` would start anew and end by replacing the release."""
+        """With nothing to go on from, `--ckpt_path last` would start anew and end by replacing the release.
+
+        `--ckpt_path last_or_new` says that this is meant: torchrun and SLURM repeat one command after a failure.
+        """
         path = last_checkpoint(self.trainer)
-        if self._get(self.config_init, "ckpt_path") == "last" and (path is None or not path.is_file()):
+        wanted = self._get(self.config_init, "ckpt_path")
+        if wanted == "last_or_new":
+            # Every process looks at the same file, so that all begin alike.
+            known = path is not None and path.is_file()
+            self.config_init[self.subcommand]["ckpt_path"] = "last" if known else None
+        elif wanted == "last" and (path is None or not path.is_file()):
             raise FileNotFoundError(
                 f"--ckpt_path last, but there is no checkpoint {path or 'callback'}: nothing was interrupted there. "
                 f"Leave the option out to start a run, or name the checkpoint to go on from."

@@ -28,7 +28,7 @@ from icl.network.model import TabularTransformer
 from icl.training.cost import training_cost
 from icl.training.precision import has_bf16_units
 from icl.training.pretraining import task_loss
-from icl.training.stream import sample_step
+from icl.training.steps import sample_step
 from icl.training.throughput import peak_flops
 from priors import MixturePrior, ShapeSampler, TaskBatch, TaskShape
 

@@ -1,14 +1,25 @@
-"""Runs of train.py on a tiny model, for the tests: in this process where they can be, else in one of their own."""
+"""Runs of train.py on a tiny model, for tests: in this process where they can be, else in others."""
 
+import multiprocessing
 import os
+import socket
 import subprocess
 import sys
+from collections.abc import Callable
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 from unittest import mock
 
 import torch
+from lightning.pytorch.utilities.rank_zero import rank_zero_only
 
 ROOT = Path(__file__).parents[1]
+# Forks of one process that has imported everything: an import of torch and lightning takes longer than a tiny run.
+_FORKS = multiprocessing.get_context("forkserver" if os.name == "posix" else "spawn")
+_IMPORTED = [
+    "train", "helpers", "training_runs", "torch._dynamo", "torch.distributed", "lightning.pytorch.strategies",
+    "icl.finetuning.run", "pytest",
+]  # fmt: skip
 TINY = [
     "--model.model={d_embed: 16, n_layers: 1, n_heads: 2, n_thinking_rows: 2, n_bins: 16}",
     "--data.shapes={n_cells: 300, rows: [16, 32], features: [1, 4]}",
@@ -68,6 +79,65 @@ def finish(process: subprocess.Popen, timeout: float = 300) -> str:
     output, _ = process.communicate(timeout=timeout)
     assert process.returncode == 0, output[-3000:]
     return output
+
+
+def fork(folder: Path, *options: str, n_ranks: int = 1, n_groups: int = 1) -> list[BaseProcess]:
+    """`python train.py fit` by `n_ranks` processes, dealt to groups as to nodes."""
+    args = ["fit", "--config", str(write_config(folder)), *TINY, *options]
+    return fork_ranks(folder, _fit_of_a_rank, args, n_ranks, n_groups)
+
+
+def _fit_of_a_rank(args: list[str]) -> None:
+    from train import main
+
+    main(args)
+
+
+def fork_ranks(
+    folder: Path, work: Callable[[list[str]], None], args: list[str], n_ranks: int, n_groups: int = 1
+) -> list[BaseProcess]:
+    """`work(args)` by `n_ranks` processes that are there already when Lightning begins, as torchrun starts them."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        group = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free.getsockname()[1]), "WORLD_SIZE": str(n_ranks)}
+    paths = os.pathsep.join([str(ROOT), str(ROOT / "tests")])
+    _FORKS.set_forkserver_preload(_IMPORTED)
+    ranks = []
+    for rank in range(n_ranks):
+        environment = {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": "", "PYTHONPATH": paths}
+        if n_ranks > 1:
+            node, local = divmod(rank, n_ranks // n_groups)
+            environment |= group | {"NODE_RANK": str(node), "LOCAL_RANK": str(local)}
+        process = _FORKS.Process(target=_run_rank, args=(work, args, folder, rank, environment), daemon=True)
+        with mock.patch.dict(os.environ, environment):  # for the process that imports
+            process.start()
+        ranks.append(process)
+    return ranks
+
+
+def _run_rank(work: Callable, args: list[str], folder: Path, rank: int, environment: dict[str, str]) -> None:
+    os.environ.update(environment)
+    os.chdir(folder)
+    sys.argv = ["train.py"]
+    said = os.open(folder / f"said{rank}.txt", os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+    os.dup2(said, 1)
+    os.dup2(said, 2)
+    torch.set_num_threads(1)
+    rank_zero_only.rank = rank  # as importing Lightning in this environment sets it; it was imported before
+    work(args)
+
+
+def join(folder: Path, ranks: list[BaseProcess], timeout: float = 300) -> tuple[list[int | None], str]:
+    """Exit codes of the processes, and what they said."""
+    for process in ranks:
+        process.join(timeout)
+    said = "".join((folder / f"said{rank}.txt").read_text() for rank in range(len(ranks)))
+    codes = [process.exitcode for process in ranks]
+    for process in ranks:
+        process.kill()
+        process.join()
+        process.close()
+    return codes, said
 
 
 def state_of(folder: Path) -> dict:

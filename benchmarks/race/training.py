@@ -16,7 +16,7 @@ from benchmarks.race.candidates import Candidate
 from icl.atomic import write_atomically
 from icl.training.optim import OptimConfig
 from icl.training.pretraining import task_loss
-from icl.training.stream import sample_step
+from icl.training.steps import sample_step
 from priors import MixturePrior, ShapeSampler
 
 # Processor seconds and a share of the budget, not steps: a slow candidate makes fewer steps in the same schedule.

@@ -118,3 +118,5 @@ class FinetuneModule(PretrainingModule):
     def on_load_checkpoint(self, checkpoint: dict) -> None:
         super().on_load_checkpoint(checkpoint)
         self.best = Best(**checkpoint["best"])
+        if self.stopped_early:  # killed when patience had ended it and before the release was written
+            self.trainer.should_stop = True

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import math
 import warnings
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -64,6 +65,7 @@ def tune_on_table(
     y: np.ndarray,
     n_classes: int | None,
     config: FinetuneConfig,
+    companions: str | Sequence = "auto",
 ) -> tuple[TabularTransformer | None, SingleReport]:
     """Fine-tune a copy of `start` on 60 % of the rows; 20 % choose the rate, 20 % decide whether to keep it.
 
@@ -73,6 +75,7 @@ def tune_on_table(
         n_levels: (F,) levels of each category, 0 for numbers.
         y: (n,) int64 codes or float64 numbers.
         n_classes: None for numbers.
+        companions: whose columns tasks show, as the estimator that asks will; "auto" goes by their length.
     Returns:
         the tuned model, or None where the checkpoint's weights stay, and what was found. Tuned weights are kept only if
         the mean loss on the deciding rows fell by more than 1.645 standard errors of the paired difference.
@@ -94,8 +97,10 @@ def tune_on_table(
     train, (choose, decide) = units.rows(parts[0]), (units.first[part] for part in parts[1:])
     part = EncodedTable(table.name, table.columns, cells[train], n_levels, [replace(target, y=y[train])], _UNNAMED)
     context = train[: config.max_rows]
-    chooses, decides = (_views(table, target, context, rows[:_MOST_ROWS], start, rng) for rows in (choose, decide))
-    stream = task_stream([part], config, start.config)
+    chooses, decides = (
+        _views(table, target, context, rows[:_MOST_ROWS], start, rng, companions) for rows in (choose, decide)
+    )
+    stream = task_stream([part], config, start.config, companions=companions)
     best_lr, best_loss, best = math.nan, _mean_loss(start, chooses), None
     for lr in (config.lr,) if config.lr is not None else RATES:
         tuned = _plain(short_run(copy.deepcopy(start), stream, config, lr, config.steps), start)
@@ -124,11 +129,11 @@ def _obstacle(target: Target, max_classes: int) -> str:
     return ""
 
 
-def _views(table, target, context, query, start: TabularTransformer, rng) -> list[TaskBatch]:
+def _views(table, target, context, query, start: TabularTransformer, rng, companions) -> list[TaskBatch]:
     """The same rows in every guise of an estimator."""
     config = start.config
     return [
-        batch_of([make_task(table, target, context, query, config, rng, guise)], len(context))
+        batch_of([make_task(table, target, context, query, config, rng, guise, companions)], len(context))
         for guise in range(N_GUISES)
     ]
 

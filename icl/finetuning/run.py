@@ -35,6 +35,7 @@ from icl.releases.provenance import origin_of
 from icl.releases.seen import FILE, described, read_seen, seen_of, to_bytes
 from icl.training.callbacks import FinishStepOnInterrupt, StepProgressBar
 from icl.training.checkpoint_io import WholeCheckpointIO
+from icl.training.export import training_file
 
 HISTORY = "finetuning.csv"
 _LAST, _SETTINGS = "last.ckpt", "settings.json"
@@ -81,6 +82,7 @@ def finetune(
     out = Path(os.path.abspath(Path(out).expanduser()))
     if out.exists() and not (out / CONFIG).is_file():
         raise ValueError(f"{out} exists and is not a release folder; choose another folder for the result.")
+    _refuse_inputs(out, prepared.folder, tables)
     run = out.with_name(f"{out.name}.run")
     settings = _settings(prepared)
     before = _resume(run, settings)
@@ -104,6 +106,14 @@ def finetune(
         report(_verdict(module.best))
     trainer.strategy.barrier("released")  # the release is there when any of the processes goes on
     return out
+
+
+def _refuse_inputs(out: Path, start: Path, tables: Any) -> None:
+    """The release takes the place of what lies in `out`."""
+    given = [start, *([Path(tables).expanduser()] if isinstance(tables, str | os.PathLike) else [])]
+    for source in given:
+        if source.exists() and out.resolve() in (source.resolve(), *source.resolve().parents):
+            raise ValueError(f"{out} is to become the release, and {source} is read from it; choose another folder.")
 
 
 def _settings(prepared: Prepared) -> dict[str, Any]:
@@ -159,7 +169,7 @@ def _fit(
     data = FinetuneData(prepared.split.training, prepared.items, config, prepared.start.config)
     # Saved when a validation is over: what is saved knows its result.
     saving = ModelCheckpoint(run, filename="last", enable_version_counter=False, save_on_train_epoch_end=False)
-    callbacks = [saving, FinishStepOnInterrupt()]
+    callbacks = [saving, FinishStepOnInterrupt(interval)]
     trainer = L.Trainer(
         accelerator=config.device,
         devices=config.n_devices,
@@ -232,8 +242,8 @@ def _release(prepared: Prepared, best: Best, facts: dict, out: Path) -> None:
     history = pd.DataFrame(lines).drop(columns="tables")
     files = {FILE: raw, HISTORY: history.to_csv(index=False).encode()}
     training = prepared.folder / TRAINING
-    if training.is_file():
-        files[TRAINING] = training.read_bytes()  # what the prior reached still holds
+    if training.is_file():  # what the prior reached still holds
+        files |= training_file(training.read_text(encoding="utf-8", errors="replace"))
     save_release(model, out, facts, notes=_verdict(best), files=files)
 
 

@@ -36,10 +36,15 @@ def replay_priors(model: TabularConfig) -> list[Prior]:
 
 
 def task_stream(
-    tables: Sequence[EncodedTable], config: FinetuneConfig, model: TabularConfig, start: int = 0, rank: int = 0
+    tables: Sequence[EncodedTable],
+    config: FinetuneConfig,
+    model: TabularConfig,
+    start: int = 0,
+    rank: int = 0,
+    companions: str | Sequence = "auto",
 ) -> TaskStream:
     """Steps of `batch_tables` batches of tables, then one of the prior if there is replay."""
-    priors: list = [TablesPrior(tables, model, config.max_rows, config.n_cells)] * config.batch_tables
+    priors: list = [TablesPrior(tables, model, config.max_rows, config.n_cells, companions)] * config.batch_tables
     if config.replay:
         priors.append(Alternating(replay_priors(model)))
     return TaskStream(priors, REPLAY_SHAPES, config.seed, rank, start)

@@ -10,7 +10,7 @@ import torch
 
 from icl.finetuning.tables import MIN_ROWS_PER_CLASS, EncodedTable, Target
 from icl.network.config import TabularConfig
-from icl.prediction.companions.columns import Columns, most_columns
+from icl.prediction.companions.columns import Columns, most_columns, suited
 from icl.prediction.companions.protocol import Labelled
 from icl.prediction.guise import Limits, draw_guises
 from icl.prediction.member import Member
@@ -19,8 +19,6 @@ from priors import TaskBatch, TaskShape
 
 N_GUISES = 4
 """Guises that a table is trained and validated in: those of an estimator's members by default."""
-# Whose columns are among them. Not those of the estimators' default: trees for every task would take longer than it.
-_COMPANIONS = ("ridge",)
 _FEWEST_ROWS = 32
 _CONTEXT_SHARE = (0.4, 0.9)
 _MOST_TASKS = 32  # of a batch
@@ -44,6 +42,7 @@ def make_task(
     config: TabularConfig,
     rng: np.random.Generator,
     guise: int,
+    companions: str | Sequence = "auto",
 ) -> Task:
     """The rows `context` and `query` as a member of an estimator would show them to the model.
 
@@ -53,6 +52,7 @@ def make_task(
     Args:
         context, query: row numbers; every class of `target` must occur among the context rows.
         guise: which member's, below `N_GUISES`.
+        companions: whose columns are shown; "auto" are those that estimators show of a context of this length.
     """
     n_context = len(context)
     rows = np.concatenate([context, query])
@@ -71,12 +71,13 @@ def make_task(
         y = (y / unit - center) / scale
     limits = Limits(config.max_features, config.max_classes, n_context)
     seed, known, labels = int(rng.integers(2**31)), cells[:n_context], y[:n_context]
-    n_made = most_columns(_COMPANIONS, target.n_classes)
+    beside = suited(n_context) if isinstance(companions, str) else companions
+    n_made = most_columns(beside, target.n_classes)
     chosen = draw_guises(N_GUISES, seed, limits, n_levels, known, labels, target.n_classes, n_made)[guise]
-    made = Columns(Labelled(known, n_levels, labels, target.n_classes), _COMPANIONS) if chosen.stacked else None
+    made = Columns(Labelled(known, n_levels, labels, target.n_classes), beside) if chosen.stacked else None
     member = Member(chosen, known, labels, n_levels > 0, made)
     [shown] = member.contexts
-    X = np.concatenate([shown.X_NF, member.view(cells[n_context:])])
+    X = np.concatenate([shown.X_NF, *member.views(cells[n_context:])])
     if target.n_classes is None:
         y_query = y[n_context:] if member._target is None else member._target(y[n_context:])
         y = np.concatenate([shown.y_N, y_query]).astype(np.float32)
@@ -122,10 +123,19 @@ class TablesPrior:
         config: of the model, for its limits.
         max_rows: context and query rows of a task at most.
         n_cells: cells of a batch, as many tasks as fit; at least one.
+        companions: see `make_task`.
     """
 
-    def __init__(self, tables: Sequence[EncodedTable], config: TabularConfig, max_rows: int, n_cells: int):
+    def __init__(
+        self,
+        tables: Sequence[EncodedTable],
+        config: TabularConfig,
+        max_rows: int,
+        n_cells: int,
+        companions: str | Sequence = "auto",
+    ):
         self.tables, self.config, self.max_rows, self.n_cells = list(tables), config, max_rows, n_cells
+        self.companions = companions
 
     def sample(self, shape: TaskShape, generator: torch.Generator) -> TaskBatch:
         seed = int(torch.randint(2**62, (), generator=generator, device=generator.device))
@@ -141,8 +151,9 @@ class TablesPrior:
         guise, tasks = int(rng.integers(N_GUISES)), []
         for _ in range(min(n_tasks, _MOST_TASKS)):
             rows = draw_rows(target, n_rows, rng)
-            tasks.append(make_task(table, target, rows[:n_context], rows[n_context:], self.config, rng, guise))
-        # Where ridge regressions explain nothing they add no column: a batch keeps the tasks as wide as its first.
+            parts = rows[:n_context], rows[n_context:]
+            tasks.append(make_task(table, target, *parts, self.config, rng, guise, self.companions))
+        # Companions that explain nothing add no column: a batch keeps the tasks as wide as its first.
         tasks = [t for t in tasks if t.X.shape == tasks[0].X.shape]
         return batch_of(tasks, n_context).to(generator.device)
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import lightning as L
-from lightning.pytorch.callbacks import ModelCheckpoint, RichProgressBar, WeightAveraging
+from lightning.pytorch.callbacks import EMAWeightAveraging, ModelCheckpoint, RichProgressBar, WeightAveraging
 from lightning.pytorch.utilities import rank_zero_info
 
 from icl.network.model import TabularTransformer
@@ -32,14 +32,37 @@ class StepProgressBar(RichProgressBar):
         super().on_train_batch_end(trainer, pl_module, outputs, batch, trainer.global_step - 1)
 
 
+class MovingAverage(EMAWeightAveraging):
+    """Lightning's moving average of the weights, kept where they are.
+
+    Lightning's is set up before the weights move to their device and stays on the CPU, to which all of them would be
+    copied after every step. Checkpoints are those of Lightning's.
+    """
+
+    @property
+    def state_key(self) -> str:
+        return EMAWeightAveraging.__qualname__
+
+    def on_fit_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        super().on_fit_start(trainer, pl_module)
+        if self._average_model is not None and self._device is None:
+            self._average_model.to(pl_module.device)
+
+
 class FinishStepOnInterrupt(L.Callback):
     """On ctrl-C or SIGTERM: finish the step, save `last.ckpt`, then stop. A second ctrl-C stops at once.
 
     Saving between steps is what lets the resumed run continue as if nothing had happened. The last step is saved too,
     so that a finished run can be extended.
+
+    Args:
+        check_every: steps between validations that are part of what is saved, as in fine-tuning: a step after which
+            one is due is left to `ModelCheckpoint`, which saves when it is over. Saved before it, a run that is killed
+            while it validates would go on without it.
     """
 
-    def __init__(self):
+    def __init__(self, check_every: int | None = None):
+        self.check_every = check_every
         self._asked = False
         self._previous: dict[int, Any] = {}
 
@@ -60,7 +83,7 @@ class FinishStepOnInterrupt(L.Callback):
             return
         trainer.should_stop = True
         path = None if trainer.fast_dev_run else last_checkpoint(trainer)
-        if path is None:
+        if path is None or (self.check_every and trainer.global_step % self.check_every == 0):
             return
         trainer.save_checkpoint(path)
         if not done:
@@ -116,8 +139,7 @@ class WriteRelease(L.Callback):
 
     def on_fit_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         from icl.releases.folder import save_release
-        from icl.releases.prior_limits import TRAINING
-        from icl.training.export import RUN, provenance
+        from icl.training.export import RUN, provenance, training_file
 
         if not trainer.is_global_zero:
             return
@@ -130,5 +152,5 @@ class WriteRelease(L.Callback):
             record["averaging_state"] = {}
         text = self._run["training_yaml"]
         assert isinstance(pl_module.model, TabularTransformer)
-        save_release(pl_module.model, folder, provenance(record), files={TRAINING: text.encode()} if text else None)
+        save_release(pl_module.model, folder, provenance(record), files=training_file(text))
         rank_zero_info(f"Release written to {folder}")

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from icl.network.cells import CHANNELS, GROUP_OFFSETS
 from icl.network.config import TabularConfig
+from icl.network.cost import forward_flops
 from priors import ShapeSampler, TaskShape
 from priors.stream import at_step, seeded_generator
 
@@ -60,31 +61,13 @@ def training_cost(
     M, K = R - N, config.n_thinking_rows
     tokens = B * (R + K) * (-(-F // config.group_size) + 1)
     return Cost(
-        flops=TRAINING_PASSES * _forward_flops(config, shape, regression),
+        flops=TRAINING_PASSES * forward_flops(config, B, N, M, F, regression),
         tokens=tokens,
         tables=B,
         activation_bytes=_kept_bytes(
             config, B, R + K, N + K, M, -(-F // config.group_size) + 1, matmul_bytes, max(matmul_bytes, attention_bytes)
         ),
     )
-
-
-def _forward_flops(config: TabularConfig, shape: TaskShape, regression: bool) -> float:
-    B, R, N, F = shape.n_tasks, shape.n_rows, shape.n_context, shape.n_features
-    E, M, K = config.d_embed, R - N, config.n_thinking_rows
-    G = -(-F // config.group_size)
-    T, S, n_keys = G + 1, R + K, N + K
-    encoder = 2 * B * R * G * E * (CHANNELS * config.group_size * len(GROUP_OFFSETS) + E)
-    encoder += 2 * B * N * 3 * E if regression else 0
-    blocks = 0.0
-    for last in [False] * (config.n_layers - 1) + [True]:
-        Q = M if last else S  # rows that go on: after the last block nothing reads the context
-        blocks += B * S * T * (8 * E**2 + 4 * T * E)  # over features: four projections, scores and their use
-        blocks += B * T * (4 * Q * E**2 + 4 * n_keys * E**2 + 4 * Q * n_keys * E)  # over rows
-        blocks += 4 * config.mlp_ratio * B * Q * T * E**2
-    n_outputs = config.n_bins if regression else config.max_classes
-    head = 2 * B * M * (4 * E**2 + 2 * E * n_outputs)
-    return encoder + blocks + head
 
 
 def _kept_bytes(

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from icl.training.callbacks import last_checkpoint
 from icl.training.optim import MuonAdamW, OptimConfig
 from icl.training.totals import Totals, averages, gathered
-from icl.training.validation import kind_of
+from icl.training.validation import KINDS, kind_of
 from priors import TaskBatch
 
 _GENTLER = "a smaller --model.optim.lr_muon and --model.optim.lr_adamw"
@@ -52,7 +52,7 @@ class CountedModule(L.LightningModule):
 
     def log_by_kind(self, name: str, values: Sequence[Tensor], batches: Sequence[TaskBatch]) -> None:
         """The mean over the batches of classes, and over those of numbers."""
-        for kind in ("classification", "regression"):
+        for kind in KINDS:
             own = [value.detach() for value, batch in zip(values, batches, strict=True) if kind_of(batch) == kind]
             if own:
                 self.log(f"train/{kind}_{name}", torch.stack(own).mean(), prog_bar=True, on_step=True)

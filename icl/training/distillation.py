@@ -91,6 +91,8 @@ class DistillationModule(CountedModule):
 
     def validation_step(self, item: ValidationItem, batch_idx: int) -> None:
         batch = item.batch
+        if not item.name:
+            return
         with torch.autocast(self.device.type, enabled=False):  # as the reader will be used
             if item.is_real:
                 if fits(self.reader.trunk, batch):

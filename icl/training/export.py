@@ -14,6 +14,7 @@ from icl.releases.names import CheckpointError
 from icl.releases.prior_limits import TRAINING
 from icl.releases.provenance import origin_of
 from icl.releases.reading import parse_yaml
+from icl.releases.training_yaml import without_places
 
 RUN = "run"
 """Where `icl.training.callbacks.WriteRelease` keeps the facts of the run inside a training checkpoint."""
@@ -50,7 +51,13 @@ def export_checkpoint(ckpt_path: str, out: str, training_yaml: str | None = None
         model.load_state_dict(state, assign=True)
     except RuntimeError as error:
         raise CheckpointError(f"the weights in {path} do not fit its own description: {error}") from error
-    return save_release(model, out, provenance(checkpoint), files={TRAINING: text.encode()} if text else None)
+    return save_release(model, out, provenance(checkpoint), files=training_file(text))
+
+
+def training_file(text: str | None) -> dict[str, bytes]:
+    """The configuration of the run as a file of its release; none if there is none to share."""
+    shared = without_places(text) if text else ""
+    return {TRAINING: shared.encode()} if shared else {}
 
 
 def _read(path: Path) -> dict[str, Any]:

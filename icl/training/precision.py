@@ -16,6 +16,18 @@ def has_bf16_units() -> bool:
     return bool(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
 
 
+def refuse_precision(precision: str) -> None:
+    """Raise ValueError for a precision that training does not keep its figures in.
+
+    In 16-mixed gradients overflow without a scaler; with weights in 16 bits small updates are rounded away.
+    """
+    if precision not in ("32-true", "bf16-mixed"):
+        raise ValueError(
+            f"precision {precision} is not supported; use bf16-mixed, or 32-true on devices without bf16 "
+            f"(--trainer.precision)."
+        )
+
+
 class Bf16WhereFast(Precision):
     """Autocast to bf16 on a CPU with units for it; weights, optimiser, attention and losses stay in float32.
 

@@ -19,9 +19,10 @@ from icl.releases.provenance import origin_of
 from icl.training.cost import mean_cost, training_cost
 from icl.training.counted import CountedModule
 from icl.training.optim import OptimConfig
+from icl.training.precision import refuse_precision
 from icl.training.throughput import Meter, peak_flops
 from icl.training.totals import add
-from icl.training.validation import ValidationItem, fits, kind_of, real_metrics
+from icl.training.validation import KINDS, ValidationItem, fits, kind_of, real_metrics
 from priors import TaskBatch
 
 _STEPS_BEFORE_ESTIMATE = 20
@@ -85,6 +86,8 @@ class PretrainingModule(CountedModule):
         self._forward = torch.compile(self.model.forward, dynamic=True) if compile else self.model.forward
         self._meter, self._matmul_bytes = Meter(), 4
         self._peak: float | None = None
+        self._lacked: list[str] | None = None  # kinds of target that no process saw in its first step
+        self._without: list[torch.nn.Parameter] = []
         self._told_time = False
 
     @property
@@ -100,14 +103,21 @@ class PretrainingModule(CountedModule):
                 f"accumulate_grad_batches must be 1, got {trainer.accumulate_grad_batches}: step k of a run is step k "
                 f"of the stream. For larger steps set --data.n_virtual_ranks or --data.shapes.n_cells."
             )
-        if trainer.precision == "16-mixed":
-            raise ValueError("precision 16-mixed is not supported; use bf16-mixed, or 32-true on devices without bf16.")
-        if self.device.type == "cuda":
-            torch.set_float32_matmul_precision("high")  # TF32 where autocast leaves float32
+        refuse_precision(trainer.precision)
+        widest = getattr(getattr(trainer, "datamodule", None), "most_features", 0)
+        if widest > self.model.config.max_features:
+            raise ValueError(
+                f"tasks may have {widest} features and the model is for {self.model.config.max_features}: lower "
+                f"--data.shapes.features (and max_features of --data.companions) or raise max_features of "
+                f"--model.model."
+            )
 
     def on_fit_start(self) -> None:
         if self._no_start is not None:
             raise self._no_start
+        # Not in `setup`, where the weights still lie on the CPU.
+        if self.device.type == "cuda":
+            torch.set_float32_matmul_precision("high")  # TF32 where autocast leaves float32
 
     def on_train_start(self) -> None:
         mixed = "bf16" in str(self.trainer.precision)
@@ -162,7 +172,30 @@ class PretrainingModule(CountedModule):
         losses = [task_loss(self.model, batch, self._forward) for batch in batches]
         self.log_by_kind("loss", losses, batches)
         self.count(batches)
-        return torch.stack(losses).mean()
+        return torch.stack(losses).mean() + self._unread(batches)
+
+    def _unread(self, batches: Sequence[TaskBatch]) -> Tensor | float:
+        """0 of the parameters that no batch reads, for processes that wait for a gradient of every parameter."""
+        if self.trainer.world_size == 1:
+            return 0.0
+        kinds = {kind_of(batch) for batch in batches}
+        if self._lacked is None:
+            self._lacked = [kind for kind in KINDS if not self._anywhere(kind in kinds)]
+        # What is read nowhere keeps no gradient, as in a single process: else its weights would decay.
+        self._without = [
+            p for kind in self._lacked if not self._anywhere(kind in kinds) for p in self.model.parts_of(kind)
+        ]
+        unread = [p for kind in KINDS if kind not in kinds for p in self.model.parts_of(kind)]
+        return 0.0 if not unread else 0.0 * torch.stack([p.sum() for p in unread]).sum()
+
+    def _anywhere(self, here: bool) -> bool:
+        """Whether so in any process; a collective call."""
+        return self.trainer.strategy.reduce_boolean_decision(here, all=False)
+
+    def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
+        for parameter in self._without:
+            parameter.grad = None
+        super().on_before_optimizer_step(optimizer)
 
     def count(self, batches: Sequence[TaskBatch]) -> None:
         config = self.model.config
@@ -186,6 +219,8 @@ class PretrainingModule(CountedModule):
     def validation_step(self, item: ValidationItem, batch_idx: int) -> None:
         # Callbacks have swapped in the averaged weights by now, if there are any.
         batch, weight = item.batch, 1.0
+        if not item.name:
+            return
         with torch.autocast(self.device.type, enabled=False):  # as the model will be used
             if not item.is_real:
                 metrics, weight = {f"{kind_of(batch)}_loss": float(task_loss(self.model, batch))}, batch.shape.n_tasks

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import cast
 
 import lightning as L
@@ -10,45 +11,20 @@ import torch
 from torch.utils.data import DataLoader, Dataset, IterableDataset, get_worker_info
 
 from icl.training.exported_tasks import FolderSource
+from icl.training.steps import sample_block, sample_step, with_companions
 from icl.training.validation import ValidationItem, held_out_tasks, real_tables
-from priors import MixturePrior, Prior, ShapeSampler, TaskBatch
-from priors.stream import at_step, one_thread, seeded_generator
-
-_SHAPES, _TASKS = 0, 1
-
-
-def sample_step(
-    priors: list[Prior],
-    shapes: ShapeSampler,
-    seed: int,
-    step: int,
-    rank: int = 0,
-    device: torch.device | str = "cpu",
-) -> list[TaskBatch]:
-    """The batches of one optimiser step, one from each prior, made on `device`.
-
-    Ranks share the shapes of a step, so that none waits for another, but never its tasks. A prior or a sampler with a
-    method `at_step` (a curriculum) is asked for its form at this step.
-    """
-    shape_generator = seeded_generator(seed, step, _SHAPES)
-    shapes = at_step(shapes, step)
-    step_shapes = [shapes.sample(shape_generator) for _ in priors]
-    # The last bit of a sum depends on the number of threads, and worker processes have fewer.
-    with one_thread():
-        return [
-            at_step(prior, step).sample(shape, seeded_generator(seed, step, _TASKS, rank, k, device=device))
-            for k, (prior, shape) in enumerate(zip(priors, step_shapes, strict=True))
-        ]
+from priors import CompanionColumns, MixturePrior, Prior, ShapeSampler, TaskBatch
 
 
 class TaskStream(IterableDataset):
     """Steps `start`, `start + 1`, ... of the stream, dealt to any number of workers without changing it.
 
     Args:
-        priors, shapes, seed, device: as for `sample_step`.
+        priors, shapes, seed, device, companions: as for `sample_step`.
         rank: whose tasks to yield; several ranks give each step the tasks of all of them, one after the other.
         start: first step.
         n_steps: steps to yield; None means no end.
+        together: batches of one draw; more than one makes another stream (`sample_block`).
     """
 
     def __init__(
@@ -60,8 +36,13 @@ class TaskStream(IterableDataset):
         start: int = 0,
         n_steps: int | None = None,
         device: torch.device | str = "cpu",
+        companions: CompanionColumns | None = None,
+        together: int = 1,
     ):
-        self.priors, self.shapes, self.seed = priors, shapes, seed
+        self.priors, self.shapes, self.seed, self.companions = priors, shapes, seed, companions
+        self.together = together
+        # What was drawn last, of each rank; not a state: any step can be asked for at any time.
+        self._blocks: dict[tuple[int, int], list[list[TaskBatch]]] = {}
         self.ranks = range(rank, rank + 1) if isinstance(rank, int) else rank
         self.start, self.n_steps, self.device = start, n_steps, device
 
@@ -77,7 +58,15 @@ class TaskStream(IterableDataset):
         return [batch for rank in self.ranks for batch in self.of_rank(step, rank)]
 
     def of_rank(self, step: int, rank: int) -> list[TaskBatch]:
-        return sample_step(self.priors, self.shapes, self.seed, step, rank, self.device)
+        if self.together == 1:
+            return sample_step(self.priors, self.shapes, self.seed, step, rank, self.device, self.companions)
+        number, place = divmod(step, self.together**2)
+        if (number, rank) not in self._blocks:
+            self._blocks = {key: steps for key, steps in self._blocks.items() if key[0] == number}
+            self._blocks[number, rank] = sample_block(
+                self.priors, self.shapes, self.seed, number, rank, self.device, self.together
+            )
+        return with_companions(self._blocks[number, rank][place], self.companions, self.seed, step, rank)
 
 
 class FolderStream(TaskStream):
@@ -114,7 +103,12 @@ class TaskDataModule(L.LightningDataModule):
         n_validation_steps: validation batches from each of `priors`, the same at every check.
         n_family_batches: validation batches from each family of the mixtures, for each kind of target; 0 for none.
         validate_on_real_tables: score the small real tables that scikit-learn carries as well.
-        num_workers: processes that sample; 0 samples in the trainer's own. Changes nothing but speed.
+        companions: show answers of classical models as columns, as prediction does, in a share of the batches; none
+            where not given.
+        draws_together: batches that one draw of a prior makes, dealt to as many steps squared. 1 draws each by itself;
+            8 suit a GPU that samples its own tasks, where a draw costs much the same for few tasks and for many.
+        num_workers: processes that sample, on the CPU; 0 samples in the trainer's own, on its device. The tasks are the
+            same for any number of workers, but those of a GPU differ from those of a CPU.
     """
 
     trainer: L.Trainer  # of Lightning, once it is attached
@@ -130,14 +124,22 @@ class TaskDataModule(L.LightningDataModule):
         n_family_batches: int = 4,
         validate_on_real_tables: bool = True,
         num_workers: int = 0,
+        companions: CompanionColumns | None = None,
+        draws_together: int = 1,
     ):
         super().__init__()
         self.priors = priors or [MixturePrior(task="classification"), MixturePrior(task="regression")]
         self.shapes, self.folders, self.seed = shapes, folders, seed
         self.n_virtual_ranks, self.num_workers = n_virtual_ranks, num_workers
         self.n_validation_steps, self.n_family_batches = n_validation_steps, n_family_batches
-        self.validate_on_real_tables = validate_on_real_tables
+        self.validate_on_real_tables, self.companions = validate_on_real_tables, companions
+        self.draws_together = draws_together
         self._validation: list[ValidationItem] | None = None
+        if draws_together < 1 or (draws_together > 1 and num_workers > 1):
+            raise ValueError(
+                f"draws_together must be at least 1, and 1 with several workers, each of which would make every draw; "
+                f"got {draws_together} with num_workers {num_workers}."
+            )
         if n_validation_steps < 1:
             raise ValueError(f"n_validation_steps must be at least 1, got {n_validation_steps}.")
         if n_family_batches < 0:
@@ -161,6 +163,13 @@ class TaskDataModule(L.LightningDataModule):
         return range(self.trainer.global_rank * each, (self.trainer.global_rank + 1) * each)
 
     @property
+    def most_features(self) -> int:
+        """Columns of the widest task that may come, companions included; 0 where exports decide."""
+        if self.folders:
+            return 0
+        return max(self.shapes.features[1], 0 if self.companions is None else self.companions.max_features)
+
+    @property
     def n_batches(self) -> int:
         """Batches of a step in this process."""
         return len(self.ranks) * len(self.folders or self.priors)
@@ -173,7 +182,16 @@ class TaskDataModule(L.LightningDataModule):
         else:
             # On the training device, unless worker processes sample: they have no right to an accelerator.
             device = "cpu" if self.num_workers else trainer.strategy.root_device
-            stream = TaskStream(self.priors, self.shapes, self.seed, self.ranks, trainer.global_step, device=device)
+            stream = TaskStream(
+                self.priors,
+                self.shapes,
+                self.seed,
+                self.ranks,
+                trainer.global_step,
+                device=device,
+                companions=self.companions,
+                together=self.draws_together,
+            )
         return TaskLoader(stream, batch_size=None, num_workers=self.num_workers)
 
     def val_dataloader(self) -> DataLoader:
@@ -182,9 +200,16 @@ class TaskDataModule(L.LightningDataModule):
         if self._validation is None:
             # A seed no training run uses by accident.
             made = held_out_tasks(
-                self.priors, self.shapes, self.seed + 2**31, self.n_validation_steps, self.n_family_batches
+                self.priors,
+                self.shapes,
+                self.seed + 2**31,
+                self.n_validation_steps,
+                self.n_family_batches,
+                self.companions,
             )
             real = real_tables() if self.validate_on_real_tables else ()
             share = slice(self.trainer.global_rank, None, self.trainer.world_size)
-            self._validation = [*made, *real][share]
+            items = [*made, *real]
+            # A process without an item would not take part in adding up the others'.
+            self._validation = items[share] or [replace(items[0], name="")]
         return DataLoader(cast(Dataset, self._validation), batch_size=None)

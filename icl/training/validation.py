@@ -15,17 +15,17 @@ from icl.network.cells import target_scale
 from icl.network.metrics import auc, density_losses, number_scores, predictive, query_losses
 from icl.network.model import TabularTransformer
 from icl.network.reader import Model
-from priors import MixturePrior, Prior, ShapeSampler, TaskBatch
+from priors import CompanionColumns, MixturePrior, Prior, ShapeSampler, TaskBatch
 from priors.stream import at_step, one_thread, seeded_generator
 
 _LAST_STEP = 2**62  # curricula are validated where they end
-_FAMILY, _MIXTURE = 0, 1
+_FAMILY, _MIXTURE, _COMPANIONS = 0, 1, 2
 _MAX_CONTEXT, _MAX_QUERY = 300, 200  # rows of a real table: enough to rank models, seconds on a CPU
 
 
 @dataclass(frozen=True)
 class ValidationItem:
-    """One batch and the prefix under which its metrics are logged."""
+    """One batch and the prefix under which its metrics are logged; without a name it counts nowhere."""
 
     name: str
     batch: TaskBatch
@@ -33,6 +33,10 @@ class ValidationItem:
 
     def to(self, device: torch.device | str, **kwargs) -> ValidationItem:
         return replace(self, batch=self.batch.to(device, **kwargs))
+
+
+KINDS = ("classification", "regression")
+"""Kinds of target."""
 
 
 def kind_of(batch: TaskBatch) -> str:
@@ -65,9 +69,17 @@ def _short(prior: Prior) -> str:
 
 
 def held_out_tasks(
-    priors: list[Prior], shapes: ShapeSampler, seed: int, n_mixture_steps: int, n_family_batches: int
+    priors: list[Prior],
+    shapes: ShapeSampler,
+    seed: int,
+    n_mixture_steps: int,
+    n_family_batches: int,
+    companions: CompanionColumns | None = None,
 ) -> Iterator[ValidationItem]:
     """Batches of the mixture (`val`), then of its families (`val/scm`, ...), none of which any training step sees.
+
+    Where training shows companions, also the batches of the mixture that have room for them, with their columns
+    (`val/companions`).
 
     Args:
         priors, shapes: as for training; curricula count as finished.
@@ -84,7 +96,15 @@ def held_out_tasks(
 
     for step in range(n_mixture_steps):
         for k, prior in enumerate(priors):
-            yield ValidationItem("val", draw(at_step(prior, _LAST_STEP), _MIXTURE, step, k))
+            batch = draw(at_step(prior, _LAST_STEP), _MIXTURE, step, k)
+            yield ValidationItem("val", batch)
+            if companions is None:
+                continue
+            g = seeded_generator(seed, _COMPANIONS, step, k)
+            kinds = replace(companions, share=1.0, as_by_default=1.0).drawn(batch.n_context, g)
+            if kinds:
+                with one_thread():
+                    yield ValidationItem("val/companions", companions.shown(batch, kinds, g))
     for number in range(n_family_batches):
         # The shapes are the same for every family, so that families can be compared.
         for label, prior in families(priors).items():

@@ -12,7 +12,7 @@ from torch.testing import assert_close
 
 import icl
 from icl.commands.main import main
-from icl.finetuning import FinetuneConfig, dry_run, finetune, plan, rate, tasks
+from icl.finetuning import FinetuneConfig, dry_run, finetune, plan, rate, run, tasks
 from icl.finetuning import held_out as holdout
 from icl.finetuning.held_out import split_tables
 from icl.finetuning.method import Anchor, make_optimizer, make_trainable, merged_state, rates
@@ -108,6 +108,41 @@ def test_a_resumed_run_equals_an_uninterrupted_one(step, finished, tiny_release,
     ours, theirs = load_release(tmp_path / "mine").state_dict(), load_release(finished[0]).state_dict()
     assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
     assert (tmp_path / "mine" / "finetuning.csv").read_text() == (finished[0] / "finetuning.csv").read_text()
+
+
+@pytest.mark.parametrize("step", [0, 2, 4, 6])
+def test_a_run_killed_while_it_validates_does_not_lose_that_check(
+    step, finished, tiny_release, tables, tmp_path, monkeypatch
+):
+    usual = FinetuneModule.on_validation_epoch_end
+
+    def dying(self):
+        if self.trainer.global_step == step:
+            raise SystemExit
+        usual(self)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(FinetuneModule, "on_validation_epoch_end", dying)
+        with pytest.raises(SystemExit):
+            finetune(tiny_release, tables, SHORT, out=tmp_path / "mine")
+    finetune(tiny_release, tables, SHORT, out=tmp_path / "mine")
+    ours, theirs = load_release(tmp_path / "mine").state_dict(), load_release(finished[0]).state_dict()
+    assert (tmp_path / "mine" / "finetuning.csv").read_text() == (finished[0] / "finetuning.csv").read_text()
+    assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
+
+
+def test_a_run_killed_when_patience_has_ended_it_is_not_trained_on(tiny_release, tables, tmp_path, monkeypatch):
+    config = FinetuneConfig(**vars(SHORT) | {"lr": 30.0, "patience": 1})
+
+    def dying(*_):
+        raise SystemExit
+
+    with monkeypatch.context() as patch:
+        patch.setattr(run, "_release", dying)
+        with pytest.raises(SystemExit):
+            finetune(tiny_release, tables, config, out=tmp_path / "x")
+    out = finetune(tiny_release, tables, config, out=tmp_path / "x")
+    assert facts_of(out)["finetuning"]["steps_run"] == 2 and facts_of(out)["steps"] == 0
 
 
 def test_the_rate_is_found_and_a_dry_run_writes_nothing(tiny_release, tmp_path, capsys, monkeypatch):

@@ -2,14 +2,13 @@
 
 import json
 import os
-import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
+from training_runs import fork_ranks, join
 
 from icl.finetuning import FinetuneConfig, finetune
 from icl.finetuning import held_out as holdout
@@ -18,24 +17,11 @@ from icl.releases.folder import load_release
 from icl.training.stream import TaskStream
 from priors import ShapeSampler
 
-ROOT = Path(__file__).parents[2]
 # A rate that moves the weights within two steps; half of the loss is on tasks of the prior.
 CONFIG = FinetuneConfig(
     target="y", held_out=("w0", "w2"), steps=2, lr=1e-2, replay=0.5, max_rows=48, n_cells=200, device="cpu"
 )
 SHAPES = ShapeSampler(n_cells=300, rows=(16, 32), features=(1, 4), mean_features=2.0)
-# Lightning starts the second process by running the script again.
-SCRIPT = """
-import os, sys
-from pathlib import Path
-sys.path[:0] = os.environ["TESTS"].split(os.pathsep)
-from test_finetune_distributed import CONFIG, replace, shrink, finetune
-start, tables, out = sys.argv[1:]
-shrink(setattr)
-finetune(start, tables, replace(CONFIG, n_devices=2), out=out, report=print)
-rank = os.environ.get("LOCAL_RANK", "0")
-Path(out).with_name(f"rank{rank}").write_text(str((Path(out) / "provenance.json").is_file()))
-"""
 
 
 def shrink(set_attribute) -> None:
@@ -63,16 +49,18 @@ def folder(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def pair(folder, tiny_release, tmp_path_factory):
-    """Release of a script that two processes run, and what they printed."""
+    """Release of a run by two processes, what they said, and whether each found the release when it went on."""
     out = tmp_path_factory.mktemp("pair") / "pair"
-    script = out.with_name("script.py")
-    script.write_text(SCRIPT)
-    command = [sys.executable, str(script), str(tiny_release), str(folder), str(out)]
-    paths = {"TESTS": os.pathsep.join(map(str, Path(__file__).parents[:2])), "PYTHONPATH": str(ROOT)}
-    environment = os.environ | {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""} | paths
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300)
-    assert done.returncode == 0, done.stdout[-1000:] + done.stderr[-3000:]
-    return out, done.stdout
+    codes, said = join(out.parent, fork_ranks(out.parent, tune, [str(tiny_release), str(folder), str(out)], 2))
+    assert codes == [0, 0], said[-3000:]
+    return out, said
+
+
+def tune(args: list[str]) -> None:
+    start, tables, out = args
+    shrink(setattr)
+    finetune(start, tables, replace(CONFIG, n_devices=2), out=out, report=lambda line: print(line, flush=True))
+    Path(out).with_name(f"rank{os.environ['LOCAL_RANK']}").write_text(str((Path(out) / "provenance.json").is_file()))
 
 
 def test_two_processes_write_one_release(pair):

@@ -30,7 +30,7 @@ def draw(n: int, seed: int = 0, noise: bool = False) -> tuple[pd.DataFrame, np.n
 @pytest.fixture(scope="module")
 def tuned(tiny_release):
     X, y = draw(400)
-    return ICLClassifier(tiny_release, n_estimators=2, finetune=QUICK).fit(X, y), X, y
+    return ICLClassifier(tiny_release, n_estimators=2, finetune=QUICK, companions=("ridge",)).fit(X, y), X, y
 
 
 def test_tuned_weights_are_kept_where_they_clearly_help(tuned, tiny_release):
@@ -39,7 +39,7 @@ def test_tuned_weights_are_kept_where_they_clearly_help(tuned, tiny_release):
     found = model.finetune_
     assert found.kept and found.n_rows == 80 and found.loss_before - found.loss_after > 1.645 * found.std_error
     fresh, truth = draw(300, seed=1)
-    before = ICLClassifier(tiny_release, n_estimators=2).fit(X, y)
+    before = ICLClassifier(tiny_release, n_estimators=2, companions=("ridge",)).fit(X, y)
     assert (model.predict(fresh) == truth).mean() > (before.predict(fresh) == truth).mean() + 0.1
 
 
@@ -57,7 +57,7 @@ def test_noise_keeps_the_checkpoint(tiny_model):
         ignorant.class_head[-1].weight.zero_()
         ignorant.class_head[-1].bias.zero_()
     X, y = draw(400, noise=True)
-    model = ICLClassifier(ignorant, n_estimators=1, finetune=QUICK).fit(X, y)
+    model = ICLClassifier(ignorant, n_estimators=1, finetune=QUICK, companions=()).fit(X, y)
     assert not model.finetune_.kept and model.finetune_.reason[:10] in ("not better", "no rate im")
     np.testing.assert_allclose(model.predict_proba(X), 0.5)
 

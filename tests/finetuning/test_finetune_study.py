@@ -4,7 +4,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from benchmarks import finetune as study
+from benchmarks import finetune_domains as study
+from benchmarks.finetune_report import ARMS, gains
 
 
 @pytest.fixture
@@ -15,8 +16,8 @@ def folder(tmp_path):
     patients = pd.DataFrame({"age": rng.permutation(80) + 5.0, "TSH": rng.choice([0.5, 2, 10, np.nan], 80)})
     patients.insert(1, "sex", rng.choice(["F", "M"], 80))
     patients = pd.concat([patients, patients.iloc[:3]])  # three come twice
-    texts = {c: sorted({study._text(v) for v in patients[c]}) for c in patients}
-    coded = pd.DataFrame({c: [float(texts[c].index(study._text(v))) for v in patients[c]] for c in patients})
+    texts = {c: sorted({study.text_of(v) for v in patients[c]}) for c in patients}
+    coded = pd.DataFrame({c: [float(texts[c].index(study.text_of(v))) for v in patients[c]] for c in patients})
     for k, name in enumerate(study.CONDITIONS):
         kind = np.where(patients.age > 60 + k, "a", np.where(patients.age > 55 + k, "b", "healthy"))
         plain = name in ("hypothyroid", "sick")
@@ -54,8 +55,8 @@ def test_rows_of_two_defect_tables_are_in_neither(tmp_path):
 def test_a_gain_is_positive_where_the_tuned_one_is_better():
     rows = [
         {"table": t, "seed": s, "n": 50, "arm": arm, "auc": 0.5 + g, "log_loss": 1 - g}
-        for t in ("u", "v") for s in (0, 1) for arm, g in zip(study.ARMS, (0.0, 0.1, 0.3 + s / 10), strict=True)
+        for t in ("u", "v") for s in (0, 1) for arm, g in zip(ARMS, (0.0, 0.1, 0.3 + s / 10), strict=True)
     ]  # fmt: skip
     for metric in ("auc", "log_loss"):
-        np.testing.assert_allclose(study.gains(pd.DataFrame(rows), metric, "base", 50), [0.35, 0.35])
-        np.testing.assert_allclose(study.gains(pd.DataFrame(rows), metric, "prior only", 50), [0.25, 0.25])
+        np.testing.assert_allclose(gains(pd.DataFrame(rows), metric, "base", 50), [0.35, 0.35])
+        np.testing.assert_allclose(gains(pd.DataFrame(rows), metric, "prior only", 50), [0.25, 0.25])

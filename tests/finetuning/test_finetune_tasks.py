@@ -49,7 +49,7 @@ def test_a_task_shows_what_an_estimator_would(encoded, tiny_model, guise):
         frame.iloc[context], labels[context]
     )
     member = estimator._members[guise]
-    view = torch.from_numpy(member.view(estimator._encode_rows(frame.iloc[query])))[None]
+    view = torch.from_numpy(member.views(estimator._encode_rows(frame.iloc[query]))[0])[None]
     [shown] = member.contexts
     X = torch.cat([torch.from_numpy(shown.X_NF)[None], view], 1)
     assert task.X.shape == X.shape[1:] and task.X.shape[1] >= 3 + (guise == 0)  # a ridge regression adds a column
@@ -111,6 +111,26 @@ def test_batches_keep_their_promises(encoded, tiny_model):
                 assert set(y.tolist()) == {0, 1, 2} == set(y[: batch.n_context].tolist())
             else:
                 assert y.isfinite().all() and y[: batch.n_context].unique().numel() > 1
+
+
+@pytest.mark.parametrize(
+    ("n_context", "companions", "n_made"),
+    [(260, "auto", (3, 4)), (200, "auto", (1, 2)), (200, ("trees",), (1, 1)), (260, (), (0, 0))],
+)
+@pytest.mark.filterwarnings("ignore:the context has 260 rows:UserWarning")
+def test_tasks_show_the_columns_that_estimators_show(tiny_model, n_context, companions, n_made):
+    """As many as the companions of a context of this length make, the same in a fitted estimator."""
+    rng = np.random.default_rng(0)
+    table = pd.DataFrame(rng.normal(size=(300, 4))).add_prefix("x")
+    table["y"] = np.sin(2 * table.x0) + table.x1 * table.x2
+    [encoded] = encode_tables({"t": table}, FinetuneConfig(target="y"), 5)
+    rows = np.arange(300)
+    parts = rows[:n_context], rows[n_context:]
+    task = make_task(encoded, encoded.targets[0], *parts, tiny_model.config, np.random.default_rng(0), 0, companions)
+    fitted = ICLRegressor(tiny_model, n_estimators=1, companions=companions)
+    fitted.fit(table[:n_context].drop(columns="y"), table.y[:n_context])
+    assert task.X.shape[1] == fitted._members[0].contexts[0].X_NF.shape[1]
+    assert n_made[0] <= task.X.shape[1] - 4 <= n_made[1]
 
 
 def test_a_numeric_target_may_be_in_any_unit(tiny_model):

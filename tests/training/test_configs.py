@@ -23,11 +23,19 @@ SMALL = [
     "--trainer.enable_progress_bar=false",
     "--trainer.enable_model_summary=false",
 ]
-LISTED = [("nano",), ("oracle",), ("base",), ("base", "base-8gpu"), ("base", "two-cores")]
+LISTED = [
+    ("nano",),
+    ("oracle",),
+    ("base",),
+    ("base", "base-8gpu"),
+    ("base", "base-2nodes"),
+    ("base", "two-cores"),
+    ("base", "two-cores", "base-companions"),
+]
 
 
 def test_every_file_is_tested():
-    tested = {name for names in LISTED for name in names} | {"reader"}  # distilled in test_reader.py
+    tested = {name for names in LISTED for name in names} | {"reader"}  # distilled in test_distillation.py
     assert tested == {path.stem for path in (ROOT / "configs").glob("*.yaml")}
 
 
@@ -37,7 +45,8 @@ def test_a_configuration_trains(names, tmp_path, monkeypatch):
     configs = ["--config", str(write_config(tmp_path, names[0]))]
     for overlay in names[1:]:
         configs += ["--config", str(ROOT / "configs" / f"{overlay}.yaml")]
-    shares = ["--data.n_virtual_ranks=2"] if "base-8gpu" in names else []  # eight take four times as long
+    several = {"base-8gpu", "base-2nodes"} & {*names}  # eight shares take four times as long as two
+    shares = ["--data.n_virtual_ranks=2", "--trainer.num_nodes=1"] if several else []
     run(["fit", *configs, *SINGLE, *SMALL, *shares])
     state = state_of(tmp_path)
     assert state["global_step"] == 1
@@ -61,6 +70,10 @@ def test_overlays_change_what_they_name_and_nothing_else(capsys):
     node = resolve("base-8gpu", capsys)
     assert node["data"]["n_virtual_ranks"] == node["trainer"]["devices"] == 8 and node["trainer"]["strategy"] == "ddp"
     assert node["data"]["shapes"]["n_cells"] == 16_000 and node["data"]["shapes"]["rows"] == [32, 1024]
+    nodes = resolve("base-2nodes", capsys)
+    assert nodes["data"]["n_virtual_ranks"] == nodes["trainer"]["devices"] * nodes["trainer"]["num_nodes"] == 16
+    # As many cells a step as on one node: shares times cells of a share.
+    assert nodes["data"]["shapes"]["n_cells"] * 16 == node["data"]["shapes"]["n_cells"] * 8
     resolved = resolve("two-cores", capsys)
     assert resolved["data"]["shapes"]["n_cells"] == 4000 and resolved["data"]["shapes"]["rows"] == [32, 1024]
     assert resolved["trainer"]["precision"] is None and resolved["trainer"]["devices"] == 2

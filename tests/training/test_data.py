@@ -1,13 +1,14 @@
 """The task stream: a pure function of (seed, step, rank)."""
 
 import itertools
+from argparse import ArgumentError
 
 import pytest
 import torch
 from torch.testing import assert_close
 
 from icl.training.stream import TaskDataModule, TaskLoader, TaskStream, sample_step
-from priors import MixturePrior, ShapeSampler
+from priors import MixturePrior, Prior, ShapeSampler, TaskBatch
 from priors.stream import seeded_generator
 
 PRIORS = [MixturePrior(task="classification"), MixturePrior(task="regression")]
@@ -133,3 +134,36 @@ def test_a_prior_of_ones_own_is_named_in_the_configuration(monkeypatch):
     data = parser.instantiate(parser.parse_object({"data": {"priors": [own]}})).data
     [batch] = sample_step(data.priors, SHAPES, seed=0, step=0)
     assert data.priors[0].noise_std == 0.2 and batch.n_classes is None and batch.y.isfinite().all()
+
+
+class Unannotated:
+    """What the README promises to train on: a class with `sample(shape, generator)`, annotations or not."""
+
+    def __init__(self, slope=1.0):
+        self.slope = slope
+
+    def sample(self, shape, generator):
+        X = torch.randn(shape.n_tasks, shape.n_rows, shape.n_features, generator=generator)
+        return TaskBatch(X, self.slope * X.sum(-1), shape.n_context, torch.zeros(X.shape[::2], dtype=torch.bool))
+
+
+def test_a_prior_without_annotations_is_taken_and_its_options_are_checked():
+    from jsonargparse import ArgumentParser
+
+    parser = ArgumentParser(exit_on_error=False)
+    parser.add_class_arguments(TaskDataModule, "data")
+
+    def build(**options):
+        own = {"class_path": f"{__name__}.Unannotated", "init_args": options}
+        return parser.instantiate(parser.parse_object({"data": {"priors": [own]}})).data.priors[0]
+
+    assert build(slope=2.0).slope == 2.0
+    assert isinstance(build(), Prior) and not isinstance(object(), Prior)
+    with pytest.raises(ArgumentError, match="'slop' is not accepted"):
+        build(slop=2.0)
+
+
+@pytest.mark.parametrize("name", ["n_cells", "max_tasks", "mean_features"])
+def test_shapes_without_room_are_refused(name):
+    with pytest.raises(ValueError, match=f"{name} must be positive, got 0"):
+        ShapeSampler(**{name: 0})

@@ -14,8 +14,9 @@ from training_runs import assert_same_state, fit, state_of
 from icl.releases.folder import load_release
 from icl.training.optim import MuonAdamW, OptimConfig
 from icl.training.pretraining import PretrainingModule, task_loss
-from icl.training.stream import sample_step
-from priors import MixturePrior, ShapeSampler
+from icl.training.steps import sample_step
+from icl.training.stream import TaskDataModule
+from priors import CompanionColumns, MixturePrior, ShapeSampler
 
 pytestmark = [
     # lightning 2.6 calls functions that jsonargparse 4.49 and torch 2.13 have deprecated.
@@ -96,11 +97,14 @@ def test_the_log_holds_every_family_and_the_real_tables(log):
 
 
 def test_an_interrupted_and_resumed_run_equals_an_uninterrupted_one(finished, tmp_path, caplog):
-    """ctrl-C in the middle of a step, then `--ckpt_path last`: weights, averages, optimiser to the last bit."""
-    fit(tmp_path, "--trainer.max_steps=8", callbacks=[InterruptAt(3)])
+    """ctrl-C in the middle of a step, then the same command: weights, averages, optimiser to the last bit.
+
+    `last_or_new` begins the run, and goes on with it when it is repeated.
+    """
+    fit(tmp_path, "--trainer.max_steps=8", "--ckpt_path=last_or_new", callbacks=[InterruptAt(3)])
     assert "Interrupted after step 4; resume with --ckpt_path last" in caplog.text
     assert state_of(tmp_path)["global_step"] == 4 and not (tmp_path / "release").exists()
-    fit(tmp_path, "--trainer.max_steps=8", "--ckpt_path=last")
+    fit(tmp_path, "--trainer.max_steps=8", "--ckpt_path=last_or_new")
     assert_same_state(state_of(tmp_path), state_of(finished))
 
 
@@ -188,8 +192,32 @@ def test_settings_that_cannot_work_are_refused(tmp_path):
     module.trainer = type("Trainer", (), {"accumulate_grad_batches": 1, "precision": "16-mixed"})()
     with pytest.raises(ValueError, match="bf16-mixed"):
         module.setup("fit")
+    for precision in ("bf16-true", "16-true", "64-true"):
+        module.trainer = type("Trainer", (), {"accumulate_grad_batches": 1, "precision": precision})()
+        with pytest.raises(ValueError, match=f"{precision} is not supported; use bf16-mixed"):
+            module.setup("fit")
+    data = TaskDataModule(shapes=ShapeSampler(features=(2, 5)), companions=CompanionColumns(max_features=120))
+    for widest, shapes in ((120, {}), (101, {"shapes": ShapeSampler(features=(2, 101)), "companions": None})):
+        vars(data).update(shapes)
+        trainer = {"accumulate_grad_batches": 1, "precision": "32-true", "datamodule": data}
+        module.trainer = type("Trainer", (), trainer)()
+        with pytest.raises(ValueError, match=f"may have {widest} features and the model is for 100"):
+            module.setup("fit")
     with pytest.raises(OSError, match="no checkpoint"):
         fit(tmp_path, "--trainer.max_steps=2", "--model.init_from=/no/such/release")
+
+
+def test_averaged_weights_follow_the_model_to_its_device():
+    """On the meta device here, for want of another: Lightning's own would stay where the weights were made."""
+    from icl.training.callbacks import MovingAverage
+
+    module, average = PretrainingModule(TINY_MODEL), MovingAverage(decay=0.9)
+    trainer = type("Trainer", (), {"strategy": None, "callbacks": []})()
+    module._trainer = trainer
+    average.setup(trainer, module, "fit")
+    average.on_fit_start(trainer, module.to("meta"))
+    assert {p.device.type for p in average._average_model.parameters()} == {"meta"}
+    assert average.state_key == "EMAWeightAveraging"  # checkpoints are Lightning's
 
 
 def test_a_resumed_run_needs_its_ancestor_no_more(finished, tmp_path):
