@@ -11,7 +11,7 @@ import pandas as pd
 from machine import describe
 
 LEVEL, N_UNLABELED = 0.90, 1_000
-METHODS = ["classical", "imputed", "ppi", "ppi++", "synsurr"]
+METHODS = ["classical", "imputed", "ppi", "ppi++", "synsurr", "shrunk"]
 QUALITIES = ["useless", "biased", "good"]
 SIZES = {"mean": (20, 50, 200), "slope": (20, 50, 200), "logistic slope": (50, 100, 200), "median": (20, 50, 200)}
 ALSO = {"slope": (30, 100)}
@@ -34,7 +34,7 @@ GLANCE = """
 ## At a glance
 
 Least and greatest coverage over useless, biased and good predictions (Monte Carlo error {error:.3f}); last column: mean
-width of synsurr, the default, with good predictions, relative to labels alone.
+width of shrunk, the default, with good predictions, relative to labels alone.
 """
 STORED = """
 ## Predictions that exist already (N = {n_unlabeled:,} unlabeled rows)

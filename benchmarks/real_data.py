@@ -30,7 +30,8 @@ from icl.inference import Logistic, Mean, infer
 
 GROUP = "phosphorylated"
 METHODS = {
-    "synsurr": "ours (default)",
+    "shrunk": "ours (default)",
+    "synsurr": "ours, synsurr",
     "ppi++": "ours, ppi++",
     "peer": "ppi-python",
     "classical": "labels alone",
@@ -47,7 +48,7 @@ and without phosphorylation. Every row has its label, so the answer from all row
 
 The first n rows of one permutation are labeled. `compat="ppi_py"` gives the peer's own bounds, with and without tuning
 and from labels alone, to {worst:.0e}; ours differ by the t reference, the small-sample variance and a weight that is
-not clipped (synsurr: on all rows). Width of an odds ratio: of its logarithm.
+not clipped (default, synsurr: on all rows). Width of an odds ratio: of its logarithm.
 
 {published}
 

@@ -48,6 +48,8 @@ def plain_frame(frame: pd.DataFrame) -> pd.DataFrame:
     """The same table with plain types; the table itself where it has them already."""
     import pandas as pd
 
+    if all(isinstance(kind, np.dtype) and not kind.hasobject for kind in frame.dtypes):
+        return frame
     columns = [frame.iloc[:, j] for j in range(frame.shape[1])]
     plain = [plain_column(column) for column in columns]
     if all(new is old for new, old in zip(plain, columns, strict=True)):
@@ -126,10 +128,11 @@ def drop_unused_levels(*frames: pd.DataFrame) -> tuple[pd.DataFrame, ...]:
     """The tables without the levels of categorical columns that occur in none of them; the order of levels stays."""
     import pandas as pd
 
-    for name in frames[0].columns:
+    for name, kind in zip(frames[0].columns, frames[0].dtypes, strict=True):
+        if not isinstance(kind, pd.CategoricalDtype):
+            continue
         parts = [frame[name] for frame in frames if name in frame.columns]
-        kind = parts[0].dtype
-        if not isinstance(kind, pd.CategoricalDtype) or any(part.dtype != kind for part in parts):
+        if any(part.dtype != kind for part in parts):
             continue
         used = np.unique(np.concatenate([part.cat.codes.to_numpy() for part in parts]))
         if (used >= 0).sum() < len(kind.categories):

@@ -1,6 +1,10 @@
 """A formula runs nothing but arithmetic and the functions of the list, and says what it always said."""
 
+import math
+import time
+
 import numpy as np
+import pandas as pd
 import pytest
 
 from benchmarks.fuzz_formulas import CANARY, LEGITIMATE, Grower, canary, documented, fuzz, make_table, try_formula
@@ -23,7 +27,7 @@ def test_legitimate_formulas_are_read(formula):
 
 def test_formulas_of_the_documentation_are_read(pytestconfig):
     found = documented(pytestconfig.rootpath)
-    assert "income ~ age + C(sex)" in found
+    assert {"income ~ age + C(town)", "target ~ age + sex"} <= set(found)
     for formula in found:
         check_formula(formula)
 
@@ -84,3 +88,49 @@ def test_the_grower_ends_in_the_canary():
     with canary() as fired:
         eval(f"{CANARY}(1)")
     assert fired == [(1,)]
+
+
+LETTERS = "+".join("abcdefghijklmnopqrstuvwxyz")
+
+
+@pytest.mark.parametrize(
+    ("formula", "said"),
+    [
+        (f"y ~ ({LETTERS})**4", "makes 17,902 terms"),  # 26 + 325 + 2,600 + 14,950 and the intercept
+        (f"y ~ (({LETTERS})**9)**{'9' * 5_000}", "more than 1,000,000,000,000 terms"),
+        ("y ~ " + "*".join("abcdefghijklmnopqrst"), "makes 1,048,576 terms"),
+        (f"({LETTERS})**13 ~ a", "terms"),
+        ("y ~ (a + b)**40", "write a power of at most 2"),
+        ("y ~ a**99999999", "write a power of at most 1"),  # no product is new, but each is made
+        ("y ~ g:h", "makes some 10,001 columns of these rows, 10,000 of them by g:h"),
+        ("y ~ C(g) * C(h)", "makes some 10,201 columns of these rows, 10,000 of them by C(g):C(h)"),
+    ],
+)
+def test_a_formula_that_blows_up_is_refused_before_it_does(formula, said):
+    rows = np.arange(200)
+    table = pd.DataFrame({"y": rows * 1.0, "a": rows, "b": -rows, "g": "g" + pd.Series(rows % 100).astype(str)})
+    started = time.perf_counter()
+    with pytest.raises(ValueError) as caught:
+        infer(OLS(formula), table.assign(h=table["g"].str.upper()))
+    assert said in str(caught.value) and time.perf_counter() - started < 2
+
+
+def test_terms_are_counted_as_formulaic_makes_them():
+    from formulaic import Formula
+
+    from icl.inference.estimands.formula_size import MOST_TERMS, check_terms
+
+    for right in (f"({LETTERS})**2", "a*b*c*d - a:b", "(a + b)/c", "(a + b + c)**3 + (d + e):f"):
+        check_terms(f"y ~ {right}")
+        assert len(Formula(f"y ~ {right}").rhs) <= MOST_TERMS
+    widest = 0
+    for n in range(2, 8):  # sums of distinct columns: the refusal names the very number
+        right = f"({'+'.join(f'x{k}' for k in range(20))})**{n}"
+        try:
+            check_terms(f"y ~ {right}")
+            widest = n
+        except ValueError as refused:
+            n_terms = 1 + sum(math.comb(20, k) for k in range(1, n + 1))
+            assert f"{n_terms:,} terms" in str(refused) and n_terms > MOST_TERMS
+    assert widest == 2
+    assert len(Formula("y ~ (a + b + c + d)**3").rhs) == 1 + 4 + 6 + 4

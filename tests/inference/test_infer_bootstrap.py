@@ -72,10 +72,10 @@ def test_clusters_are_resampled_as_a_whole():
 
 def test_correlation_covers_at_its_nominal_rate():
     """No scores, no formula: the correlation of y and x, whose truth is 0.5 / sqrt(1.25)."""
-    correlation = Statistic(lambda d: np.corrcoef(d["y"].to_numpy(), d["x"].to_numpy())[0, 1], "y", ["x"], n_draws=150)
+    correlation = Statistic(lambda d: np.corrcoef(d["y"].to_numpy(), d["x"].to_numpy())[0, 1], "y", ["x"], n_draws=100)
     hits = []
     for seed in range(80):
-        lower, upper = infer(correlation, draw(seed, 100, 300), predictions="f", level=0.8).interval().iloc[0]
+        lower, upper = infer(correlation, draw(seed, 40, 120), predictions="f", level=0.8).interval().iloc[0]
         hits.append(lower <= 0.5 / np.sqrt(1.25) <= upper)
     assert abs(np.mean(hits) - 0.8) < 4 * np.sqrt(0.8 * 0.2 / len(hits))
 

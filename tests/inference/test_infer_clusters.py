@@ -78,7 +78,7 @@ def test_what_comes_from_many_unlabeled_clusters_costs_few_degrees_of_freedom():
     useless = infer(
         Mean("y"), few.assign(f=np.random.default_rng(0).normal(size=len(few))), weight="synsurr", **options
     )
-    assert 6 <= useless.df < 6.2
+    assert 5.8 <= useless.df < 6.2
     labeled, others = np.array([2.0, 3.0]), np.array([1.0, 0.0])
     assert_allclose(cluster_df(fixed._solver.parts, False, labeled, others), [9 / (4 / 7 + 1 / 31), 7], rtol=1e-9)
 

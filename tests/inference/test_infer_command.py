@@ -67,7 +67,12 @@ def test_infer_takes_the_same_lines(table):
     assert infer("share: passed = 1", numbers).estimate.iloc[0] == pytest.approx(0.6)
     rows, rest = table[:70], table[70:].drop(columns="income")
     assert infer("mean: income", labeled=rows, unlabeled=rest).estimand == Mean("income")
-    for line, words in (("mode: income", "known are mean"), ("mean", "names no outcome"), ("ols: income", "names no")):
+    for line, words in (
+        ("mode: income", "known are mean"),
+        ("mean", "names no outcome"),
+        ("ols: income", "names no"),
+        ("mean: income by", "no column after 'by'"),
+    ):
         with pytest.raises(ValueError, match=words):
             infer(line, table=table)
 

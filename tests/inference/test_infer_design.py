@@ -150,7 +150,8 @@ def test_selection_on_x_with_curved_predictions_needs_its_probabilities():
         chosen = sample(rows, 0.06 + 0.24 / (1 + np.exp(-2 * rows["x"].to_numpy())), r)
         options = dict(predictions="f", level=LEVEL)
         weighted.append(covers(infer(OLS("y", covariates=["x"]), chosen, design=Design(probability="p"), **options), 1))
-        ignored.append(covers(infer(OLS("y", covariates=["x"]), chosen, **options), 1))
+        if r < 100:
+            ignored.append(covers(infer(OLS("y", covariates=["x"]), chosen, **options), 1))
     assert_nominal(weighted)
     assert np.mean(ignored) < 0.6  # the predictions are nonlinear in what decided about labeling
 
@@ -167,7 +168,8 @@ def test_estimated_probabilities_cover_and_either_model_is_enough():
         # Wrong probabilities (the same for every row), but predictions that are right on average given x.
         wrong = Design(propensity=constant)
         hits["predictions only"].append(covers(infer(Mean("y"), chosen, predictor=line, design=wrong, **options), 0))
-        hits["ignored"].append(covers(infer(Mean("y"), chosen, level=LEVEL), 0))
+        if r < 50:
+            hits["ignored"].append(covers(infer(Mean("y"), chosen, level=LEVEL), 0))
     assert_nominal(hits["both"])
     assert_nominal(hits["predictions only"])
     assert np.mean(hits["ignored"]) < 0.1
@@ -202,6 +204,8 @@ def test_chosen_rows_cover_and_are_worth_more_than_random_ones():
         result = infer(Mean("y"), table.assign(y=table["y"].where(seen)), design=choice.design, **options)
         chosen_hits.append(covers(result, 0.25))
         chosen_se.append(result.std_error.iloc[0])
+        if r >= 100:
+            continue
         at_random = table.assign(y=table["y"].where(np.arange(1_000) < 180))
         random_se.append(infer(Mean("y"), at_random, **options).std_error.iloc[0])
     assert_nominal(chosen_hits)
@@ -219,7 +223,8 @@ def test_clustered_rows_need_their_clusters():
         table.loc[school >= 40, "y"] = np.nan
         options = dict(predictions="f", level=LEVEL)
         clustered.append(covers(infer(Mean("y"), table, design=Design(clusters="school"), **options), 0))
-        ignored.append(covers(infer(Mean("y"), table, **options), 0))
+        if r < 100:
+            ignored.append(covers(infer(Mean("y"), table, **options), 0))
     assert_nominal(clustered)
     assert np.mean(ignored) < 0.75
 
@@ -233,7 +238,8 @@ def test_unequal_rates_by_stratum_cover():
         rows.loc[rank >= np.where(rows["region"] == 0, 25, 100), "y"] = np.nan
         options = dict(predictions="f", level=LEVEL)
         stratified.append(covers(infer(Mean("y"), rows, design=Design(strata="region"), **options), 0))
-        ignored.append(covers(infer(Mean("y"), rows, **options), 0))
+        if r < 100:
+            ignored.append(covers(infer(Mean("y"), rows, **options), 0))
     assert_nominal(stratified)
     assert np.mean(ignored) < 0.5
 
@@ -254,7 +260,9 @@ def test_the_result_says_what_it_assumes(table):
 def test_uneven_weights_and_poor_overlap_are_flagged(table):
     p = np.full(300, 0.9)
     p[np.flatnonzero(table["y"].notna())[:2]] = 0.01
-    codes = [d.code for d in infer(Mean("y"), table, design=Design(probability=p)).diagnostics]
+    told = infer(Mean("y"), table, design=Design(probability=p)).diagnostics
+    assert "than with weight=0" in str(told[0])
+    codes = [d.code for d in told]
     assert codes == ["uneven_weights", "influential_row"]  # both are so: two rows hold most of the weight
     rng = np.random.default_rng(0)
     x = rng.normal(size=600)
@@ -299,20 +307,22 @@ def uneven(n_rows: int, rng: np.random.Generator) -> np.ndarray:
     return np.where(rng.uniform(size=n_rows) < 0.1, 50.0, 1.0)
 
 
-@pytest.mark.parametrize(("n", "weight"), [(20, 0), (60, 0), (60, "auto")])
-def test_uneven_weights_cover(n, weight):
+@pytest.mark.parametrize(("n", "weights"), [(20, [0.0]), (60, [0.0, "auto"])])
+def test_uneven_weights_cover(n, weights):
     hits, too_many_df = [], []
     for r in range(400):
         rng = np.random.default_rng([n, r])
         rows = draw(n + 200, 40_000 + r).assign(w=uneven(n + 200, rng))
         rows["y"] = rows["y"].where(np.arange(n + 200) < n)
-        result = infer(Mean("y"), rows, predictions="f", weight=weight, design=Design(weights="w"), level=LEVEL)
-        hits.append(covers(result, 0))
-        reach = stdtrit(n - 1, 0.95) * result.std_error.iloc[0]
-        too_many_df.append(abs(result.estimate.iloc[0]) <= reach)
+        solver = infer(Mean("y"), rows, predictions="f", design=Design(weights="w"))._solver
+        answers = [solver.under(weight) for weight in weights]
+        sides = [answer.interval(LEVEL) for answer in answers]
+        hits.append([lower[0] <= 0 <= upper[0] for lower, upper in sides])
+        too_many_df.append([abs(a.estimate[0]) <= stdtrit(n - 1, 0.95) * a.std_error[0] for a in answers])
     # At n = 20 two rows hold nearly all of the weight, and the approximation errs on the wide side: .936 measured.
-    assert LEVEL - 0.035 < np.mean(hits) < LEVEL + 0.06
-    assert np.mean(too_many_df) < np.mean(hits)
+    rates = np.mean(hits, axis=0)
+    assert (rates > LEVEL - 0.035).all() and (rates < LEVEL + 0.06).all()
+    assert (np.mean(too_many_df, axis=0) < rates).all()
 
 
 def test_weights_are_worth_what_satterthwaite_says():

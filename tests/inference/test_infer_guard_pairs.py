@@ -13,6 +13,8 @@ from sklearn.tree import DecisionTreeRegressor
 
 import icl.inference
 from icl.inference import OLS, Design, Logistic, Mean, Multinomial, Quantile, infer
+from tests.inference.completed_pairs import COMPLETED
+from tests.inference.more_pairs import MORE
 
 N_LABELED = 60
 
@@ -77,6 +79,13 @@ def overlap(cut: float) -> dict:
             "design": Design(propensity=LogisticRegression(C=100))}  # fmt: skip
 
 
+def estimated(estimand) -> dict:
+    x, e, u = np.random.default_rng(0).normal(size=(3, 600))
+    table = pd.DataFrame({"x": x, "y": np.where(u > 0.5 - 0.3 * x, x + e, np.nan)})
+    design = Design(propensity=LogisticRegression(C=100))
+    return {"estimand": estimand, "table": table, "predictor": LinearRegression(), "design": design}
+
+
 def weighted(heavy: float) -> dict:
     return column("w", np.where(np.arange(300) % 10 == 0, heavy, 1.0), design=Design(weights="w"))
 
@@ -102,6 +111,7 @@ DIAGNOSTICS = {
         column("f", np.where(LABELED, Y, BASE["f"])),
         column("f", np.where(LABELED, Y + 0.3 * NOISE, BASE["f"])),
     ),
+    "estimated_probabilities": (estimated(OLS("y ~ x")), estimated(Mean("y"))),
     "shift": (column("f", BASE["f"] + 1.5 * LABELED), column("f", BASE["f"] + 0.1 * LABELED)),
     "weak_predictions": (correlated(0.12), correlated(0.14)),  # 1 / sqrt(58) is .131
     "negative_weight": (correlated(-0.5), correlated(-0.2)),  # the latter may be chance
@@ -158,6 +168,7 @@ DIAGNOSTICS = {
         for part in (draw(100, 0)[50:], draw(100, 0)[50:].drop(columns="y"))
     ),
 }  # fmt: skip
+DIAGNOSTICS |= MORE | COMPLETED
 REFUSED = {
     "collinear": (
         column("twice", 2 * BASE["x"], estimand=OLS("y ~ x + twice")),

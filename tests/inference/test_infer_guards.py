@@ -169,6 +169,18 @@ def test_rounded_predictions_are_not_taken_for_the_same_rows(digits):
     assert "repeated_rows" not in [d.code for d in result.diagnostics]
 
 
+@pytest.mark.parametrize("place", [0, 3, 7])
+def test_labeled_rows_among_every_so_many_unlabeled_ones_are_found(place):
+    """Of many rows some are looked at first; a pattern of the table must not hide the copies from them."""
+    rng = np.random.default_rng(0)
+    table = pd.DataFrame({"f": rng.normal(size=8_000)})
+    labeled = table.iloc[place::8].assign(y=lambda rows: rows["f"] + rng.normal(size=1_000))
+    with pytest.raises(ValueError, match="among the unlabeled rows too"):
+        infer(Mean("y"), labeled=labeled, unlabeled=table, predictions="f")
+    others = table.drop(labeled.index)
+    assert not infer(Mean("y"), labeled=labeled, unlabeled=others, predictions="f").diagnostics
+
+
 def test_rounded_rows_are_not_taken_for_repeated_ones():
     rng = np.random.default_rng(0)
     x = rng.normal(size=8_000).round(3)

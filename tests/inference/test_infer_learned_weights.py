@@ -119,7 +119,7 @@ def test_models_that_learned_labels_get_no_negative_weight_and_given_predictions
 @pytest.mark.parametrize("folds", [5, 30])
 def test_a_weak_predictor_keeps_coverage_and_width(folds):
     """Ridge that learns next to nothing: .345 covered with 30 folds before, at .6 times the slope."""
-    n_reps, n, level = 250, 30, 0.90
+    n_reps, n, level = 150, 30, 0.90
     hits, narrower = [], []
     for r in range(n_reps):
         result = infer(

@@ -25,7 +25,8 @@ def test_estimates_are_labeled_pandas_objects(result):
     assert list(result.covariance.columns) == list(result.covariance.index) == list(result.estimate.index)
     assert_allclose(np.sqrt(np.diag(result.covariance)), result.std_error)
     assert list(result.interval().columns) == ["lower", "upper"]
-    assert result.n_labeled == 400 and result.n_unlabeled == 4_000 and result.df == 397
+    assert result.n_labeled == 400 and result.n_unlabeled == 4_000
+    assert 390 < result.df < 397  # 400 rows, three coefficients; the tuned weight makes their levers uneven
 
 
 def test_to_frame_has_the_columns_of_broom(result):
@@ -138,7 +139,7 @@ def test_statsmodels_names_are_aliases(result):
         (result.interval(0.99), result.conf_int(alpha=0.01)),
     ):
         assert_allclose(ours, theirs, rtol=1e-15)
-    assert result.nobs == 400 and result.df_resid == 397
+    assert result.nobs == 400 and result.df_resid == result.df
     assert list(result.conf_int().columns) == [0, 1]  # as statsmodels calls them
     with pytest.raises(ValueError, match=r"write 0.05 for 95%"):
         result.conf_int(5)
@@ -183,7 +184,7 @@ def test_comparison_prints_whole_and_is_a_frame(result):
 def test_wald_takes_terms_and_matrices_and_refuses_the_rest(result):
     by_name, by_matrix = result.wald(["x1", "x2"]), result.wald([[0, 1, 0], [0, 1, 1]])
     assert_allclose(by_name.statistic, by_matrix.statistic)  # the same plane in other coordinates
-    assert by_name.df == 2 and by_name.df_residual == 397 and by_name.p_value < 1e-10
+    assert by_name.df == 2 and by_name.df_residual == result.df_terms[["x1", "x2"]].min() and by_name.p_value < 1e-10
     assert result.wald("x1", float(result.estimate["x1"])).p_value == pytest.approx(1)
     for bad, words in ((["age"], "no terms"), ([[1, 0]], "expected 3 columns"), ([[0, 1, 0], [0, 2, 0]], "repeat")):
         with pytest.raises(ValueError, match=words):

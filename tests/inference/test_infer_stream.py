@@ -8,8 +8,10 @@ import numpy as np
 import pandas as pd
 import pytest
 from numpy.testing import assert_allclose
+from sklearn.linear_model import LinearRegression
 
 from icl.inference import OLS, Design, Logistic, Mean, Multinomial, Poisson, Quantile, Statistic, infer
+from icl.inference.inputs.batches import FrameReader
 from icl.inference.inputs.stream import StreamRows
 
 N_LABELED, N_UNLABELED = 200, 40_000
@@ -90,9 +92,9 @@ def test_every_source_of_batches_is_one(rows, path):
 
 
 def test_the_sample_for_diagnostics_is_bounded_and_spans_the_file(monkeypatch):
-    monkeypatch.setattr("icl.inference.inputs.stream.SAMPLE", 500)
+    monkeypatch.setattr("icl.inference.inputs.batches.SAMPLE", 500)
     frames = lambda: (pd.DataFrame({"f": np.arange(i, i + 1_000.0)}) for i in range(0, 50_000, 1_000))
-    source = StreamRows(Mean("y"), frames, lambda frame: np.ones((len(frame), 1)), ["f"])
+    source = StreamRows(FrameReader(Mean("y"), lambda frame: np.ones((len(frame), 1)), ["f"]), frames)
     f = source.sample(500).Y[:, 0]
     assert len(source) == 50_000 and 200 < len(f) <= 500
     assert f.min() < 500 and f.max() > 49_000 and np.ptp(np.diff(f)) < 200
@@ -141,8 +143,10 @@ def test_refused_with_advice(rows, path, tmp_path):
         (ols, dict(unlabeled=path, predictions="yhat"), r"no column \['yhat'\]"),
         (ols, dict(unlabeled=path, predictions=np.ones(3)), "name the"),
         (ols, dict(unlabeled=path, predictions=None), "name the"),
-        (ols, dict(unlabeled=path, predictions=None, predictor=object()), "Predict in batches first"),
-        (ols, dict(unlabeled=path, design=Design(clusters="group")), "in memory"),
+        (ols, dict(unlabeled=path, predictions=None, predictor=LinearRegression()), "Predict in batches first"),
+        (ols, dict(unlabeled=path, design=Design(strata="group")), "in memory"),
+        (Quantile("y"), dict(unlabeled=path, design=Design(clusters="group")), "in memory"),
+        (ols, dict(unlabeled=path, design=Design(clusters="ward")), "ward"),
         (ols, dict(unlabeled=path, compat="ppi_py"), "in memory"),
         (ols, dict(unlabeled=missing), r"of the unlabeled rows .* missing or infinite"),
         (ols, dict(unlabeled=no_rows), "no rows"),

@@ -7,6 +7,7 @@ from numpy.testing import assert_allclose
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.ensemble import RandomForestClassifier, RandomForestRegressor
 from sklearn.linear_model import LinearRegression, LogisticRegression
+from sklearn.neighbors import KNeighborsRegressor
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
@@ -276,3 +277,20 @@ def test_predictive_distributions_are_read_off_out_of_fold(table):
     assert_allclose(halfway, (labeled + f.cdf(thresholds[8])[0]) / 2)
     assert_allclose(f.cdf(thresholds[0] - 9)[0], f.cdf_labeled[:, 0])
     assert_allclose(f.cdf(thresholds[-1] + 9)[1], f.cdf_unlabeled[:, -1])
+
+
+@pytest.mark.parametrize("predictor", [LinearRegression(), KNeighborsRegressor(1)], ids=["line", "nearest"])
+def test_copies_of_a_row_share_a_fold(predictor):
+    """One nearest neighbour finds the copy of a row, and with it its label, unless both are held out together."""
+    rng = np.random.default_rng(0)
+    X, U = pd.DataFrame(rng.normal(size=(30, 2)), columns=["a", "b"]), pd.DataFrame(np.ones((9, 2)), columns=["a", "b"])
+    y = X["a"].to_numpy() + rng.normal(size=30)
+    alone = cross_fit(predictor, X, y, U, groups=np.arange(30))
+    thrice = cross_fit(predictor, pd.concat([X, X, X], ignore_index=True), np.tile(y, 3), U)
+    for k in (1, 2):
+        assert_allclose(thrice.f_labeled[:30], thrice.f_labeled[30 * k : 30 * k + 30], rtol=1e-9)
+    assert np.abs(thrice.f_labeled - np.tile(y, 3)).min() > 1e-6
+    assert_allclose(np.sort(thrice.by_fold[0][:30]), np.sort(alone.by_fold[0]))
+    few = X.round(0)  # alike by chance, as unlabeled rows are: rows of their own
+    plain = cross_fit(predictor, few, np.round(y), U)
+    assert np.bincount(plain.by_fold[0]).max() == 6

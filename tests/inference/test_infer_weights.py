@@ -8,9 +8,9 @@ import pytest
 from numpy.testing import assert_allclose
 from scipy.linalg import sqrtm
 
-from icl.inference import OLS, Design, Logistic, Mean, Quantile, infer
+from icl.inference import OLS, Design, Logistic, Mean, Quantile, Statistic, infer
 from icl.inference.engine.covariance import _restore
-from icl.inference.engine.weights import Weight
+from icl.inference.engine.weights import Weight, decide_weight
 
 
 def draw(seed: int = 0, n: int = 150, N: int = 900) -> pd.DataFrame:
@@ -134,3 +134,75 @@ def test_refused_with_advice():
     ):
         with pytest.raises(ValueError, match=message):
             infer(estimand, table, predictions="f", **options)
+
+
+def skewed(seed: int = 0, n: int = 30, N: int = 200) -> pd.DataFrame:
+    rng = np.random.default_rng(seed)
+    x, z, e = rng.normal(size=(3, n + N))
+    y = 1 + x + e
+    table = pd.DataFrame({"x": x, "z": z, "y": y, "f": np.exp(0.7 * y + 0.3 * z), "high": (y > 1) * 1.0})
+    table["p"] = table["f"] / (1 + table["f"])
+    table.loc[n:, ["y", "high"]] = np.nan
+    return table
+
+
+@pytest.mark.parametrize("estimand", [OLS("y", ["x", "z"]), Logistic("high", ["x"])], ids=str)
+def test_units_and_origin_of_covariates_do_not_change_a_scalar_weight(estimand):
+    f = "f" if isinstance(estimand, OLS) else "p"
+    table = skewed(1, n=60)
+    one = infer(estimand, table, predictions=f, weight="ppi++")
+    other = infer(estimand, table.assign(x=1e3 * table["x"] + 4e3, z=-table["z"]), predictions=f, weight="ppi++")
+    assert_allclose(other.weight, one.weight, rtol=1e-9)
+    assert_allclose(1e3 * other.interval().loc["x"], one.interval().loc["x"], rtol=1e-8)
+
+
+def test_a_matrix_and_its_variance_leave_out_one_row_at_a_time():
+    result = infer(OLS("y", ["x", "z"]), skewed(), predictions="f", weight="matrix")
+    parts, h = result._solver.parts, result._solver.parts.leverage[:, None]
+    a, b, gap = parts.influence_y, parts.influence_f, parts.gap(True)
+    W = decide_weight(parts, "matrix").W
+    beside = parts.all_f.influence(parts.problem.rows_f)
+    beside = beside / (1 - parts.all_f.leverage(parts.problem.rows_f))[:, None]
+    rows = []
+    for i in range(len(a)):
+        others = np.arange(len(a)) != i
+        without = np.linalg.solve(b[others].T @ b[others], b[others].T @ a[others]).T
+        rows.append(a[i] / (1 - h[i]) - without @ (b[i] / (1 - h[i]) - beside[i]) + (W - without) @ gap)
+    expected = np.array(rows).T @ np.array(rows) + W @ parts.all_spread.corrected @ W.T
+    assert_allclose(result.covariance, expected, rtol=1e-8)
+
+
+def test_one_weight_for_each_coefficient_leaves_out_one_row_at_a_time():
+    parts = infer(OLS("y", ["x"]), skewed(), predictions="f", weight="coordinate")._solver.parts
+    W, a, b = decide_weight(parts, "coordinate"), parts.influence_y, parts.influence_f
+    elsewhere = np.diag(parts.unlabeled_spread_on_bridge)
+    for i in (0, 7, 29):
+        others = np.arange(len(a)) != i
+        total = (b[others] ** 2).sum(axis=0) + elsewhere
+        assert_allclose(W.refit[i], (a[others] * b[others]).sum(axis=0) / total, rtol=1e-9)
+
+
+def test_degrees_of_freedom_are_those_of_uneven_levers():
+    """Given the predictions a tuned mean is a sum of outcomes, of which some count for more."""
+    table = skewed(3)
+    n, f, full = 30, table["f"].to_numpy()[:30], table["f"].mean()
+    levers = 1 / n + (f - f.mean()) / ((f - f.mean()) ** 2).sum() * (full - f.mean())
+    worth = (levers**2).sum() ** 2 / (levers**4).sum() / n
+    assert worth < 0.97
+    assert_allclose(infer(Mean("y"), table, predictions="f", weight="synsurr").df, (n - 2) * worth, rtol=1e-9)
+    for weight in (0, 1, 0.3):  # what no outcome has moved is as even as labels alone
+        assert infer(Mean("y"), table, predictions="f", weight=weight).df == n - 1
+    # As far from the average as labels are, no row counts for more.
+    level = table.assign(f=np.where(np.arange(230) < n, table["f"], table["f"][:n].mean()))
+    assert_allclose(infer(Mean("y"), level, predictions="f", weight="synsurr").df, n - 2, rtol=1e-9)
+
+
+def test_a_statistic_tunes_its_weight_anew_in_every_resample():
+    """The spread of the draws takes in that of the weight: predictions of noise seem to help by chance only."""
+    rng, ratio = np.random.default_rng(0), []
+    for seed in range(8):
+        table = skewed(seed, n=20).assign(f=rng.normal(size=220))
+        mean = Statistic(lambda d: d["y"].to_numpy().mean(), "y", n_draws=300)
+        result = infer(mean, table, predictions="f")
+        ratio.append(result.std_error.iloc[0] / infer(Mean("y"), table).std_error.iloc[0])
+    assert 0.97 < np.mean(ratio) < 1.12

@@ -1,4 +1,4 @@
-"""150 random analyses, each held to the laws of benchmarks/random_analyses.py (2,000 there)."""
+"""100 random analyses, each held to the laws of benchmarks/random_analyses.py (2,000 there)."""
 
 from dataclasses import replace
 
@@ -12,7 +12,7 @@ from benchmarks.random_analyses import Analysis, analyses, check
 ONE = Analysis("mean", "auto", "none", "good", "normal", "plain", "none", "auto", 30, 60, 5, 1, 100, 2**30)
 
 
-@settings(max_examples=150, deadline=None, derandomize=True, database=None, phases=[Phase.generate],
+@settings(max_examples=100, deadline=None, derandomize=True, database=None, phases=[Phase.generate],
           suppress_health_check=list(HealthCheck))  # fmt: skip
 @given(analyses)
 def test_every_answer_keeps_the_laws_and_every_refusal_is_a_sentence(analysis):

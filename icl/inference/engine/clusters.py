@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from icl.inference.checks import OptionalArray
+
 WORKING_CORRELATION = 0.5
 """Of the errors of two rows of a cluster, where degrees of freedom are counted. An estimate would be worth little with
 the few clusters for which it matters, and without correlation a large cluster would seem less decisive than it is."""
@@ -20,6 +22,34 @@ def group_sums(contributions: np.ndarray, codes: np.ndarray, n_groups: int) -> n
     out = np.zeros((n_groups, *contributions.shape[1:]))
     np.add.at(out, codes, contributions)
     return out
+
+
+class GroupSums:
+    """Contributions of rows summed within named groups; what parts of the rows gave is joined by +."""
+
+    def __init__(self, names: np.ndarray, sums: np.ndarray) -> None:
+        self._parts = [(names, sums)]
+        self._n_compact = 0
+
+    @classmethod
+    def of(cls, names: OptionalArray, contributions: np.ndarray) -> GroupSums:
+        """Of rows with names (R,) and contributions (R, ...)."""
+        own, code = np.unique(names, return_inverse=True)
+        return cls(own, group_sums(contributions, code, len(own)))
+
+    def __add__(self, other: GroupSums) -> GroupSums:
+        joined = GroupSums.__new__(GroupSums)
+        joined._parts, joined._n_compact = [*self._parts, *other._parts], self._n_compact
+        # Now and then, so that memory holds little more than the groups, and time goes to few sorts.
+        if sum(len(names) for names, _ in joined._parts) > 2 * joined._n_compact + 100_000:
+            joined._parts = [joined.result()]
+            joined._n_compact = len(joined._parts[0][0])
+        return joined
+
+    def result(self) -> tuple[np.ndarray, np.ndarray]:
+        """(G,) names in order, and (G, ...) sums."""
+        names, code = np.unique(np.concatenate([names for names, _ in self._parts]), return_inverse=True)
+        return names, group_sums(np.concatenate([sums for _, sums in self._parts]), code, len(names))
 
 
 def adjustments(hessians: np.ndarray, bread: np.ndarray, kind: str) -> np.ndarray:

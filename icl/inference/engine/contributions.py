@@ -12,10 +12,14 @@ import numpy as np
 
 from icl.inference.checks import OptionalArray
 from icl.inference.engine.clusters import group_sums, satterthwaite
+from icl.inference.engine.firth import fit_penalised
 from icl.inference.engine.fit import LARGE, Fit, solve, solve_linear
 from icl.inference.engine.problem import Problem
+from icl.inference.engine.quantile_bins import Bins
 from icl.inference.engine.rows import Rows, RowSource, Together
 from icl.inference.engine.sandwich import Spread, effective_units, meat, row_contributions, spread
+from icl.inference.engine.shares import Outcomes, shares_in
+from icl.inference.estimands.equations import CanonicalGLM
 
 WARM_START = 40_000
 """Rows whose solution is where Newton's method begins on many more: it saves one or two passes over them."""
@@ -31,11 +35,18 @@ class Contributions:
 
     problem: Problem
 
+    @cached_property
+    def shares(self) -> list[Outcomes | None]:
+        """For each of P terms the outcomes of which it is the share, if it is one."""
+        return shares_in(self.problem)
+
     # The three or four solutions of which every answer is made.
 
     @cached_property
     def labeled_y(self) -> Fit:
         """beta."""
+        if self.problem.estimand.solver == "profile":
+            return fit_penalised(self.problem, self.problem.rows_y)
         return fit_on(self.problem, self.problem.rows_y, "labeled")
 
     @cached_property
@@ -76,6 +87,27 @@ class Contributions:
     def leverage(self) -> OptionalArray:
         """(n,) leverage of labeled rows in beta."""
         return self.labeled_y.leverage(self.problem.rows_y)
+
+    @cached_property
+    def levers(self) -> OptionalArray:
+        """(n, P) derivative of beta by the residual of each labeled row; None where rows have no single residual, or
+        several that meet in one coefficient."""
+        problem, rows = self.problem, self.problem.rows_y
+        if not isinstance(problem.model, CanonicalGLM) or (rows.Y.shape[1] > 1 and not problem.model.is_linear):
+            return None
+        p = rows.X.shape[1]
+        X = rows.X if rows.weights is None else rows.X * rows.weights[:, None]
+        return np.tile(X @ self.labeled_y.bread[:p, :p], (1, rows.Y.shape[1]))
+
+    @cached_property
+    def spread_of_residuals(self) -> np.ndarray:
+        """(n, 1) standard deviation that the family gives the residual of each labeled row."""
+        problem, rows = self.problem, self.problem.rows_y
+        assert isinstance(problem.model, CanonicalGLM)
+        if problem.model.is_linear:
+            return np.ones((len(rows), 1))
+        family = problem.model.family
+        return np.sqrt(family.curvature(family.mean(problem.model.predictor(rows.X, self.labeled_y.estimate))))
 
     @cached_property
     def residual_y(self) -> OptionalArray:
@@ -119,6 +151,14 @@ class Contributions:
     def gap(self, pooled: bool) -> np.ndarray:
         """(P,) eta_elsewhere - eta_labeled, across the bridge."""
         return self.bridge @ (self.elsewhere(pooled).estimate - self.labeled_f.estimate)
+
+    @cached_property
+    def bins(self) -> Bins | None:
+        """Of the predictions of a quantile, where unlabeled rows come in batches."""
+        problem = self.problem
+        if problem.estimand.solver != "inversion" or problem.unlabeled_source is None or not problem.has_predictions:
+            return None
+        return Bins.of(problem.unlabeled_source, np.concatenate([problem.y, problem.predicted.f_labeled]))
 
     # What unlabeled rows contribute, summed up.
 

@@ -63,12 +63,13 @@ def _labeled(parts: Contributions, W: Weight, elsewhere: Fit | None, kind: str) 
     (n - 1) / n sum (mean_i - mean)^2, which is the textbook one. Without a tuned weight this is "HC2".
     """
     problem, n = parts.problem, len(parts.problem.y)
-    if _is_left_out(W, kind):
+    if _is_left_out(W, kind) or (W.per_row is not None and kind in BY_LEVERAGE):
         assert elsewhere is not None  # a weight that was tuned has predictions
         kind = "HC2" if kind == "jackknife" else kind
         size = lambda rows: inflate(rows, parts.leverage, kind, n, 0)
         change_y, change_f = size(parts.influence_y), size(parts.influence_f)
-        return _left_out(parts, W, change_y, change_f, _beside_unlabeled(parts, elsewhere, kind) @ parts.bridge.T)
+        beside = _beside_unlabeled(parts, elsewhere, kind) @ parts.bridge.T if W.pooled else np.zeros_like(change_f)
+        return _left_out(parts, W, change_y, change_f, beside)
     is_jackknife, kind = kind == "jackknife", "HC3" if kind == "jackknife" else kind
     rest = parts.influence_y
     if elsewhere is not None:
@@ -104,7 +105,15 @@ def _left_out(
     Args:
         change_y, change_f, beside: (G, P) what each adds to beta, to eta_labeled and to eta on all rows.
     """
-    return change_y + (beside - change_f) * W.refit + (np.diag(W.W) - W.refit) * parts.gap(W.pooled)
+    own = change_f - beside
+    if W.per_row is None:
+        return change_y - own * W.refit + (np.diag(W.W) - W.refit) * parts.gap(W.pooled)
+    # Without row i the matrix is W - rest_i per_row_i' / (1 - share_i): the update of a regression by one row.
+    rest = parts.influence_y - parts.influence_f @ W.W.T
+    left = 1 - W.leverage
+    through = np.einsum("np,np->n", W.per_row, own + parts.gap(W.pooled))
+    step = np.divide(through, left, out=np.zeros_like(through), where=left > 1 - FULL_LEVERAGE)
+    return change_y - own @ W.W.T + rest * step[:, None]
 
 
 def between_strata(parts: Contributions) -> np.ndarray | float:

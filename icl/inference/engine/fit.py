@@ -12,7 +12,7 @@ from functools import cached_property
 import numpy as np
 
 from icl.inference.checks import OptionalArray
-from icl.inference.engine.rows import Rows, RowSource
+from icl.inference.engine.rows import Rows, RowSource, Sums
 from icl.inference.estimands.equations import EstimatingEquation
 
 COLLINEAR = 1e-10
@@ -54,7 +54,7 @@ class Fit:
     def influence(self, rows: Rows) -> np.ndarray:
         """(R, P) contribution of each row to the estimate."""
         scores = self.model.scores(rows.X, rows.Y, self.estimate)
-        return (scores if rows.weights is None else scores * rows.weights[:, None]) @ self.bread
+        return (scores if rows.weights is None else scores * rows.weights[:, None]) @ self.bread.T
 
     def leverage(self, rows: Rows) -> OptionalArray:
         """(R,) derivative of the fitted value of a row by its own outcome; None for a model without fitted values."""
@@ -96,7 +96,7 @@ def solve(
             step = step / 2
             theta = theta - step
             continue
-        if iteration >= PATIENCE and any(model.runs_away(chunk.X, theta) for chunk in rows.chunks()):
+        if iteration >= PATIENCE and _runs_away(model, rows, theta):
             raise ValueError(_separated(describe, which, len(rows)))
         step, condition = _newton_step(hessian, gradient, describe, terms, which, len(rows))
         decrement = abs(float(gradient @ step))  # squared length of the step in standard errors, where weights are 1
@@ -162,17 +162,26 @@ def refuse_collinear(
 
 
 def _sums(model: EstimatingEquation, rows: RowSource, theta: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    gradient, hessian = np.zeros(()), np.zeros(())
-    with np.errstate(over="ignore", invalid="ignore"):  # an overshot step; the caller sees that it is not finite
-        for chunk in rows.chunks():
-            g, h = model.sums(chunk.X, chunk.Y, chunk.weights, theta)
-            gradient, hessian = gradient + g, hessian + h
+    def of(chunk: Rows) -> Sums:
+        with np.errstate(over="ignore", invalid="ignore"):  # an overshot step; the caller sees that it is not finite
+            return model.sums(chunk.X, chunk.Y, chunk.weights, theta)
+
+    with np.errstate(over="ignore", invalid="ignore"):
+        gradient, hessian = rows.add_up(of)
     return gradient, hessian
 
 
 def _objective(model: EstimatingEquation, rows: RowSource, theta: np.ndarray) -> float:
+    def of(chunk: Rows) -> Sums:
+        with np.errstate(over="ignore", invalid="ignore"):
+            return (model.objective(chunk.X, chunk.Y, chunk.weights, theta),)
+
     with np.errstate(over="ignore", invalid="ignore"):
-        return sum(model.objective(chunk.X, chunk.Y, chunk.weights, theta) for chunk in rows.chunks())
+        return rows.add_up(of)[0]
+
+
+def _runs_away(model: EstimatingEquation, rows: RowSource, theta: np.ndarray) -> bool:
+    return rows.add_up(lambda chunk: (int(model.runs_away(chunk.X, theta)),))[0] > 0
 
 
 def _newton_step(
@@ -194,7 +203,8 @@ def _newton_step(
 def _separated(describe: str, which: str, n_rows: int) -> str:
     return (
         f"on the {n_rows} {which} rows the covariates of {describe!r} separate the outcomes perfectly, so no finite "
-        "coefficients exist. Label more rows, drop or merge covariates that separate, or estimate a share with Mean."
+        "coefficients exist. Label more rows, drop or merge covariates that separate, estimate a share with Mean, or "
+        "use method='firth' of Logistic and Poisson with labels alone, which is finite there."
     )
 
 

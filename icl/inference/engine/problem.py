@@ -37,6 +37,8 @@ class Sampling:
     clusters_labeled: OptionalArray = None
     """(n,) ids of clusters, shared with `clusters_unlabeled` (N,); rows of one cluster may depend on one another."""
     clusters_unlabeled: OptionalArray = None
+    """Of rows that come in batches each cluster once, with its rows in `sizes_unlabeled`."""
+    sizes_unlabeled: OptionalArray = None
     strata_labeled: OptionalArray = None
     """(n,) ids of strata, shared with `strata_unlabeled` (N,); rows are independent draws within each of them."""
     strata_unlabeled: OptionalArray = None
@@ -45,6 +47,9 @@ class Sampling:
     pools: bool = False
     """Unlabeled rows alone do not stand for the population (labels were more likely on some rows than on others), so
     that predictions of labeled rows can be compared with those of all rows only."""
+
+    has_label_shift: bool = False
+    """Unlabeled rows have other shares of the classes, and only that: weights of predictions do not apply."""
 
     @property
     def is_grouped(self) -> bool:
@@ -83,6 +88,8 @@ class Problem:
     """Labeled and unlabeled rows as a pair of tables, for a `Statistic`; else None."""
     seed: int = 0
     """Of the bootstrap."""
+    arms: Any = None
+    """Both arms of an `Effect` (`icl.inference.engine.effect.Arms`); else None."""
 
     @property
     def has_predictions(self) -> bool:
@@ -124,6 +131,8 @@ class Problem:
     @property
     def std_error_kind(self) -> str:
         """Equal variances are a notion of independent rows that count alike, with one response."""
+        if self.estimand.solver == "profile":
+            return "model"
         is_simple = self.sampling.is_plain and self.model.is_linear and as_columns(self.y).shape[1] == 1
         if self.std_error in HC[:4] or is_simple:
             return self.std_error

@@ -23,7 +23,6 @@ indicator, where the density cancels. Deviation from both: a tuned weight and re
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from functools import cached_property
 from typing import Any, cast
 
 import numpy as np
@@ -34,6 +33,8 @@ from icl.inference.engine.contributions import Contributions
 from icl.inference.engine.covariance import covariance_of
 from icl.inference.engine.freedom import degrees_of_freedom
 from icl.inference.engine.problem import Problem, Sampling
+from icl.inference.engine.quantile_bins import BinnedCurve, Bins, TwoValues
+from icl.inference.engine.share_curve import ShareCurve, t_quantile
 from icl.inference.engine.shrink import settle_weight
 from icl.inference.engine.surrogate import between, read_cdf
 from icl.inference.engine.weights import Weight
@@ -44,70 +45,10 @@ GRID = 400
 
 
 @dataclass(frozen=True)
-class ShareCurve:
-    """Rectified share F on increasing points t, and its standard error there. Shapes: (G,)."""
-
-    t: np.ndarray
-    share: np.ndarray
-    std_error: np.ndarray
-    q: float
-    df: float
-    is_step: bool
-    """F jumps at the points and is flat between them; else it runs straight from point to point."""
-    outer_std_error: float
-    """Standard error of F where it is 0, before the first point: that of the null."""
-
-    @cached_property
-    def z(self) -> tuple[np.ndarray, np.ndarray]:
-        """Standardised F(t) - q in increasing order, and the same just below each point."""
-        here = np.sort(_ratio(self.share - self.q, self.std_error), kind="stable")  # nearly in order as they come
-        if not self.is_step:
-            return here, here
-        return here, np.concatenate([[-np.inf], here[:-1]])
-
-    def estimate(self) -> float:
-        """Middle of the points between which F crosses q: for labeled rows alone, the usual sample quantile."""
-        here, below = self.z
-        first = self.t[int(np.argmax(here >= -1e-12))]
-        last = self.t[len(below) - 1 - int(np.argmax(below[::-1] <= 1e-12))]
-        return float((first + last) / 2)
-
-    def bounds(self, tail_below: float | None, tail_above: float | None) -> tuple[float, float]:
-        """Lower bound at error rate `tail_below`, upper bound at `tail_above`; None leaves a side open."""
-        here, below = self.z
-        lower, upper = -np.inf, np.inf
-        # Few rows beyond a quantile far out: the sample cannot exclude that it lies outside all points.
-        if tail_below is not None and self._z_before() < (critical := _quantile(self.df, tail_below)):
-            lower = self.t[int(np.argmax(here >= critical))]
-        if tail_above is not None and here[-1] > (critical := -_quantile(self.df, tail_above)):
-            upper = self.t[len(below) - 1 - int(np.argmax(below[::-1] <= critical))]
-        return float(lower), float(upper)
-
-    def _z_before(self) -> float:
-        """Standardised F - q before the first point."""
-        return float(_ratio(np.array([-self.q]), np.array([self.outer_std_error]))[0])
-
-    def p_value(self, null: float, alternative: str) -> float:
-        """Of "null is a q-quantile", dual to `bounds`: a bound is the outermost null that is not rejected."""
-        here, below = self.z
-        at = int(np.searchsorted(self.t, null, side="right")) - 1  # last point at or below null
-        before = int(np.searchsorted(self.t, null, side="left")) - 1  # last point below null
-        rising = max(self._z_before(), float(here[at]) if at >= 0 else -np.inf)
-        # Just below null a step has the height of the last point before it.
-        falling = float(below[before + 1] if before + 1 < len(below) else here[-1])
-        too_low, too_high = _cdf(self.df, rising), _cdf(self.df, -falling)
-        if alternative == "larger":
-            return too_low
-        if alternative == "smaller":
-            return too_high
-        return min(1.0, 2 * min(too_low, too_high))
-
-
-@dataclass(frozen=True)
 class RectifiedQuantile(Rectified):
     """An answer whose interval comes from inverted tests; `covariance` restates the 68% interval as a variance."""
 
-    curve: Any = None  # a ShareCurve; fields with a default come before it
+    curve: Any = None  # a ShareCurve or BinnedCurve; fields with a default come before it
 
     def interval(self, level: float, alternative: str = "two-sided") -> tuple[np.ndarray, np.ndarray]:
         check_level(level)
@@ -132,7 +73,7 @@ def solve_quantile(parts: Contributions, weight: str | float) -> Rectified:
     if weight == 0 or not problem.has_predictions:
         value, pooled, tuned, name, is_defined, heaviest = 0.0, False, False, "classical", True, 0.0
     else:
-        W = settle_weight(Contributions(at_threshold(problem, start)), weight)
+        W = settle_weight(Contributions(at_threshold(problem, start, parts.bins)), weight)
         # Where nothing is left of the weight the answer is the classical one, degrees of freedom included: one of them
         # moves the interval by a whole order statistic (useless predictions, n = 50: 1.16 times as wide).
         value, pooled, is_defined = float(W.W[0, 0]), W.pooled, W.is_defined
@@ -140,17 +81,21 @@ def solve_quantile(parts: Contributions, weight: str | float) -> Rectified:
         name = name_of(weight)
         heaviest = 0.0 if W.leverage is None else float(W.leverage.max())
     df = degrees_of_freedom(parts, tuned)
-    reads_off = value != 0 and problem.predicted.has_distribution
-    pieces = _distribution_pieces if reads_off else _indicator_pieces
-    t, F, variance = pieces(problem, value, pooled, 1 + tuned)
-    inflation = _design_effects(problem, t, variance, value, pooled)
     w = _normalised(weights, len(problem.y))
     outer = q * (1 - q) * (w @ w) * len(w) / (len(w) - 1 - tuned)
-    is_step = pieces is _indicator_pieces
-    curve = ShareCurve(t, F, np.sqrt(variance * inflation), q, df, is_step, float(np.sqrt(outer * inflation[0])))
+    curve: ShareCurve | BinnedCurve
+    if value != 0 and parts.bins is not None:
+        curve = _binned_curve(problem, parts.bins, value, pooled, 1 + tuned, df, float(np.sqrt(outer)))
+    else:
+        reads_off = value != 0 and problem.predicted.has_distribution
+        pieces = _distribution_pieces if reads_off else _indicator_pieces
+        t, F, variance = pieces(problem, value, pooled, 1 + tuned)
+        inflation = _design_effects(problem, t, variance, value, pooled)
+        scale = np.sqrt(variance * inflation), q, df, not reads_off, float(np.sqrt(outer * inflation[0]))
+        curve = ShareCurve(t, F, *scale)
     lower, upper = curve.bounds(0.16, 0.16)
     estimate = curve.estimate()
-    spread = ((upper - lower) / (-2 * _quantile(df, 0.16))) ** 2
+    spread = ((upper - lower) / (-2 * t_quantile(df, 0.16))) ** 2
     return RectifiedQuantile(
         name,
         np.array([estimate]),
@@ -164,8 +109,11 @@ def solve_quantile(parts: Contributions, weight: str | float) -> Rectified:
     )
 
 
-def solve_imputed_quantile(problem: Problem) -> Rectified:
+def solve_imputed_quantile(parts: Contributions) -> Rectified:
     """Quantile of outcomes and predictions together, as if all were real: not valid."""
+    problem = parts.problem
+    if problem.unlabeled_source is not None:
+        return _imputed_of_bins(parts)
     y = np.concatenate([problem.y, problem.f_unlabeled])
     whole = replace(
         problem,
@@ -178,10 +126,30 @@ def solve_imputed_quantile(problem: Problem) -> Rectified:
     return replace(solve_quantile(Contributions(whole), 0.0), name="imputed", weight=float("nan"), is_valid=False)
 
 
-def at_threshold(problem: Problem, t: float) -> Problem:
-    """The problem of the share of outcomes at or below t."""
+def _imputed_of_bins(parts: Contributions) -> Rectified:
+    """The same of predictions that are counted in bins."""
+    problem, bins = parts.problem, parts.bins
+    assert bins is not None
+    q, n, N = cast(Quantile, problem.estimand).q, len(problem.y), bins.total
+    df = float(n + N - 1) if problem.reference == "t" else float("inf")
+    below = share_below(bins.ends, problem.y, np.full(n, 1 / (n + N)))
+    variance = q * (1 - q) / (n + N - 1)
+    rest = np.full(len(below) + 1, variance)
+    points = bins.with_points(problem.y)
+    curve = BinnedCurve(bins, points, np.append(0.0, below), rest, N / (n + N), 0.0, q, df, float(np.sqrt(variance)))
+    lower, upper = curve.bounds(0.16, 0.16)
+    spread = ((upper - lower) / (-2 * t_quantile(df, 0.16))) ** 2
+    estimate, covariance = np.array([curve.estimate()]), np.array([[spread]])
+    return RectifiedQuantile("imputed", estimate, covariance, df, float("nan"), is_valid=False, curve=curve)
+
+
+def at_threshold(problem: Problem, t: float, bins: Bins | None = None) -> Problem:
+    """The problem of the share of outcomes at or below t, a labeled value where predictions are counted in bins."""
     surrogate = problem.surrogate
-    if surrogate is not None:
+    if surrogate is not None and bins is not None:
+        surrogate = replace(surrogate, f_labeled=(surrogate.f_labeled <= t).astype(float))
+        problem = replace(problem, unlabeled_source=TwoValues(bins.at_or_below(t), bins.total))
+    elif surrogate is not None:
         f_labeled, f_unlabeled = surrogate.cdf(t)
         surrogate = replace(surrogate, f_labeled=f_labeled, f_unlabeled=f_unlabeled)
     return replace(problem, y=(problem.y <= t).astype(float), surrogate=surrogate)
@@ -208,9 +176,9 @@ def _indicator_pieces(
     f, g = problem.f_labeled, problem.f_unlabeled
     order = np.argsort(g)
     g, N = g[order], len(g)
-    jumps = np.concatenate([y, f, g])
-    jumps.sort()
-    t = jumps[np.concatenate([[True], jumps[1:] > jumps[:-1]])] if len(jumps) else jumps
+    # A value counts as often as it was seen where F is put in order: that can be told from counts in bins too.
+    t = np.concatenate([y, f, g])
+    t.sort()
     place = np.searchsorted(g, t, side="right")
     wu = problem.sampling.weights_unlabeled
     if wu is None:
@@ -233,6 +201,22 @@ def _indicator_pieces(
         F += value * (1 - share_u) * (at(share_below(own, f, _pooled_weights(problem)), 0.0) - B)
     rest = at(moments.rest(value * share_u, q, _is_complex(problem)), q * (1 - q) * (w @ w))
     return t, F, rest * n / (n - ddof) + (value * share_u) ** 2 * var_u
+
+
+def _binned_curve(
+    problem: Problem, bins: Bins, value: float, pooled: bool, ddof: int, df: float, outer: float
+) -> BinnedCurve:
+    """F and its variance as `_indicator_pieces` has them, of predictions that are counted in bins."""
+    y, f, w = problem.y, problem.f_labeled, _normalised(problem.sampling.weights_labeled, len(problem.y))
+    q, n = cast(Quantile, problem.estimand).q, len(y)
+    own = np.unique(np.concatenate([y, f]))
+    moments = labeled_moments(own, y, f, w)
+    slope = value * _share_of_unlabeled(problem, pooled)
+    back = np.searchsorted(own, bins.ends, side="right") - 1
+    at = lambda v, outside: np.append(outside, np.where(back >= 0, v[np.maximum(back, 0)], outside))
+    rest = at(moments.rest(slope, q, _is_complex(problem)), q * (1 - q) * (w @ w)) * n / (n - ddof)
+    base, points = at(moments.y - slope * moments.f, 0.0), bins.with_points(np.concatenate([y, f]))
+    return BinnedCurve(bins, points, base, rest, slope, slope**2 / bins.total, q, df, outer)
 
 
 @dataclass(frozen=True)
@@ -373,23 +357,3 @@ def share_below(t: np.ndarray, values: np.ndarray, w: np.ndarray) -> np.ndarray:
     """(G,) weight of the values at or below each point."""
     order = np.argsort(values)
     return np.concatenate([[0.0], np.cumsum(w[order])])[np.searchsorted(values[order], t, side="right")]
-
-
-def _ratio(gap: np.ndarray, scale: np.ndarray) -> np.ndarray:
-    gap = np.where(np.abs(gap) < 1e-12, 0.0, gap)
-    far = np.where(gap > 0, np.inf, np.where(gap < 0, -np.inf, 0.0))
-    return np.divide(gap, scale, out=far, where=scale > 0)
-
-
-def _quantile(df: float, tail: float) -> float:
-    from scipy.special import ndtri, stdtrit
-
-    return float(stdtrit(df, tail)) if np.isfinite(df) else float(ndtri(tail))
-
-
-def _cdf(df: float, z: float) -> float:
-    from scipy.special import ndtr, stdtr
-
-    if np.isinf(z):
-        return float(z > 0)
-    return float(stdtr(df, z)) if np.isfinite(df) else float(ndtr(z))

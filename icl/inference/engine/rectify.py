@@ -14,7 +14,7 @@ import numpy as np
 from icl.inference.engine.answer import Rectified
 from icl.inference.engine.contributions import Contributions
 from icl.inference.engine.covariance import covariance_and_df
-from icl.inference.engine.freedom import degrees_of_freedom
+from icl.inference.engine.freedom import degrees_of_freedom, unevenness
 from icl.inference.engine.shares import charge_without_events
 from icl.inference.engine.shrink import settle_weight
 from icl.inference.engine.weights import Weight
@@ -30,13 +30,19 @@ def rectify(parts: Contributions, weight: str | float) -> Rectified:
     problem, beta = parts.problem, parts.labeled_y
     if weight == 0:
         covariance, df_terms = covariance_and_df(parts, Weight("classical", np.zeros((len(beta.estimate),) * 2)), None)
-        covariance = charge_without_events(problem, covariance)
+        covariance = charge_without_events(parts.shares, covariance)
         df = degrees_of_freedom(parts, False) if df_terms is None else float(df_terms.min())
         return Rectified("classical", beta.estimate, covariance, df, 0.0, df_terms=df_terms)
     W = settle_weight(parts, weight)
     estimate = beta.estimate + W.W @ parts.gap(W.pooled)
     covariance, df_terms = covariance_and_df(parts, W, parts.elsewhere(W.pooled))
-    covariance = charge_without_events(problem, covariance)
-    df = degrees_of_freedom(parts, W.costs) if df_terms is None else float(df_terms.min())
+    covariance = charge_without_events(parts.shares, covariance)
+    if problem.reference == "t":
+        worth = degrees_of_freedom(parts, W.costs) if df_terms is None else df_terms
+        terms = np.maximum(np.broadcast_to(worth * unevenness(parts, W), estimate.shape), 1)
+        df_terms = None if df_terms is None and np.ptp(terms) == 0 else terms
+        df = float(terms.min())
+    else:
+        df = degrees_of_freedom(parts, W.costs)
     heaviest = 0.0 if W.leverage is None else float(W.leverage.max())
     return Rectified(W.name, estimate, covariance, df, W.value, W.tuned, not W.is_defined, heaviest, df_terms=df_terms)

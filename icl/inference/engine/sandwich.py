@@ -10,8 +10,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from icl.inference.engine.clusters import GroupSums
 from icl.inference.engine.fit import FULL_LEVERAGE, Fit
-from icl.inference.engine.rows import RowSource
+from icl.inference.engine.rows import Rows, RowSource, Sums
 
 HC = ("HC0", "HC1", "HC2", "HC3", "jackknife")
 
@@ -91,6 +92,8 @@ class Spread:
     """(P, P) summed outer products of contributions."""
     corrected: np.ndarray
     """(P, P) the same with the small-sample correction asked for."""
+    scores: np.ndarray
+    """(P, P) summed outer products of scores, weights included; of an intercept alone, of residuals."""
 
 
 def spread(fit: Fit, rows: RowSource, kind: str) -> Spread:
@@ -98,26 +101,41 @@ def spread(fit: Fit, rows: RowSource, kind: str) -> Spread:
     P, n = len(fit.estimate), len(rows)
     kind = "HC2" if kind == "jackknife" else kind  # nothing was tuned on these rows
     by_leverage = kind in ("HC2", "HC3")
-    raw, corrected = np.zeros((P, P)), np.zeros((P, P))
-    for chunk in rows.chunks():
+
+    def of(chunk: Rows) -> Sums:
         scores = fit.model.scores(chunk.X, chunk.Y, fit.estimate)
         if chunk.weights is not None:
             scores = scores * chunk.weights[:, None]
-        raw += scores.T @ scores
-        if by_leverage:
-            inflated = inflate(scores, fit.leverage(chunk), kind, n, P)
-            corrected += inflated.T @ inflated
+        square = scores.T @ scores
+        if not by_leverage:
+            return square, 0.0
+        leverage = fit.leverage(chunk)
+        if leverage is not None and leverage.strides == (0,):  # an intercept: all rows have the same
+            return square, square * inflate(np.ones((1, 1)), leverage[:1], kind, n, P) ** 2
+        inflated = inflate(scores, leverage, kind, n, P)
+        return square, inflated.T @ inflated
+
+    raw, corrected = rows.add_up(of)
     if not by_leverage:
         corrected = raw * (n / (n - P)) if kind == "HC1" else raw
-    return Spread(fit.bread @ raw @ fit.bread.T, fit.bread @ corrected @ fit.bread.T)
+    return Spread(fit.bread @ raw @ fit.bread.T, fit.bread @ corrected @ fit.bread.T, raw)
 
 
 def row_contributions(fit: Fit, rows: RowSource) -> np.ndarray:
-    """(R, P) contributions of all rows; for designs with clusters or strata, which are held in memory."""
-    return np.concatenate([fit.influence(chunk) for chunk in rows.chunks()])
+    """(R, P) contributions of all rows, for designs with clusters or strata.
+
+    Of rows that come in batches (G, P) of their clusters, in the order of names, as `Sampling` lists them there.
+    """
+    if not isinstance(rows, Rows):
+        return rows.add_up(lambda chunk: (GroupSums.of(chunk.groups, fit.influence(chunk)),))[0].result()[1]
+    return np.concatenate(rows.add_up(lambda chunk: ([fit.influence(chunk)],))[0])
 
 
 def sum_of_squares(fit: Fit, rows: RowSource) -> float:
     """Of the residuals of all rows, in one pass."""
-    residuals = (fit.residual(chunk).ravel() for chunk in rows.chunks())
-    return sum(float(r @ r) for r in residuals)
+
+    def of(chunk: Rows) -> Sums:
+        r = fit.residual(chunk).ravel()
+        return (float(r @ r),)
+
+    return rows.add_up(of)[0]

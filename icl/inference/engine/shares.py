@@ -164,19 +164,18 @@ def is_one_hot(X: np.ndarray) -> bool:
     return bool(((X == 0) | (X == 1)).all() and (X.sum(axis=1) == 1).all())
 
 
-def without_events(problem: Problem) -> np.ndarray:
+def without_events(shares: list[Outcomes | None]) -> np.ndarray:
     """(P,) terms that are the share of an outcome which is the same on all their labeled rows."""
-    return np.array([outcomes is not None and not outcomes.rarer for outcomes in shares_in(problem)])
+    return np.array([outcomes is not None and not outcomes.rarer for outcomes in shares])
 
 
-def charge_without_events(problem: Problem, covariance: np.ndarray) -> np.ndarray:
+def charge_without_events(shares: list[Outcomes | None], covariance: np.ndarray) -> np.ndarray:
     """`covariance` (P, P) with what the exact intervals of terms without events say of their variance."""
-    silent = without_events(problem)
+    silent = without_events(shares)
     if not silent.any():
         return covariance
     covariance = np.where(silent[:, None] | silent, 0.0, covariance)
     at = np.flatnonzero(silent)
-    shares = shares_in(problem)
     covariance[at, at] = [share.variance_without_events for j in at if (share := shares[j]) is not None]
     return covariance
 

@@ -28,11 +28,12 @@ from dataclasses import replace
 import numpy as np
 
 from icl.inference.engine.answer import name_of
-from icl.inference.engine.clusters import group_sums
 from icl.inference.engine.contributions import Contributions
-from icl.inference.engine.fit import FULL_LEVERAGE
+from icl.inference.engine.rows import Rows, Sums, Together
 from icl.inference.engine.shares import without_events
-from icl.inference.engine.weights import Weight, decide_weight
+from icl.inference.engine.steady import slopes_of, steady
+from icl.inference.engine.weights import Weight, decide_weight, matrix_weight
+from icl.inference.estimands.equations import is_plain_mean
 
 
 def settle_weight(parts: Contributions, weight: str | float) -> Weight:
@@ -45,7 +46,7 @@ def settle_weight(parts: Contributions, weight: str | float) -> Weight:
         W = _shrink(parts, W, is_fitted)
     elif is_fitted and W.tuned:
         W = _floor(parts, W)
-    silent = without_events(parts.problem)
+    silent = without_events(parts.shares)
     return _without_terms(W, silent) if silent.any() else W
 
 
@@ -57,8 +58,8 @@ def _without_terms(W: Weight, silent: np.ndarray) -> Weight:
 
 def _shrink(parts: Contributions, W: Weight, is_fitted: bool) -> Weight:
     P, C = len(W.W), W.moves.shape[1]
-    value = np.diag(W.W)[:: P // C]
-    change, is_alone = _left_out(parts, W)
+    slopes = steady(parts, slopes_of(parts, W))
+    W, value, change = slopes.weight, slopes.value, slopes.change
     # A unit without which there would be no weight says nothing about how well the weight is known.
     noise = np.einsum("gc,gc->c", change, change) * _beyond_labels(parts, C)
     kept = lambda v: np.where((v > 0) | (not is_fitted), v, 0) * np.maximum(0, 1 - np.divide(
@@ -66,38 +67,35 @@ def _shrink(parts: Contributions, W: Weight, is_fitted: bool) -> Weight:
     used = kept(value)
     slope = np.where(used != 0, 1 + np.divide(noise, value**2, out=np.zeros_like(value), where=used != 0), 0)
     each = lambda v: np.repeat(v, P // C, axis=-1)
-    refit = each(np.where(is_alone, 0.0, kept(value - change)))
+    refit = each(np.where(slopes.is_alone, 0.0, kept(value - change)))
     lever = None if W.lever is None else W.lever * slope[0]
-    return replace(W, name="shrunk", W=np.diag(each(used)), tilt=W.tilt * each(slope), lever=lever, refit=refit)
-
-
-def _left_out(parts: Contributions, W: Weight) -> tuple[np.ndarray, np.ndarray]:
-    """(G, C) what each labeled row, or cluster, adds to the weight; 0 where it alone decides it, and (G, C) where."""
-    n, C = W.moves.shape
-    share = W.leverage.reshape(n, -1)
-    share, moves = share[:, :: share.shape[1] // C] if share.shape[1] > C else share, W.moves
-    if parts.leverage is not None:
-        share = share + parts.leverage[:, None]
-    if parts.problem.sampling.clusters_labeled is not None:
-        codes, G = parts.cluster_codes, parts.problem.n_labeled_units
-        moves, share = group_sums(moves, codes, G), group_sums(share, codes, G)
-    is_alone = share >= FULL_LEVERAGE
-    return np.where(is_alone, 0.0, moves / np.where(is_alone, 1.0, 1 - share)), is_alone
+    pull = None if W.pull is None else W.pull * each(slope)
+    tilt = W.tilt * each(slope)
+    return replace(W, name="shrunk", W=np.diag(each(used)), tilt=tilt, lever=lever, refit=refit, pull=pull)
 
 
 def _beyond_labels(parts: Contributions, C: int) -> np.ndarray:
     """(C,) variance of predictions, given the covariates, among all rows over that among labeled rows; at least 1."""
     problem, fit = parts.problem, parts.all_f
-    total, size = np.zeros(()), 0.0
-    for rows in (problem.rows_f_pooled, problem.rows_u):
-        for chunk in rows.chunks():
-            square = fit.residual(chunk) ** 2
-            total = total + (square.sum(axis=0) if chunk.weights is None else chunk.weights @ square)
-            size += chunk.total_weight
+
+    def of(chunk: Rows) -> Sums:
+        r = fit.residual(chunk)
+        if chunk.weights is None and r.shape[1] == 1:
+            square = r[:, 0] @ r[:, 0]
+        else:
+            square = np.einsum("rk,rk->k", r, r if chunk.weights is None else r * chunk.weights[:, None])
+        return square, chunk.total_weight
+
+    labeled, unlabeled = problem.rows_f_pooled, problem.rows_u
+    if isinstance(unlabeled, Rows) and unlabeled.weights is None and is_plain_mean(problem.model, unlabeled.X):
+        square, size = of(labeled)  # what the variance of the answer takes from unlabeled rows says the rest
+        total, size = square + parts.all_spread.scores[0, 0], size + len(unlabeled)
+    else:
+        total, size = Together([labeled, unlabeled]).add_up(of)
     square, w = parts.residual_f**2, problem.rows_f.weights
     own = square.mean(axis=0) if w is None else w @ square / w.sum()
     total = total / size
-    if C == 1:
+    if C == 1 or not np.ndim(total):
         total, own = np.atleast_1d(np.sum(total)), np.atleast_1d(np.sum(own))
     n = problem.n_labeled_units
     spent = min(problem.n_fitted / n, 0.5)  # of the labeled variance, by fitting
@@ -107,14 +105,15 @@ def _beyond_labels(parts: Contributions, C: int) -> np.ndarray:
 def _floor(parts: Contributions, W: Weight) -> Weight:
     if W.name == "matrix":
         return _without_contrary_directions(parts, W)
-    value = np.diag(W.W)
+    value, refit = np.diag(W.W), None if W.refit is None else np.maximum(W.refit, 0)
     if (value >= 0).all():
-        return W
+        return replace(W, refit=refit)
     if (value <= 0).all():
         return Weight(W.name, np.zeros_like(W.W), W.pooled)
     kept = value > 0
     share = W.leverage if W.leverage.ndim == 1 else W.leverage * kept
-    return replace(W, W=np.diag(value * kept), tilt=W.tilt * kept, leverage=share)
+    pull = None if W.pull is None else W.pull * kept
+    return replace(W, W=np.diag(value * kept), tilt=W.tilt * kept, leverage=share, pull=pull, refit=refit)
 
 
 def _without_contrary_directions(parts: Contributions, W: Weight) -> Weight:
@@ -135,5 +134,7 @@ def _without_contrary_directions(parts: Contributions, W: Weight) -> Weight:
         return W
     kept = directions[:, own > 0]
     project = root @ kept @ kept.T @ back.T  # W applies to b, of which these combinations are left
-    inner = W.W @ project.T if kept.size else np.zeros_like(W.W)
-    return replace(W, W=inner)
+    if not kept.size:
+        return Weight(W.name, np.zeros_like(W.W), W.pooled)
+    # What is left out is not estimated either: rows move the weight in the directions that are left.
+    return matrix_weight(parts, W.W @ project.T, W.per_row @ project.T)

@@ -8,7 +8,10 @@ from functools import cached_property
 from icl.inference.engine.answer import Rectified
 from icl.inference.engine.bootstrap import Draws, draw, solve_by_bootstrap, solve_imputed_statistic
 from icl.inference.engine.contributions import Contributions
+from icl.inference.engine.effect import EffectParts, naive_effect, regression_effect, solve_effect
+from icl.inference.engine.firth import solve_penalised
 from icl.inference.engine.imputed import solve_imputed
+from icl.inference.engine.label_shift import solve_label_shift
 from icl.inference.engine.peers.ipd import solve_like_ipd
 from icl.inference.engine.peers.ppi_py import solve_like_ppi_py
 from icl.inference.engine.problem import Problem
@@ -33,7 +36,10 @@ class Solver:
 
     def under(self, weight: str | float) -> Rectified:
         """The answer under `weight` (a name or a number)."""
-        if weight == "auto":
+        is_penalised = self.problem.estimand.solver == "profile"
+        if weight == "auto" and self.problem.arms is not None:
+            weight = "shrunk" if self.problem.arms.is_randomised else 1.0
+        elif weight == "auto" and not self.problem.sampling.has_label_shift and not is_penalised:
             weight = resolve_auto(self.parts)
         if weight not in self._answers:
             self._answers[weight] = self._solve(weight)
@@ -45,7 +51,16 @@ class Solver:
         kind = self.problem.estimand.solver
         if kind == "bootstrap":
             return solve_imputed_statistic(self.problem)
-        return solve_imputed_quantile(self.problem) if kind == "inversion" else solve_imputed(self.parts)
+        return solve_imputed_quantile(self.parts) if kind == "inversion" else solve_imputed(self.parts)
+
+    @cached_property
+    def effect(self) -> EffectParts:
+        """What the answers about an effect have in common."""
+        return EffectParts(self.problem.arms, self.problem.y, self.problem.std_error, self.problem.reference)
+
+    def beside(self, name: str) -> Rectified:
+        """Answers about an effect that need neither probabilities nor predictions, for contrast."""
+        return {"difference in means": naive_effect, "regression": regression_effect}[name](self.effect)
 
     @cached_property
     def draws(self) -> Draws:
@@ -54,8 +69,14 @@ class Solver:
 
     def _solve(self, weight: str | float) -> Rectified:
         kind = self.problem.estimand.solver
+        if kind == "profile":
+            return solve_penalised(self.problem, self.parts.labeled_y, weight)
+        if self.problem.sampling.has_label_shift and weight != 0:
+            return solve_label_shift(self.parts)
         if self.problem.compat is not None:
             return PEERS[self.problem.compat](self.parts, weight)
+        if kind == "effect":
+            return solve_effect(self.effect, weight)
         if kind == "bootstrap":
             return solve_by_bootstrap(self.draws, weight)
         if kind == "inversion":

@@ -19,6 +19,10 @@ POOLED = ("synsurr", "shrunk", "matrix")
 NAMED_WEIGHTS = ("auto", "ppi++", "coordinate", "matrix", "synsurr", "shrunk", "recalibrated")
 UNINFORMATIVE = 1e-8
 """Predictions whose residuals are smaller than this, relative to their spread, say nothing beyond the covariates."""
+SYMMETRIC = 1e-6
+"""Differences between the halves of a Hessian that central differences leave, in units of its diagonal."""
+ALONE = 1e-9
+"""What is left over where one row decides a weight, beyond rounding."""
 ROUNDING = 1e-13
 """Residuals smaller than this, relative to the predictions themselves, are what rounding leaves of none."""
 
@@ -46,6 +50,11 @@ class Weight:
     P contributions by b_i l_i', not all of them alike."""
     moves: OptionalArray = None
     """(n, C) what each row adds to the C different numbers of a diagonal weight; `tilt` is this times the gap."""
+    pull: OptionalArray = None
+    """(n, P) derivative of the estimate by the residual of each labeled row, through the weight that it helped to
+    decide; None where rows have no single residual."""
+    per_row: OptionalArray = None
+    """(n, P) of a matrix: row i moves it by its rest (P,) times these."""
     refit: OptionalArray = None
     """(n, P) the diagonal that would be used without each labeled row."""
     is_defined: bool = True
@@ -167,7 +176,9 @@ def _synsurr(parts: Contributions) -> Weight:
         lever = wu / information
         delta = float((lever * r).sum())
         moves = np.einsum("nk,nk->n", lever, r - delta * u)[:, None]
-        return Weight("synsurr", delta * np.eye(P), True, moves * gap, np.einsum("nk,nk->n", lever, u), moves=moves)
+        pull = lever * gap if K == 1 else None
+        share = np.einsum("nk,nk->n", lever, u)
+        return Weight("synsurr", delta * np.eye(P), True, moves * gap, share, moves=moves, pull=pull)
     information = np.einsum("nk,nk->k", wu, u)
     # A constant prediction of one of several outcomes has no slope, and any would do.
     lever = np.divide(wu, information, out=np.zeros_like(wu), where=information > 0)
@@ -176,10 +187,11 @@ def _synsurr(parts: Contributions) -> Weight:
     moves = lever * (r - delta * u)
     tilt = np.repeat(moves, repeat, axis=1) * gap
     share = lever * u
+    pull = np.repeat(lever, repeat, axis=1) * gap
     if K == 1:
-        return Weight("synsurr", delta[0] * np.eye(P), True, tilt, share[:, 0], lever[:, 0], moves=moves)
+        return Weight("synsurr", delta[0] * np.eye(P), True, tilt, share[:, 0], lever[:, 0], moves=moves, pull=pull)
     share = np.repeat(share, repeat, axis=1)
-    return Weight("synsurr", np.diag(np.repeat(delta, repeat)), True, tilt, share, moves=moves)
+    return Weight("synsurr", np.diag(np.repeat(delta, repeat)), True, tilt, share, moves=moves, pull=pull)
 
 
 def _tuning_terms(parts: Contributions) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -202,23 +214,50 @@ def _tuning_terms(parts: Contributions) -> tuple[np.ndarray, np.ndarray, np.ndar
 
 
 def _scalar(parts: Contributions) -> Weight:
-    """The scalar that minimises the sum of the variances of the coefficients; not clipped.
+    """The scalar that minimises the variance of the linear predictor, summed over labeled rows; not clipped.
 
     Source: Angelopoulos, Duchi, Zrnic (2023), PPI++, arXiv:2311.01453. Deviations: each group of rows is centered
     at its own solution, which is what the estimate uses, so the weight does not depend on the level of the predictions;
-    the variances are those of `_tuning_terms`.
+    the variances are those of `_tuning_terms`; and they sum the variances of the coefficients, so that the answer
+    changes with the units of the covariates (a slope by 2e-3 to 2e-2 of itself) and with what they are centered at.
+    tr(H V), for V the covariance of the coefficients and H the Hessian of beta, changes with neither; for one
+    coefficient it is the same.
     """
-    b = parts.influence_f
-    B, covariance, variance = _tuning_terms(parts)
-    lever = B / variance.sum()  # derivative of the weight by the contribution of a row to beta
-    value = covariance.sum() / variance.sum()
+    b, metric = parts.influence_f, _metric(parts)
+    B = _tuning_terms(parts)[0] @ metric
+    total = float((b * B).sum() + (metric * parts.unlabeled_spread_on_bridge).sum())
+    lever = B / total  # derivative of the weight by the contribution of a row to beta
+    value = float((parts.influence_y * B).sum()) / total
     rest = parts.influence_y - value * b
     tilt = np.einsum("np,np->n", rest, lever)[:, None] * parts.gap(pooled=False)
-    problem, by_residual = parts.problem, None
-    if problem.model.is_linear and parts.residual_f.shape[1] == 1 and problem.sampling.is_plain:
-        by_residual = np.einsum("np,np->n", problem.X_labeled @ parts.labeled_y.bread, lever)
+    problem, by_residual, pull = parts.problem, None, None
+    if parts.levers is not None:
+        moved = np.einsum("np,np->n", parts.levers, lever)
+        pull = moved[:, None] * parts.gap(pooled=False)
+        if problem.model.is_linear and parts.residual_f.shape[1] == 1 and problem.sampling.is_plain:
+            by_residual = moved
     share = np.einsum("np,np->n", b, lever)
-    return Weight("ppi++", value * np.eye(len(covariance)), False, tilt, share, by_residual, block=(b, lever))
+    block = (b, lever)
+    return Weight("ppi++", value * np.eye(len(metric)), False, tilt, share, by_residual, block=block, pull=pull)
+
+
+def _metric(parts: Contributions) -> np.ndarray:
+    """(P, P) in which variances of coefficients are summed, on a scale that keeps within the range of floats.
+
+    The Hessian of beta; where that is no curvature of a loss, as a user's own equation may have it, each variance
+    counts in units of that of beta.
+    """
+    metric = parts.labeled_y.hessian
+    unit = np.sqrt(np.abs(np.diag(metric)))
+    scaled = metric / unit / unit[:, None]  # Hessians are inverted, so no entry of the diagonal is zero
+    is_loss = np.allclose(scaled, scaled.T, atol=SYMMETRIC) and np.linalg.eigvalsh((scaled + scaled.T) / 2)[0] > 0
+    if is_loss:
+        metric = (metric + metric.T) / 2
+    else:
+        variance = np.einsum("np,np->p", parts.influence_y, parts.over_clusters(parts.influence_y))
+        metric = np.diag(np.divide(1.0, variance, out=np.zeros_like(variance), where=variance > 0))
+    size = np.abs(metric).max()
+    return metric / size if size > 0 else np.eye(len(metric))
 
 
 def _coordinate(parts: Contributions) -> Weight:
@@ -231,7 +270,14 @@ def _coordinate(parts: Contributions) -> Weight:
     lever = np.divide(B, variance, out=np.zeros_like(B), where=variance > 0)
     value = np.divide(covariance, variance, out=np.zeros_like(variance), where=variance > 0)
     rest = parts.influence_y - value * b
-    return Weight("coordinate", np.diag(value), False, rest * lever * parts.gap(pooled=False), b * lever)
+    through = lever * parts.gap(pooled=False)
+    pull = None if parts.levers is None else parts.levers * through
+    refit = None
+    if parts.problem.sampling.clusters_labeled is None:  # without row i, exactly: one row less in both sums
+        left = 1 - b * lever
+        change = np.divide(rest * lever, left, out=np.array(np.broadcast_to(value, b.shape)), where=left > ALONE)
+        refit = value - change
+    return Weight("coordinate", np.diag(value), False, rest * through, b * lever, pull=pull, refit=refit)
 
 
 def _matrix(parts: Contributions) -> Weight:
@@ -252,10 +298,16 @@ def _matrix(parts: Contributions) -> Weight:
     scale = np.where(scale > 0, scale, 1.0)
     inverse = np.linalg.pinv(gram / scale / scale[:, None], rcond=1e-10, hermitian=True) / scale / scale[:, None]
     W = parts.influence_y.T @ B @ inverse
-    rest = parts.influence_y - b @ W.T
-    solved = B @ inverse
-    tilt = rest * (solved @ parts.gap(pooled=True))[:, None]
-    return Weight("matrix", W, True, tilt, np.einsum("np,np->n", solved, b))
+    return matrix_weight(parts, W, B @ inverse)
+
+
+def matrix_weight(parts: Contributions, W: np.ndarray, per_row: np.ndarray) -> Weight:
+    """The matrix W, which row i moves by what W leaves of its contribution, times `per_row` (n, P)."""
+    b = parts.influence_f
+    rest, through = parts.influence_y - b @ W.T, (per_row @ parts.gap(pooled=True))[:, None]
+    share = np.einsum("np,np->n", per_row, b)
+    pull = None if parts.levers is None else parts.levers * through
+    return Weight("matrix", W, True, rest * through, share, pull=pull, per_row=per_row)
 
 
 WEIGHTS = ("matrix", "coordinate", "ppi++")

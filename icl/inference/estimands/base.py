@@ -26,6 +26,8 @@ class Example:
     """Columns that predict its outcome."""
     has_units: bool = True
     """With outcome and predictions in other units, the estimate changes as they do."""
+    constants_are_silent: bool = True
+    """Predictions that are the same on every row say nothing, so that the answer is the classical one."""
 
 
 class Estimand(ABC):
@@ -56,6 +58,11 @@ class Estimand(ABC):
     def n_responses(self) -> int:
         """K, numbers that make up the outcome of a row."""
         return 1
+
+    @property
+    def assumes(self) -> str:
+        """What must be true for a valid interval beside what the design says, as a clause that begins with "that"."""
+        return ""
 
     @classmethod
     def examples(cls) -> tuple[Example, ...]:

@@ -135,7 +135,7 @@ class CanonicalGLM(EstimatingEquation):
     def scores(self, X, Y, theta):
         residual = self.residual(X, Y, theta)
         if self.n_responses == 1:
-            return X * residual
+            return residual if is_plain_mean(self, X) else X * residual
         return np.einsum("rk,rp->rkp", residual, X).reshape(len(X), -1)
 
     def runs_away(self, X, theta):
@@ -162,7 +162,10 @@ class CanonicalGLM(EstimatingEquation):
         """Of K responses together: the trace of the K by K hat block of the row, divided by K."""
         K, p = self.n_responses, X.shape[1]
         if self.family.is_linear:  # all responses share one Gram matrix
-            h = np.einsum("rp,rp->r", X @ bread[:p, :p], X)
+            if repeats_one_row(X):
+                h = np.broadcast_to(X[0] @ bread[:p, :p] @ X[0], len(X))
+            else:
+                h = np.einsum("rp,rp->r", X @ bread[:p, :p], X)
         elif K == 1:
             h = np.einsum("rp,rp->r", X @ bread, X)
             h = h * self.family.curvature(self.family.mean(self.predictor(X, theta)))[:, 0]
@@ -235,6 +238,13 @@ class CustomModel(EstimatingEquation):
 
 def _flat(Y: np.ndarray) -> np.ndarray:
     return Y[:, 0] if Y.shape[1] == 1 else Y
+
+
+def is_plain_mean(model: EstimatingEquation, X: np.ndarray) -> bool:
+    """The mean of one response: the design is one column of ones, and the scores are the residuals."""
+    if not isinstance(model, CanonicalGLM) or not model.is_linear or model.n_responses > 1:
+        return False
+    return X.shape[1] == 1 and repeats_one_row(X) and bool(X[0, 0] == 1)
 
 
 def repeats_one_row(X: np.ndarray) -> bool:

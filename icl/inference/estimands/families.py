@@ -27,6 +27,10 @@ class Family(ABC):
     def curvature(self, mu: np.ndarray) -> np.ndarray:
         """Second derivative of the cumulant: (R, K) where responses do not interact, (R, K, K) where they do."""
 
+    def skew(self, mu: np.ndarray) -> np.ndarray:
+        """(R, K) third derivative of the cumulant over the second; of one response."""
+        raise NotImplementedError
+
     def runs_away(self, eta: np.ndarray) -> bool:
         """Some mean is within exp(-20) of a value that only an infinite predictor reaches."""
         return False
@@ -61,6 +65,9 @@ class Logit(Family):
     def curvature(self, mu):
         return mu * (1 - mu)
 
+    def skew(self, mu):
+        return 1 - 2 * mu
+
     def runs_away(self, eta):
         return bool(np.abs(eta).max() > EDGE)
 
@@ -77,6 +84,9 @@ class Log(Family):
 
     def curvature(self, mu):
         return mu
+
+    def skew(self, mu):
+        return np.ones_like(mu)
 
     def runs_away(self, eta):
         return bool(eta.min() < -EDGE)

@@ -19,6 +19,7 @@ from icl.inference.estimands.formula_language import (
     function_context,
     plain,
 )
+from icl.inference.estimands.formula_size import check_columns, check_terms
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -70,6 +71,7 @@ class Regression(Estimand):
         from formulaic.errors import FormulaicError
 
         check_formula(self.formula, self.functions)
+        check_terms(self.formula)
         try:
             parsed = Formula(self.formula)
         except (FormulaicError, SyntaxError, ValueError, RecursionError) as reason:
@@ -121,6 +123,7 @@ class Regression(Estimand):
             for j, name in enumerate(self.covariates):
                 X[:, j + 1] = as_numbers(frame[name], f"{type(self).__name__}('{self.formula} ~ C({name})')")
             return X, ["Intercept", *map(str, self.covariates)]
+        check_columns(self.formula, self._parsed.rhs, frame)
         terms = self._evaluate(self._parsed.rhs, frame, "raise")
         values = terms.to_numpy(dtype=float)
         if values.shape[1] == 0:
@@ -140,6 +143,7 @@ class Regression(Estimand):
         """Design of a batch of rows, with the levels of the labeled rows."""
         if self.covariates is not None:
             return lambda frame: self.design(frame)[0]
+        check_columns(self.formula, self._parsed.rhs, labeled)
         spec = self._evaluate(self._parsed.rhs, labeled, "raise").model_spec
         if spec.transform_state:
             raise ValueError(

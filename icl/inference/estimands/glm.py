@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -16,13 +16,49 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
+METHODS = ("ml", "firth")
+
+
 @dataclass(frozen=True)
-class Logistic(Regression):
+class Penalisable(Regression):
+    """Base of the regressions that know `method`.
+
+    Args:
+        method: "ml", maximum likelihood; or "firth", penalised likelihood with profile intervals, for few events:
+            finite where events are separated, and valid where "ml" is not. It uses labels alone
+            (`icl.inference.engine.firth` says why), and trusts the likelihood, so that counts must vary as Poisson has
+            it. Joint tests and contrasts of several coefficients stay those of the covariance matrix.
+    """
+
+    method: str = field(default="ml", kw_only=True)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.method not in METHODS:
+            raise ValueError(f"method got {self.method!r}; known are {', '.join(map(repr, METHODS))}.")
+        if self.method == "firth" and type(self) not in (Logistic, Poisson):
+            raise ValueError(
+                f"{type(self).__name__} has no method='firth', which is written for canonical links; use Logistic or "
+                "Poisson."
+            )
+
+    @property
+    def solver(self) -> str:  # type: ignore[override]  # a name of the class there, of the method here
+        return "profile" if self.method == "firth" else "scores"
+
+    @property
+    def default_std_error(self) -> str:  # type: ignore[override]
+        return "model" if self.method == "firth" else "HC3"
+
+
+@dataclass(frozen=True)
+class Logistic(Penalisable):
     """Log-odds ratios of a binary outcome; predictions are probabilities.
 
     Args:
         formula, covariates: as in `OLS`; the outcome is 0 and 1, or booleans, or anything if `event` is given.
         event: the value of the outcome column that counts as 1.
+        method: "ml", or "firth" for few events; see `Penalisable`.
     """
 
     event: object = None
@@ -67,8 +103,11 @@ class Logistic(Regression):
 
 
 @dataclass(frozen=True)
-class Poisson(Regression):
-    """Log rate ratios of a non-negative outcome, whose variance need not equal its mean; see `Regression`."""
+class Poisson(Penalisable):
+    """Log rate ratios of a non-negative outcome, whose variance need not equal its mean, except with method="firth".
+
+    See `Regression` and `Penalisable`.
+    """
 
     @classmethod
     def examples(cls) -> tuple[Example, ...]:

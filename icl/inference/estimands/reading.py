@@ -4,19 +4,26 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from icl.inference.estimands import lines
 from icl.inference.estimands.base import Estimand
 from icl.inference.estimands.glm import Logistic, Multinomial, Poisson
 from icl.inference.estimands.linear import OLS, Mean
+from icl.inference.estimands.linked import Cloglog, Gamma, NegativeBinomial, Probit
 from icl.inference.estimands.quantile import Quantile
 from icl.inference.frames import as_frame
 
 if TYPE_CHECKING:
     import pandas as pd
 
-KINDS = ("mean", "share", "median", "quantile", "ols", "logistic", "poisson", "multinomial")
+REGRESSIONS: dict[str, Any] = {
+    "ols": OLS, "poisson": Poisson, "multinomial": Multinomial, "gamma": Gamma, "negative-binomial": NegativeBinomial,
+    "logistic": Logistic, "probit": Probit, "cloglog": Cloglog, "firth logistic": Logistic, "firth poisson": Poisson,
+}  # fmt: skip
+KINDS = ("mean", "share", "median", "quantile", *REGRESSIONS, *lines.KINDS)
 EXAMPLES = (
     "mean: income", "mean: income by region", "share: answer = yes", "median: income", "quantile: 0.9: income",
     "ols: income ~ age + C(sex)", "logistic: owns_home ~ age", "poisson: visits ~ age", "multinomial: party ~ age",
+    "firth logistic: relapsed ~ age", *lines.EXAMPLES,
 )  # fmt: skip
 
 
@@ -37,7 +44,9 @@ def read_estimand(
     kind = kind.lower()
     if kind not in KINDS:
         raise ValueError(f"estimand {text!r} starts with {kind!r}; known are {', '.join(KINDS)}. {_examples()}")
-    if kind in ("ols", "logistic", "poisson", "multinomial"):
+    if kind in lines.KINDS:
+        return lines.read_line(kind, rest, text, lambda found: _one_outcome(found, outcome, text))
+    if kind in REGRESSIONS:
         left, tilde, right = (part.strip() for part in rest.partition("~"))
         if not tilde:
             left, right = "", rest
@@ -47,9 +56,11 @@ def read_estimand(
                 f"estimand {text!r} has no covariates; write for instance '{kind}: {left} ~ age + C(sex)'."
             )
         formula = f"{left} ~ {right}"
-        if kind == "logistic":
-            return Logistic(formula, event=None if event is None else _typed(event, left, table))
-        return {"ols": OLS, "poisson": Poisson, "multinomial": Multinomial}[kind](formula)
+        method: dict[str, Any] = {"method": "firth"} if kind.startswith("firth ") else {}
+        if issubclass(REGRESSIONS[kind], Logistic):
+            event = None if event is None else _typed(event, left, table)
+            return REGRESSIONS[kind](formula, event=event, **method)
+        return REGRESSIONS[kind](formula, **method)
     if kind == "quantile":
         number, _, rest = (part.strip() for part in rest.partition(":"))
         try:
@@ -61,7 +72,9 @@ def read_estimand(
         return Quantile(_one_outcome(rest, outcome, text), q)
     if kind == "median":
         return Quantile(_one_outcome(rest, outcome, text), 0.5)
-    column, _, by = (part.strip() for part in f"{rest} ".partition(" by "))
+    column, splits, by = (part.strip() for part in f"{rest} ".partition(" by "))
+    if splits and not by:
+        raise ValueError(f"estimand {text!r} names no column after 'by'; write for instance 'mean: income by region'.")
     column, equals, value = (part.strip() for part in column.partition("="))
     event = value if equals else event
     column = _one_outcome(column, outcome, text)

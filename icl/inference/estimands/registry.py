@@ -33,7 +33,8 @@ def example_table(seed: int = 0, n: int = 120, N: int = 600) -> pd.DataFrame:
     """n rows with and N without outcomes of every kind, and predictions of each.
 
     Outcomes are y (number), event (0, 1), count, level (0, 1, 2), their predictions f, p (probability), mu (expected
-    count) and q0, q1, q2 (probabilities of the levels); x, z and group are covariates.
+    count) and q0, q1, q2 (probabilities of the levels); x, z and group are covariates; treated is a trial's arm
+    (0, 1), tool an instrument of dose; time and died, and amount, are further outcomes.
     """
     import pandas as pd
 
@@ -50,6 +51,14 @@ def example_table(seed: int = 0, n: int = 120, N: int = 600) -> pd.DataFrame:
     table["mu"] = np.exp(eta / 2 + 0.1 * (table["count"] - 1) + 0.2 * z)
     raw = np.exp(np.column_stack([np.zeros(n + N), 0.5 + table["f"] / 2, table["f"]]))
     table[["q0", "q1", "q2"]] = raw / raw.sum(axis=1, keepdims=True)
+    more = np.random.default_rng([seed, 1])  # so that columns that are added leave the others as they are
+    table["treated"] = (more.random(n + N) < 0.5).astype(float)
+    table["tool"] = more.normal(size=n + N)
+    table["dose"] = table["tool"] + 0.5 * e + more.normal(size=n + N)
+    until, lost = more.exponential(np.exp(-eta / 2)), more.exponential(2.0, size=n + N)
+    table["time"], table["died"] = np.minimum(until, lost), (until <= lost).astype(float)
+    table["amount"] = table["mu"] * more.gamma(2.0, 0.5, size=n + N)
+    table.loc[n:, ["time", "died", "amount"]] = np.nan
     table.loc[n:, ["y", "event", "count", "level"]] = np.nan
     return table
 

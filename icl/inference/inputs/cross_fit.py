@@ -16,6 +16,7 @@ import numpy as np
 
 from icl.inference.checks import sum_is_finite
 from icl.inference.engine.surrogate import Surrogate
+from icl.inference.inputs.copies import repeated
 from icl.inference.inputs.folds import Folds, deal
 
 if TYPE_CHECKING:
@@ -56,7 +57,8 @@ def cross_fit(
             (a row of zeros belongs to one more class); with a regressor, K outcomes, each fitted by itself.
         folds: number of folds, 2 to n (or to the number of groups).
         seed: of the folds, and of the predictor where its `random_state` is None.
-        groups: (n,) labels; rows that share one are never split between folds.
+        groups: (n,) labels; rows that share one are never split between folds. Default: copies of a row, with its
+            outcome, share one; a model that has seen a copy of a row has seen its label.
         groups_unlabeled: (N,) labels of unlabeled rows. Where labeled rows share one, only the model that did not see
             those predicts the unlabeled ones: else they would be predicted better than labeled rows ever are.
         strata: (n,) labels that are spread evenly over the folds; default: the classes, for a classifier.
@@ -68,8 +70,10 @@ def cross_fit(
         ValueError: for a predictor without fit and predict, too many folds, a classifier of something that is no class,
             or predictions of the wrong shape or not finite.
     """
-    _check_predictor(predictor)
+    check_predictor(predictor)
     classifies = is_classifier(predictor)
+    if groups is None:
+        groups = _copies(X_labeled, y, X_unlabeled)
     if y.ndim == 2 and not classifies:
         options = {"groups": groups, "groups_unlabeled": groups_unlabeled, "strata": strata}
         columns = [cross_fit(predictor, X_labeled, column, X_unlabeled, folds, seed, **options) for column in y.T]
@@ -132,10 +136,20 @@ def finite(values: np.ndarray, what: str) -> np.ndarray:
     return values
 
 
-def _check_predictor(predictor: Any) -> None:
+def _copies(X_labeled: pd.DataFrame, y: np.ndarray, X_unlabeled: pd.DataFrame) -> np.ndarray | None:
+    """(n,) labels of distinct rows, if some are there again that cannot be alike by chance; else None."""
+    import pandas as pd
+
+    outcome = pd.DataFrame(y).add_prefix("outcome ").reset_index(drop=True)
+    features = pd.DataFrame(X_labeled).reset_index(drop=True)
+    return repeated(pd.concat([features, outcome], axis=1), pd.DataFrame(X_unlabeled))
+
+
+def check_predictor(predictor: Any) -> None:
+    """ValueError for a class in place of an object, and for anything without fit and predict."""
     if isinstance(predictor, type) or not (hasattr(predictor, "fit") and hasattr(predictor, "predict")):
         is_class = isinstance(predictor, type)
-        got = f"the class {predictor.__name__}" if is_class else f"a {type(predictor).__name__}"
+        got = f"the class {predictor.__name__}" if is_class else f"an object of type {type(predictor).__name__}"
         raise ValueError(
             f"predictor= got {got}; pass an object with fit and predict, such as ICLRegressor(), or "
             "predictions='column'."

@@ -13,20 +13,19 @@ import numpy as np
 
 from icl.inference.checks import Diagnostic
 from icl.inference.estimands import Estimand
+from icl.inference.inputs.copies import SOME, comparable, plain_numbers, repeated, row_keys, telling
 from icl.inference.inputs.design import Design
 from icl.inference.inputs.sample import Sample
 
 if TYPE_CHECKING:
-    import pandas as pd
+    pass
 
 CHANCE = 1e-6
 """Probability below which a difference between labeled and unlabeled rows is no accident, all columns together."""
+LOOKED_FOR = 4
+"""Copies of labeled rows that a look at a part of the unlabeled ones is to find, of those that would matter."""
 COPY = 1e-3
 """Share of the variance of the outcome that a column leaves unexplained, below which it is taken for a copy."""
-FINE = 0.9
-"""A column with this many different values, for each different row, tells rows apart: equal rows are one row."""
-SOME = 0.1
-"""Share of rows that are there again, from which it is no slip."""
 
 
 def follows_outcome(sample: Sample, columns: Sequence[Hashable], by_design: bool) -> dict[Hashable, str]:
@@ -120,28 +119,22 @@ def unexplained(y: np.ndarray, x: np.ndarray) -> float:
     return float(max(1 - (a @ b) ** 2 / ((a @ a) * (b @ b)), 0.0))
 
 
-def repeated(sample: Sample) -> np.ndarray | None:
-    """(n,) which distinct row each labeled row is, if rows are there again that cannot be alike by chance; else None.
-
-    By chance are alike rows of rounded numbers and few classes: then unlabeled rows are alike as often, and rows occur
-    at different rates.
-    """
+def n_among(values: np.ndarray, few: np.ndarray) -> int:
+    """How many of many numbers are among a few of the same type; most are ruled out by sixteen bits of theirs."""
     import pandas as pd
 
-    L, U = sample.labeled, sample.unlabeled
-    if len(L) < 4 or not L.shape[1]:
-        return None
-    code = pd.factorize(row_keys(L))[0]
-    counts = np.bincount(code)
-    again = len(L) - len(counts)
-    if again < max(3, SOME * len(L)) or len(counts) < 4 or not _telling(L, len(counts)):
-        return None
-    shared = [name for name in L.columns if name in U.columns]
-    if counts.min() < counts.max() and len(U) and shared:
-        theirs = len(U) - len(np.unique(row_keys(U[shared])))
-        if theirs / len(U) > again / len(L) / 2:
-            return None
-    return code
+    if values.dtype == np.float64:
+        seen = np.zeros(1 << 16, dtype=bool)
+        seen[_bits(few)] = True
+        values = values[seen[_bits(values)]]
+    return int(pd.Series(values).isin(few).sum()) if len(values) else 0
+
+
+def _bits(values: np.ndarray) -> np.ndarray:
+    mixed = (values + 0.0).view(np.uint64)  # the sum makes one number of 0 and -0
+    mixed *= np.uint64(0x9E3779B97F4A7C15)
+    mixed >>= np.uint64(48)
+    return mixed
 
 
 def in_both(sample: Sample, outcome: Sequence[Hashable]) -> int:
@@ -149,19 +142,31 @@ def in_both(sample: Sample, outcome: Sequence[Hashable]) -> int:
     from scipy.stats import binom
 
     L, U = sample.labeled, sample.unlabeled
+    if not len(U) or len(L) < 4:
+        return 0
     shared = [name for name in L.columns if name in U.columns and name not in outcome]
-    if not len(U) or not shared or len(L) < 4:
-        return 0
-    telling = _telling(L[shared], len(L))
-    if not telling:
-        return 0
+    least = max(3, SOME * len(L))
     # One column first: of many rows it is cheap to see that there is nothing to see.
-    ours, theirs = (_comparable(part[telling[:1]])[0] for part in (L, U))
+    some = _some_rows(len(U), int(least / LOOKED_FOR))
+    for name, x in plain_numbers(L):
+        if name not in shared:
+            continue
+        values = U[name].to_numpy()
+        if values.dtype != x.dtype:
+            continue
+        if (some is not None and not n_among(values[some], x)) or n_among(values, x) < least:
+            return 0
+    if not shared:
+        return 0
+    columns = telling(L[shared], len(L))
+    if not columns:
+        return 0
+    ours, theirs = (comparable(part[columns[:1]])[0] for part in (L, U))
     candidates = U[theirs.isin(ours.unique()).to_numpy()]
-    if len(candidates) < max(3, SOME * len(L)):
+    if len(candidates) < least:
         return 0
     found = int(np.isin(row_keys(L[shared]), row_keys(candidates[shared])).sum())
-    if found < max(3, SOME * len(L)):
+    if found < least:
         return 0
     # A fresh row is like one of them about as often as one of them is like another: often, if values were rounded.
     _, place, counts = np.unique(row_keys(U[shared]), return_inverse=True, return_counts=True)
@@ -169,11 +174,12 @@ def in_both(sample: Sample, outcome: Sequence[Hashable]) -> int:
     return found if binom.sf(found - 1, len(L), by_chance) < CHANCE else 0
 
 
-def row_keys(frame: pd.DataFrame) -> np.ndarray:
-    """(R,) 64 bits of each row, the same for equal rows."""
-    import pandas as pd
-
-    return pd.util.hash_pandas_object(_comparable(frame), index=False).to_numpy()
+def _some_rows(n_rows: int, k: int) -> np.ndarray | None:
+    """One of every k rows, at a place among them that follows no pattern of the table; None for k < 2."""
+    if k < 2 or n_rows < k:
+        return None
+    blocks = np.arange(0, n_rows - n_rows % k, k)
+    return blocks + np.random.default_rng(0).integers(0, min(k, 2**16 - 1), len(blocks), dtype=np.uint16)
 
 
 def row_notes(sample: Sample, estimand: Estimand, design: Design, predicts: bool) -> list[Diagnostic]:
@@ -188,7 +194,7 @@ def row_notes(sample: Sample, estimand: Estimand, design: Design, predicts: bool
             "column), so the two are no separate samples. Leave them out of the unlabeled rows: "
             "unlabeled.drop(labeled.index), or table.drop_duplicates(...)."
         )
-    code = None if design.clusters is not None else repeated(sample)
+    code = None if design.clusters is not None else repeated(sample.labeled, sample.unlabeled)
     if code is None:
         return []
     n, k = len(code), int(code.max()) + 1
@@ -201,21 +207,3 @@ def row_notes(sample: Sample, estimand: Estimand, design: Design, predicts: bool
             "warning",
         )
     ]
-
-
-def _comparable(frame: pd.DataFrame) -> pd.DataFrame:
-    """Cells that pandas can compare and hash: objects of any kind but text as their `repr`, columns numbered."""
-    import pandas as pd
-
-    columns = {}
-    for j in range(frame.shape[1]):
-        column = frame.iloc[:, j]
-        is_odd = column.dtype == object and pd.api.types.infer_dtype(column, skipna=True) not in ("string", "empty")
-        columns[j] = column.map(repr) if is_odd else column
-    return pd.DataFrame(columns)
-
-
-def _telling(frame: pd.DataFrame, n_distinct: int) -> list:
-    """Columns that tell nearly all of the distinct rows apart."""
-    counts = _comparable(frame).nunique().to_numpy()
-    return [name for name, count in zip(frame.columns, counts, strict=True) if count >= FINE * n_distinct]

@@ -50,7 +50,8 @@ def check_scale(values: np.ndarray, what: str) -> None:
     """ValueError for numbers whose squares, summed, leave the range of floating point, or vanish in it."""
     if not values.size:
         return
-    largest, spread = float(np.abs(values).max()), float(np.max(np.ptp(values, axis=0)))
+    low, high = values.min(axis=0), values.max(axis=0)
+    largest, spread = float(max(np.max(high), -np.min(low))), float(np.max(high - low))
     if largest > LARGEST or 0 < spread < 1 / LARGEST:
         raise ValueError(
             f"{what} holds numbers as far as {largest:.1g} with a spread of {spread:.1g}; their variances cannot be "

@@ -11,7 +11,7 @@ from icl.inference.checks import Diagnostic
 from icl.inference.engine.surrogate import Surrogate
 from icl.inference.estimands import Estimand
 from icl.inference.frames import is_name, require_columns
-from icl.inference.inputs.cross_fit import finite
+from icl.inference.inputs.cross_fit import check_predictor, finite
 from icl.inference.inputs.design import Design
 from icl.inference.inputs.leaks import feature_notes
 from icl.inference.inputs.outcome import check_scale
@@ -95,9 +95,12 @@ def features_seen(
     design: Design,
 ) -> tuple[list, list[Diagnostic]]:
     """Columns that the predictor, and a propensity model without a list of its own, may see, and notes on them."""
-    if hasattr(predictor, "refuse_seen_rows"):
-        # A model fine-tuned on these rows knows their labels, and no cross-fitting undoes that.
-        predictor.refuse_seen_rows(sample.labeled, sample.unlabeled)
+    for model in predictor if isinstance(predictor, (list, tuple)) else [predictor]:
+        if model is not None:
+            check_predictor(model)
+        if hasattr(model, "refuse_seen_rows"):
+            # A model fine-tuned on these rows knows their labels, and no cross-fitting undoes that.
+            model.refuse_seen_rows(sample.labeled, sample.unlabeled)
     if not len(sample.unlabeled) or (predictor is None and not design.needs_features):
         return [], []
     columns = feature_columns(sample, estimand, features, design)

@@ -21,7 +21,13 @@ LEAST_PROPENSITY = 0.05
 
 
 def estimate_propensity(
-    classifier: Any, X: pd.DataFrame, n: int, folds: int, seed: int, clusters: np.ndarray | None = None
+    classifier: Any,
+    X: pd.DataFrame,
+    n: int,
+    folds: int,
+    seed: int,
+    clusters: np.ndarray | None = None,
+    least: float = LEAST_PROPENSITY,
 ) -> tuple[np.ndarray, int]:
     """Probability of each row to be labeled, from a model that was fitted without it.
 
@@ -31,7 +37,7 @@ def estimate_propensity(
     Args:
         X: (n + N, F) features, the n labeled rows first.
     Returns:
-        (n + N,) probabilities, and how many of labeled rows were raised to `LEAST_PROPENSITY` of the average.
+        (n + N,) probabilities, and how many of labeled rows were raised to `least` of the average.
     """
     from icl.inference.inputs.cross_fit import fresh
 
@@ -49,6 +55,6 @@ def estimate_propensity(
         p = np.clip(np.asarray(model.predict_proba(X.iloc[held_out]), dtype=float)[:, position], 1e-9, 1 - 1e-9)
         odds = p / (1 - p) * len(shown) / len(others)
         probability[held_out] = odds / (1 + odds)
-    floor = LEAST_PROPENSITY * n / len(X)
+    floor = least * n / len(X)
     n_raised = int((probability[:n] < floor).sum())
     return np.maximum(probability, floor), n_raised

@@ -80,7 +80,9 @@ def read_sample(estimand: Estimand, table: Any, labeled: Any, unlabeled: Any) ->
             if n_missing:
                 raise ValueError(
                     f"covariate {column!r} is missing on {n_missing} of {len(frame)} {name} rows. {str(estimand)!r} "
-                    "needs complete covariates: fill them, add an indicator of missingness, or drop those rows."
+                    "needs complete covariates. Filled once they would count as observed, and intervals be too short: "
+                    "pass table=icl.impute(table), which fills them many times, or missing='patterns', which trusts no "
+                    "model of them."
                 )
     return sample
 
@@ -150,5 +152,6 @@ def is_stream(unlabeled: Any) -> bool:
 
     if unlabeled is None or isinstance(unlabeled, (pd.DataFrame, dict, np.ndarray, list)):
         return False
-    # Of what can become a DataFrame at once, Arrow and Hugging Face are read in batches, Polars is not.
-    return not hasattr(unlabeled, "to_pandas") or hasattr(unlabeled, "to_batches") or hasattr(unlabeled, "with_format")
+    # Of what can become a DataFrame at once, Arrow, Hugging Face and Ray are read in batches, Polars is not.
+    by_batches = any(hasattr(unlabeled, method) for method in ("to_batches", "with_format", "map_batches"))
+    return by_batches or not hasattr(unlabeled, "to_pandas")

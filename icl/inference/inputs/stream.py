@@ -13,20 +13,20 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from icl.inference.engine.rows import Rows, RowSource
+from icl.inference.engine.clusters import GroupSums
+from icl.inference.engine.problem import Sampling
+from icl.inference.engine.rows import Rows, RowSource, Sums, add_up
 from icl.inference.engine.surrogate import Surrogate
 from icl.inference.estimands import Estimand
-from icl.inference.frames import plain_frame
+from icl.inference.frames import levels_of, plain_frame
+from icl.inference.inputs.batches import BATCH, FrameReader, thinned
+from icl.inference.inputs.blocks import BlockRows, ray_engine
+from icl.inference.inputs.design import ResolvedDesign
 from icl.inference.inputs.predictions import column_names, read_predictions
 from icl.inference.inputs.sample import Sample
 
 if TYPE_CHECKING:
     import pandas as pd
-
-BATCH = 65_536
-"""Rows read at a time."""
-SAMPLE = 100_000
-"""Rows kept for diagnostics and for starting values."""
 
 
 def open_batches(unlabeled: Any, columns: list[str]) -> Callable[[], Iterator[pd.DataFrame]]:
@@ -61,8 +61,8 @@ def open_batches(unlabeled: Any, columns: list[str]) -> Callable[[], Iterator[pd
             "function that returns a fresh iterator: unlabeled=lambda: read_batches(...)."
         )
     raise ValueError(
-        f"unlabeled= got a {name}; pass a DataFrame, a dict of columns, the path of a Parquet file, a pyarrow or "
-        "Hugging Face dataset, or a function that returns a fresh iterator over batches."
+        f"unlabeled= got a {name}; pass a DataFrame, a dict of columns, the path of a Parquet file, a pyarrow, Ray "
+        "or Hugging Face dataset, or a function that returns a fresh iterator over batches."
     )
 
 
@@ -70,38 +70,27 @@ def open_batches(unlabeled: Any, columns: list[str]) -> Callable[[], Iterator[pd
 class StreamRows(RowSource):
     """Rows of batches, as designs and predictions; one pass at the start counts, checks and samples them."""
 
-    estimand: Estimand
+    read: FrameReader
     open: Callable[[], Iterator[pd.DataFrame]]
-    design: Callable[[pd.DataFrame], np.ndarray]
-    predictions: list[str]
     n_rows: int = 0
     _sample: Rows | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
-        kept_X, kept_Y, step, seen = [], [], 1, 0
+        X: list[np.ndarray] = []
+        Y: list[np.ndarray] = []
+        step, seen = 1, 0
         for rows in self.chunks():
-            if not np.isfinite(rows.X).all() or not np.isfinite(rows.Y).all():
-                n_bad = int((~np.isfinite(rows.X).all(axis=1) | ~np.isfinite(rows.Y).all(axis=1)).sum())
-                raise ValueError(
-                    f"{n_bad} of the unlabeled rows {seen} to {seen + len(rows)} have a missing or infinite covariate "
-                    f"or prediction ({', '.join([*self.estimand.covariate_columns, *self.predictions])}). Fill them, "
-                    "or leave those rows out."
-                )
-            if self.predictions:
-                f = rows.Y[:, 0] if self.estimand.n_responses == 1 else rows.Y
-                self.estimand.check_predictions(f, "unlabeled")
+            self.read.check(rows, seen)
             first = -seen % step
             # Copies: a view would keep its whole batch alive.
-            kept_X.append(rows.X[first::step].copy())
-            kept_Y.append(rows.Y[first::step].copy())
+            X.append(rows.X[first::step].copy())
+            Y.append(rows.Y[first::step].copy())
             seen += len(rows)
-            if sum(map(len, kept_X)) > 2 * SAMPLE:  # every k-th row, with k doubled whenever there are too many
-                kept_X, kept_Y = [np.concatenate(kept_X)[::2]], [np.concatenate(kept_Y)[::2]]
-                step *= 2
+            X, Y, step = thinned(X, Y, step)
         if not seen:
             raise ValueError("unlabeled= has no rows; leave it out for the classical answer.")
         self.n_rows = seen
-        self._sample = Rows(np.concatenate(kept_X), np.concatenate(kept_Y))
+        self._sample = Rows(np.concatenate(X), np.concatenate(Y))
 
     def __len__(self) -> int:
         return self.n_rows
@@ -110,18 +99,12 @@ class StreamRows(RowSource):
     def total_weight(self) -> float:
         return float(self.n_rows)
 
+    def add_up(self, of: Callable[[Rows], Sums], total: Sums | None = None) -> Sums:
+        return add_up(self.chunks(), of, total)
+
     def chunks(self) -> Iterator[Rows]:
-        n_columns = len(self.predictions)
         for frame in self.open():
-            if not len(frame):
-                continue
-            Y = np.empty((len(frame), n_columns))
-            for j, name in enumerate(self.predictions):
-                Y[:, j] = frame[name].to_numpy(dtype=float, na_value=np.nan)
-            # In memory, predictions of all classes lose the base class here too.
-            if self.estimand.surrogate == "classes" and n_columns == self.estimand.n_responses + 1:
-                Y = Y[:, 1:]
-            yield from Rows(self.design(frame), Y).chunks()
+            yield from self.read(frame)
 
     def sample(self, limit: int) -> Rows:
         assert self._sample is not None, "ask after the first pass"
@@ -148,21 +131,48 @@ def stream_columns(predictor: Any, predictions: Any, columns: Collection, compat
 
 
 def read_stream(
-    estimand: Estimand, sample: Sample, predictor: Any, predictions: Any, compat: str | None
-) -> tuple[Surrogate, np.ndarray, RowSource | None]:
-    """Surrogate, design (N, p) of unlabeled rows that must be in memory after all, the rows that come in batches."""
+    estimand: Estimand,
+    sample: Sample,
+    predictor: Any,
+    predictions: Any,
+    compat: str | None,
+    drawn: ResolvedDesign,
+) -> tuple[Surrogate, np.ndarray, RowSource, ResolvedDesign]:
+    """Surrogate, an empty design matrix (0, p), the rows that come in batches, and `drawn` with their clusters."""
+    clusters = drawn.clusters
     names = stream_columns(predictor, predictions, sample.labeled.columns, compat, estimand.solver)
     surrogate = read_predictions(sample, names, estimand)
     estimand.check_predictions(surrogate.f_labeled, "labeled")
-    batches = open_batches(sample.stream, list(dict.fromkeys([*estimand.covariate_columns, *names])))
+    if clusters is not None and estimand.solver == "inversion":
+        raise ValueError(
+            "a quantile with clusters needs unlabeled= in memory; a share, Mean(..., event=...), does not."
+        )
+    columns = list(dict.fromkeys([*estimand.covariate_columns, *names, *([] if clusters is None else [clusters])]))
     learn = getattr(estimand, "designer", None)
-    design = learn(sample.labeled) if learn else lambda frame: estimand.design(frame)[0]
-    rows = StreamRows(estimand, batches, design, names)
-    if estimand.surrogate != "distribution":
-        return replace(surrogate, f_unlabeled=None), np.empty((0, rows.sample(1).X.shape[1])), rows
-    # Quantiles sort the predictions: one column in memory, 8 bytes a row.
-    f = np.concatenate([chunk.Y[:, 0] for chunk in rows.chunks()])
-    return replace(surrogate, f_unlabeled=f), np.ones((len(f), 1)), None
+    matrix = learn(sample.labeled) if learn else lambda frame: estimand.design(frame)[0]
+    reader = FrameReader(estimand, matrix, names, clusters)
+    rows: RowSource
+    if is_ray_dataset(sample.stream):
+        _require(list(sample.stream.columns()), columns)
+        rows = BlockRows(reader, ray_engine(sample.stream, columns))
+    else:
+        rows = StreamRows(reader, open_batches(sample.stream, columns))
+    if clusters is not None:
+        of_labeled = sample.labeled[clusters].to_numpy()
+        drawn = replace(drawn, sampling=_with_clusters(drawn.sampling, of_labeled, rows))
+    return replace(surrogate, f_unlabeled=None), np.empty((0, rows.sample(1).X.shape[1])), rows, drawn
+
+
+def _with_clusters(sampling: Sampling, labeled: np.ndarray, rows: RowSource) -> Sampling:
+    """A sampling whose clusters are those of labeled rows, by name (n,), and of rows that come in batches; one pass."""
+    names, sizes = rows.add_up(lambda chunk: (GroupSums.of(chunk.groups, np.ones(len(chunk))),))[0].result()
+    code, n = levels_of(np.concatenate([labeled, names]))[1], len(labeled)
+    return replace(sampling, clusters_labeled=code[:n], clusters_unlabeled=code[n:], sizes_unlabeled=sizes)
+
+
+def is_ray_dataset(data: Any) -> bool:
+    """Whether `data` is a Ray Dataset; asks its type, so that Ray need not be there."""
+    return type(data).__module__.startswith("ray.data") and hasattr(data, "map_batches")
 
 
 def _arrow_batches(data: Any, columns: list[str]) -> Iterator[Any]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import pandas as pd
 
@@ -13,6 +15,9 @@ from icl.pages.page import Page
 from icl.pages.table import Table
 
 METHODS = ("classical", "imputed", "ppi", "ppi++", "synsurr")
+FOR_EFFECTS = {"ipw": 0.0, "aipw": 1.0}
+BIASED = "INVALID unless {}"
+WHY = {"difference in means": "treatment was assigned at random", "regression": "the outcome is linear in covariates"}
 
 
 class Comparison(pd.DataFrame):
@@ -35,18 +40,25 @@ class Comparison(pd.DataFrame):
         return page.fragment()
 
 
-def compare_methods(solver: Solver, chosen: Rectified, terms: list[str], level: float) -> Comparison:
+def compare_methods(
+    solver: Solver, chosen: Rectified, terms: list[str], level: float, controls: Sequence[tuple[Rectified, str]] = ()
+) -> Comparison:
     """What `InferenceResult.compare` gives."""
     problem = solver.problem
     names = list(METHODS if problem.has_predictions else METHODS[:1])
+    if problem.arms is not None:
+        names = _methods_for_effects(solver, chosen)
     if problem.compat and "synsurr" in names:
         names.remove("synsurr")
     if chosen.name not in names:
         names.append(chosen.name)
+    if problem.sampling.has_label_shift:
+        names = ["classical", "imputed", chosen.name]
     classical = solver.under(0.0)
+    answers = [(chosen, "") if name == chosen.name else _solve_by_name(solver, name) for name in names]
+    names += [answer.name for answer, _ in controls]
     parts = []
-    for name in names:
-        answer, note = (chosen, "") if name == chosen.name else _solve_by_name(solver, name)
+    for name, (answer, note) in zip(names, [*answers, *controls]):
         lower, upper = bounds(solver, answer, level)
         with_n = answer.is_valid and np.isfinite(answer.std_error).all()
         parts.append(
@@ -70,8 +82,24 @@ def compare_methods(solver: Solver, chosen: Rectified, terms: list[str], level: 
     return frame
 
 
+def _methods_for_effects(solver: Solver, chosen: Rectified) -> list[str]:
+    """In a trial the classical answer is the difference in means; elsewhere it is inverse probability weighting."""
+    arms = solver.problem.arms
+    names = ["classical"] if arms.is_randomised else ["difference in means"]
+    if arms.covariates is not None and arms.covariates.shape[1]:
+        names.append("regression")
+    if not arms.is_randomised and chosen.name != "classical":
+        names.append("ipw")
+    return names + ["aipw"] * (arms.predicted is not None)
+
+
 def _solve_by_name(solver: Solver, name: str) -> tuple[Rectified, str]:
     try:
+        if solver.problem.arms is not None and name in WHY:
+            answer = solver.beside(name)
+            return answer, "" if answer.is_valid else BIASED.format(WHY[name])
+        if solver.problem.arms is not None and name in FOR_EFFECTS:
+            return solver.under(FOR_EFFECTS[name]), ""
         if name == "imputed":
             return solver.imputed, "INVALID: predictions counted as real outcomes"
         return solver.under({"classical": 0.0, "ppi": 1.0}.get(name, name)), ""

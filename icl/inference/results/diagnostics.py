@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from icl.inference.checks import Diagnostic
-from icl.inference.engine.shares import FEW_EVENTS, Outcomes, shares_in
+from icl.inference.engine.shares import FEW_EVENTS, Outcomes
 from icl.inference.estimands.equations import CanonicalGLM
 from icl.inference.estimands.families import Log
+from icl.inference.estimands.glm import Penalisable
 from icl.inference.inputs.leaks import COPY, unexplained
 
 if TYPE_CHECKING:
@@ -31,7 +32,10 @@ def diagnose(solver: Solver, answer: Rectified) -> list[Diagnostic]:
     found = [*_outcome_findings(solver), *_design_findings(problem)]
     if problem.has_predictions:
         found += [*_prediction_findings(solver, answer)]
-        found += _balance_findings(problem) if problem.sampling.pools else _shift_findings(problem)
+        if not problem.sampling.has_label_shift:
+            found += _balance_findings(problem) if problem.sampling.pools else _shift_findings(problem)
+    if problem.estimand.solver == "profile":  # a profile takes its time, and has two ends
+        return found
     lower, upper = answer.interval(0.95, "two-sided")
     if not (np.isfinite(lower).all() and np.isfinite(upper).all()):
         side = "below" if not np.isfinite(lower).all() else "above"
@@ -48,7 +52,7 @@ def diagnose(solver: Solver, answer: Rectified) -> list[Diagnostic]:
 def _outcome_findings(solver: Solver) -> Iterator[Diagnostic]:
     problem = solver.problem
     n = len(problem.y)
-    if any(shares := shares_in(problem)):
+    if any(shares := solver.parts.shares):
         yield from _share_findings(problem, shares)
         return
     yield from _rare_slopes(problem)
@@ -69,7 +73,7 @@ def _rare_slopes(problem: Problem) -> Iterator[Diagnostic]:
     """Few events for each slope of a logistic or Poisson regression; intervals of shares have no need of this."""
     model, y = problem.model, problem.rows_y.Y
     slopes = problem.X_labeled.shape[1] - 1
-    if not isinstance(model, CanonicalGLM) or model.is_linear or slopes < 1:
+    if not isinstance(model, CanonicalGLM) or model.is_linear or slopes < 1 or problem.estimand.solver == "profile":
         return
     if isinstance(model.family, Log):
         events, what = float(y.sum()), "counts sum to"
@@ -77,12 +81,17 @@ def _rare_slopes(problem: Problem) -> Iterator[Diagnostic]:
         events = float(min(y.sum(axis=0).min(), (len(y) - y.sum(axis=1).sum()) if y.size else 0))
         what = "labeled rows of the rarest class number"
     if events < EVENTS_PER_SLOPE * slopes:
+        remedy = "Label more rows, drop covariates, or merge classes."
+        if isinstance(estimand := problem.estimand, Penalisable):
+            given = "weight=0" if problem.has_predictions else "labels alone, as here"
+            remedy = (
+                f"Use {type(estimand).__name__}(..., method='firth') with {given}: penalised likelihood, whose profile "
+                "intervals hold there; or compare shares of groups with Mean(..., by=...), whose intervals are exact."
+            )
         yield Diagnostic(
             "rare_event_slopes",
             f"the {what} {events:g}, for {slopes} slope(s); below {EVENTS_PER_SLOPE} for each, intervals of slopes and "
-            "their p-values are not to be trusted (nominal .95 covered .77 to .87 with 3 or 4 events, predictions or "
-            "not). Label more rows, drop covariates, or compare shares of groups with Mean(..., by=...), whose "
-            "intervals are exact.",
+            f"their p-values are not to be trusted (nominal .95 covered .74 to .88 with 2 to 5 events). {remedy}",
             "warning",
         )
 
@@ -193,8 +202,10 @@ def _prediction_findings(solver: Solver, answer: Rectified) -> Iterator[Diagnost
             "weight_leverage",
             f"one labeled row decides {answer.weight_leverage:.0%} of the weight; check its prediction, or label more.",
         )
+    if answer.tuned:
+        return
     wider = answer.std_error > 1.1 * solver.under(0).std_error
-    if not answer.tuned and wider.any():
+    if wider.any():
         names = [term for term, is_wider in zip(problem.terms, wider, strict=True) if is_wider]
         yield Diagnostic(
             "wider_than_classical",

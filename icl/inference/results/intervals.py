@@ -6,7 +6,7 @@ import numpy as np
 
 from icl.inference.engine.answer import Rectified
 from icl.inference.engine.quantile import RectifiedQuantile
-from icl.inference.engine.shares import KINDS, Outcomes, Share, shares_in
+from icl.inference.engine.shares import KINDS, Outcomes, Share
 from icl.inference.engine.solve import Solver
 
 
@@ -38,7 +38,7 @@ def shares_behind(solver: Solver, answer: Rectified, kind: str) -> list[tuple[Sh
     P = len(problem.terms)
     if kind == "t" or (kind == "auto" and (problem.compat is not None or not answer.is_valid)):
         return [(None, "t")] * P
-    found = shares_in(problem)
+    found = solver.parts.shares
     if kind != "auto" and None in found:
         raise ValueError(f"kind={kind!r} is for the mean of a two-valued outcome; use 't'.")
     return [_behind(solver, answer, j, outcomes, kind) for j, outcomes in enumerate(found)]
@@ -100,7 +100,7 @@ def variance_ratio(classical: Rectified, answer: Rectified) -> np.ndarray:
     curves = [a.curve for a in (classical, answer) if isinstance(a, RectifiedQuantile) and a.curve is not None]
     if len(curves) < 2:
         return (classical.std_error / answer.std_error) ** 2
-    at = [c.std_error[min(int(np.searchsorted(c.t, answer.estimate[0])), len(c.t) - 1)] for c in curves]
+    at = [c.std_error_at(answer.estimate[0]) for c in curves]
     if at[1] == 0:  # few labels, all on one side: neither share is in doubt, so neither says more
         return np.array([1.0 if at[0] == 0 else np.inf])
     return np.array([(at[0] / at[1]) ** 2])

@@ -210,6 +210,9 @@ class _Pilot:
         sampling = result.problem.sampling
         is_even = sampling.weights_labeled is None and sampling.clusters_labeled is None
         worth = float(result.df_of_variance[term]) / result.n_labeled
+        if result.problem.arms is not None:  # labeled rows of one arm are what predictions of the other stand beside
+            sigma = sigma * np.sqrt(result.n_labeled / result.n_effective[term])
+            return cls(term, level, 0.0, float(sigma), result.n_labeled, result.df, 0.0, False, worth)
         rho, n = float(result.correlation[term]), result.n_labeled
         return cls(term, level, rho, float(sigma), n, result.df, spent, is_even, worth)
 

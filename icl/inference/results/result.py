@@ -4,13 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
 from icl.inference.checks import Diagnostic
 from icl.inference.engine.answer import Rectified
-from icl.inference.engine.hypothesis import WaldTest, adjust_p_values, t_interval, t_p_value, wald_test
+from icl.inference.engine.hypothesis import (
+    WaldTest,
+    adjust_p_values,
+    restrictions,
+    t_interval,
+    t_p_value,
+    wald_test,
+)
 from icl.inference.engine.problem import Problem
 from icl.inference.engine.solve import Solver
 from icl.inference.results.contrasts import pairs, read_contrasts
@@ -42,8 +49,8 @@ class InferenceResult(Shown, Familiar):
         covariance: (P, P) their covariance.
         method: "classical", "ppi", "ppi++", "synsurr", "shrunk", ..., or "weight 0.5" for a number.
         weight: how much the predictions count; 0 for the classical answer, (P,) where terms differ in it.
-        df: degrees of freedom of the t reference; inf for the normal one. With clusters, terms may differ in them:
-            the smallest, which joint tests use.
+        df: degrees of freedom of the t reference; inf for the normal one. With clusters, or a tuned weight, terms may
+            differ in them: the smallest.
         level: coverage of the printed intervals.
         n_labeled, n_unlabeled: rows used.
         correlation: (P,) correlation rho of outcome and predictions in each coordinate; the best possible
@@ -72,20 +79,21 @@ class InferenceResult(Shown, Familiar):
     """(n + N,) positions of labeled, then unlabeled rows in the table(s) that the caller passed."""
     inclusion: np.ndarray
     """(n + N,) probability of each row to be labeled, labeled rows first."""
+    controls: tuple[tuple[Rectified, str], ...] = ()
+    """Answers of other practices, with what is wrong with each; `compare` shows them last."""
 
     @classmethod
     def of(
         cls,
         solver: Solver,
         answer: Rectified,
-        *,
         level: float,
         source: str,
         diagnostics: list[Diagnostic],
         design: Design,
         order: np.ndarray | range,
         inclusion: np.ndarray,
-    ) -> InferenceResult:
+    ) -> Self:
         """Label the arrays of `answer`."""
         import pandas as pd
 
@@ -206,10 +214,15 @@ class InferenceResult(Shown, Familiar):
         Args:
             R: (Q, P) matrix, or a list of Q terms (each equals r).
             r: number or (Q,) values under the null.
+        Returns:
+            The test, with the degrees of freedom of the least certain of the terms.
         Raises:
             ValueError: for unknown terms, a wrong shape, or restrictions that repeat one another.
         """
-        return wald_test(self._answer.estimate, self._answer.covariance, self.df, list(self.estimate.index), R, r)
+        terms, answer = list(self.estimate.index), self._answer
+        touched = (restrictions(R, terms) != 0).any(axis=0)
+        df = float(self.df_terms.to_numpy()[touched].min())
+        return wald_test(answer.estimate, answer.covariance, df, terms, R, r)
 
     def contrast(self, contrasts: Any, level: float | None = None, null: float | Sequence[float] = 0.0) -> pd.DataFrame:
         """Linear combinations of the parameters, each with its interval and test.
@@ -270,7 +283,8 @@ class InferenceResult(Shown, Familiar):
         """
         from icl.inference.results.comparison import compare_methods
 
-        return compare_methods(self._solver, self._answer, list(self.estimate.index), self._at(level))
+        terms = list(self.estimate.index)
+        return compare_methods(self._solver, self._answer, terms, self._at(level), self.controls)
 
     def to_frame(self, level: float | None = None, null: float = 0.0) -> pd.DataFrame:
         """One row for each term, with the column names of R's broom: term, estimate, std.error, statistic, ...

@@ -71,6 +71,16 @@ class Reported(ABC):
     @abstractmethod
     def n_clusters(self) -> int | None: ...
 
+    @property
+    def more_facts(self) -> list[tuple[str, str]]:
+        """Facts beside those that every result has."""
+        return []
+
+    @property
+    def assumes_also(self) -> str:
+        """What must be true beside what design and estimand say, as a clause that begins with "that"."""
+        return ""
+
     @abstractmethod
     def compare(self, level: float | None = None) -> pd.DataFrame: ...
 
@@ -81,7 +91,8 @@ class Reported(ABC):
 def facts(result: Reported) -> list[tuple[str, str]]:
     """What was estimated and how, as pairs of a name and a text; the estimand first."""
     least, most = result.df, float(result.df_terms.max())
-    spread = f"{least:g}" if most - least < 0.05 or np.isinf(least) else f"{least:.3g} to {most:.3g}"
+    alone = f"{least:g}" if least % 1 == 0 or np.isinf(least) else f"{least:.1f}"
+    spread = alone if most - least < 0.05 or np.isinf(least) else f"{least:.3g} to {most:.3g}"
     reference = f"t with {spread} degrees of freedom" if np.isfinite(least) else "normal"
     kind = STD_ERROR_WORDS.get(result.std_error_kind, result.std_error_kind)
     if result.n_clusters is not None:
@@ -95,7 +106,7 @@ def facts(result: Reported) -> list[tuple[str, str]]:
     ]
     if result.interval_kind != "t":
         pairs.append(("interval", INTERVAL_WORDS[result.interval_kind]))
-    return pairs
+    return [*pairs, *result.more_facts]
 
 
 def warnings(result: Reported) -> list[Diagnostic]:
@@ -110,13 +121,17 @@ def notes(result: Reported) -> list[Diagnostic]:
 
 def assumption(result: Reported) -> str:
     """What must be true for the interval to be valid."""
+    extra = "".join(f"; {clause}" for clause in (result.estimand.assumes, result.assumes_also) if clause)
     if not result.has_predictions:
         if not result.n_unlabeled:
-            return "Assumes that the labeled rows are a random sample of the population."
-        return f"Assumes {result.design.assumption}."
+            return f"Assumes that the labeled rows are a random sample of the population{extra}."
+        return f"Assumes {result.design.assumption}{extra}."
+    rows = result.design.assumption
+    if not result.n_unlabeled and result.design.is_simple:
+        rows = "that the rows are a random sample of the population"
+    free = "" if "predictions" in extra else "The predictions may be wrong in any way. "
     return (
-        f"Assumes {result.design.assumption}; and that no labeled row was predicted by a model that saw its label. "
-        "The predictions may be wrong in any way. "
+        f"Assumes {rows}{extra}; and that no labeled row was predicted by a model that saw its label. {free}"
         "n effective: labeled rows that would give the same precision without predictions."
     )
 
@@ -134,6 +149,8 @@ def coefficient_table(result: Reported, level: float, title: str = "") -> Table:
         "p": [p_words(p) for p in frame["p.value"]],
         "n effective": [f"{n:,.0f}" for n in result.n_effective],
     }
+    if "fraction.missing" in frame:
+        columns["missing"] = [f"{share:.0%}" for share in frame["fraction.missing"]]
     rows = [Row([str(cell) for cell in cells]) for cells in zip(*columns.values(), strict=True)]
     return Table(title, list(columns), rows)
 
@@ -154,9 +171,11 @@ def comparison_table(frame: pd.DataFrame, level: float, chosen: str, title: str 
     worth = [f"{n:,.0f}" if np.isfinite(n) else "" for n in frame["n_effective"]]
     rows = [
         Row([str(term), f"{method} (INVALID)", *cells], "invalid")
-        if method == "imputed"
+        if "INVALID" in said
         else Row([str(term), method, *cells], "chosen" if method == chosen else "")
-        for term, method, *cells in zip(frame["term"], frame["method"], *numbers, weights, worth, strict=True)
+        for term, method, said, *cells in zip(
+            frame["term"], frame["method"], frame["note"], *numbers, weights, worth, strict=True
+        )
     ]
     percent = f"{100 * level:g}%"
     columns = ["term", "method", "estimate", f"{percent} low", f"{percent} high", "weight", "n effective"]
@@ -170,6 +189,8 @@ def p_words(p: float) -> str:
 
 def _method_words(result: Reported) -> str:
     if result.method == "classical":
+        if result.estimand.solver == "profile":
+            return "penalised likelihood (Firth), profile intervals: labeled rows only"
         why = " (no predictions were used)" if not result.has_predictions else " (weight 0)"
         return "classical: labeled rows only" + why
     how = "tuned" if result.is_tuned else "fixed"

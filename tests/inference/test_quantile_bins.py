@@ -1,0 +1,65 @@
+"""Quantiles of predictions that are counted in bins are those of predictions in memory, whatever the bins."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from numpy.testing import assert_allclose
+
+from icl.inference import Quantile, infer
+from icl.inference.engine import quantile_bins
+
+
+def table(seed: int, n: int, N: int, step: float) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Labeled and unlabeled rows; with a step > 0, predictions and outcomes are multiples of it."""
+    rng = np.random.default_rng(seed)
+    y = rng.standard_t(4, n + N)
+    f = 0.8 * y + 0.5 * rng.normal(size=n + N) + 0.3
+    if step:
+        y, f = np.round(y / step) * step, np.round(f / step) * step
+    return pd.DataFrame({"y": y[:n], "f": f[:n]}), pd.DataFrame({"f": f[n:]})
+
+
+CASES = [(0, 12, 300, 0.0), (1, 30, 2_000, 0.0), (2, 200, 5_000, 0.0), (3, 40, 900, 0.25), (4, 25, 40, 0.0)]
+
+
+@pytest.mark.parametrize("bins", [2, 64, 4_096])
+@pytest.mark.parametrize("case", CASES, ids=str)
+def test_bins_give_the_answers_of_memory(case, bins, monkeypatch):
+    monkeypatch.setattr(quantile_bins, "BINS", bins)
+    labeled, unlabeled = table(*case)
+    batches = lambda: (unlabeled[i : i + 500] for i in range(0, len(unlabeled), 500))
+    for q in (0.1, 0.5, 0.9):
+        for weight in ("auto", "ppi++", 1, -0.4):
+            options = dict(labeled=labeled, predictions="f", weight=weight)
+            memory = infer(Quantile("y", q), unlabeled=unlabeled, **options)
+            stream = infer(Quantile("y", q), unlabeled=batches, **options)
+            assert_allclose(stream.estimate, memory.estimate, rtol=1e-12)
+            assert_allclose(stream.covariance, memory.covariance, rtol=1e-9)
+            for level in (0.3, 0.95, 0.999):
+                assert_allclose(stream.interval(level), memory.interval(level), rtol=1e-12)
+            nulls = np.quantile(unlabeled["f"], [0.05, 0.3, 0.5, 0.7, 0.95])
+            for null in [-99.0, *labeled["y"][:4], *nulls, 99.0]:
+                for alternative in ("two-sided", "larger", "smaller"):
+                    p = memory.p_value(null, alternative=alternative)
+                    assert_allclose(stream.p_value(null, alternative=alternative), p, atol=1e-9, err_msg=f"{null}")
+            ours, theirs = (result.compare().select_dtypes("number") for result in (stream, memory))
+            assert theirs.size and ours.index.equals(theirs.index)
+            assert_allclose(ours, theirs, rtol=1e-9)
+
+
+def test_an_answer_holds_few_of_the_predictions(monkeypatch):
+    """The bins that decide estimate and intervals hold less than a tenth of the rows, and come in two passes."""
+    labeled, unlabeled = table(5, 2_000, 400_000, 0.0)
+    passes, fetched, values_of = [], [], quantile_bins.Bins.values_of
+
+    def counted(self, bins):
+        found = values_of(self, bins)
+        fetched.append(len(found))
+        return found
+
+    monkeypatch.setattr(quantile_bins.Bins, "values_of", counted)
+    batches = lambda: passes.append(1) or iter([unlabeled])
+    result = infer(Quantile("y"), labeled=labeled, unlabeled=batches, predictions="f")
+    result.interval(0.95)
+    assert len(fetched) == 1 and 0 < fetched[0] < 0.1 * len(unlabeled)
+    assert len(passes) == 3  # one to check and count the rows, then the two
