@@ -1,0 +1,95 @@
+"""`ICLImputer`: one completed table inside a scikit-learn pipeline."""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from sklearn.base import BaseEstimator, TransformerMixin
+from sklearn.utils.validation import check_is_fitted
+
+from icl.joint.impute import impute
+from icl.tables.encoder import as_table
+
+FILLS = ("mean", "draw")
+
+
+class ICLImputer(TransformerMixin, BaseEstimator):
+    """Fills gaps for models that cannot take them, in the manner of scikit-learn's imputers.
+
+    One filled table, not several: to predict from. Estimates with intervals come from `icl.impute` and
+    `infer(..., table=imputed)`; from what this class gives they would be too sure of themselves.
+
+    Args:
+        fill: "mean" of m draws (or the most frequent level), the best single guess; or "draw", a single draw, which
+            keeps the spread and the relations of the columns.
+        m: draws that a mean is of.
+        random_state: seed.
+        checkpoint: as of `ICLRegressor`.
+        budget: as of `icl.impute`, for one call of `transform`.
+
+    Attributes:
+        table_: the rows of `fit`, from which `transform` fills others.
+    """
+
+    def __init__(self, fill="mean", m=5, random_state=0, checkpoint=None, budget=4e6):
+        self.fill = fill
+        self.m = m
+        self.random_state = random_state
+        self.checkpoint = checkpoint
+        self.budget = budget
+
+    def fit(self, X, y=None) -> ICLImputer:
+        """Keep the rows; nothing is trained. y is not used: an imputation for prediction must not see it."""
+        if self.fill not in FILLS:
+            raise ValueError(f"fill must be one of {', '.join(map(repr, FILLS))}, got {self.fill!r}.")
+        self.table_, self._has_names = as_table(X)
+        self.n_features_in_ = self.table_.shape[1]
+        if self._has_names and all(isinstance(name, str) for name in self.table_.columns):
+            self.feature_names_in_ = np.array(self.table_.columns, dtype=object)
+        return self
+
+    def fit_transform(self, X, y=None, **fit_params):
+        """The rows of X, each filled from all of them."""
+        self.fit(X)
+        return self._filled(self.table_, len(self.table_), 0, X)
+
+    def transform(self, X):
+        """The rows of X, filled from the rows of `fit` and from one another; X keeps its type."""
+        check_is_fitted(self, "table_")
+        rows, _ = as_table(X)
+        if rows.shape[1] != self.n_features_in_:
+            raise ValueError(
+                f"X has {rows.shape[1]} features, but ICLImputer is expecting {self.n_features_in_} features as input."
+            )
+        rows = rows.set_axis(self.table_.columns, axis=1)
+        both = pd.concat([self.table_, rows], ignore_index=True)
+        return self._filled(both, len(rows), len(self.table_), X)
+
+    def _filled(self, table: pd.DataFrame, n: int, start: int, like: Any):
+        own = slice(start, start + n)
+        if table.iloc[own].notna().all(axis=None):
+            return like
+        m = self.m if self.fill == "mean" else 2  # the least that there is
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)
+            imputed = impute(table, m, self.random_state, budget=self.budget, checkpoint=self.checkpoint)
+        whole = imputed.mean() if self.fill == "mean" else imputed[0]
+        rows = whole.iloc[own]
+        if isinstance(like, pd.DataFrame):
+            return rows.set_axis(like.index, axis=0)
+        return rows.to_numpy()
+
+    def get_feature_names_out(self, input_features=None) -> np.ndarray:
+        """The names of the columns, which stay as they are."""
+        check_is_fitted(self, "table_")
+        return np.array([str(name) for name in self.table_.columns], dtype=object)
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.input_tags.allow_nan = True
+        tags.input_tags.categorical = True
+        tags.input_tags.string = True
+        return tags

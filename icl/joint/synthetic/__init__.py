@@ -1,0 +1,1 @@
+"""New rows of a table, drawn column after column, and how likely rows are."""

@@ -1,0 +1,133 @@
+"""One column from the others: what is drawn keeps its kind, follows its model, and is a function of seed and rows."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy import stats
+
+from icl.joint.column import MODELS, draw_each, fit_column
+from icl.joint.kinds import Kind
+
+OPTIONS = {"checkpoint": "nano"}
+
+
+@pytest.fixture(scope="module")
+def table() -> pd.DataFrame:
+    rng = np.random.default_rng(0)
+    z = rng.normal(size=120)
+    return pd.DataFrame(
+        {
+            "number": z + 0.3 * rng.normal(size=120),
+            "count": rng.poisson(np.exp(z / 2)),
+            "rounded": np.round(z, 1),
+            "income": np.exp(z),
+            "share": rng.beta(0.5, 0.5, size=120),
+            "text": np.where(z > 0.5, "high", np.where(z > -0.5, "middle", "low")),
+            "yes": z > 0,
+            "level": pd.Categorical([f"l{v}" for v in (z * 4).round().clip(-7, 7).astype(int)]),
+            "day": pd.Timestamp("2020-03-01", tz="Europe/Berlin") + pd.to_timedelta((z * 20).round(), unit="D"),
+            "lasts": pd.to_timedelta((60 + 10 * z).round(), unit="min"),
+            "whole": pd.array((z * 10).round().astype(int), dtype="Int64"),
+        }
+    )
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_draws_keep_the_kind_of_their_column(table, model):
+    for name in table:
+        X, y = table.drop(columns=name), table[name]
+        drawn = fit_column(X, y, model=model, options=OPTIONS).draw(X, np.random.default_rng(1))
+        assert drawn.dtype == y.dtype and drawn.notna().all() and drawn.index.equals(y.index)
+        if name in ("text", "yes", "level"):
+            assert set(drawn) <= set(y)
+    assert (fit_column(table[["number"]], table["income"], model=model, options=OPTIONS).kind.low) == 0.0
+
+
+def test_bounds_and_grids_are_read_off_the_column(table):
+    assert Kind.of(table["income"]).low == 0 and Kind.of(table["income"]).high == np.inf
+    assert (Kind.of(table["share"]).low, Kind.of(table["share"]).high) == (0.0, 1.0)
+    assert Kind.of(table["count"]).digits == 0 and Kind.of(table["rounded"]).digits == 1
+    assert Kind.of(table["number"]).digits is None
+    # Positive by a wide margin: a normal stays above 0 without a bound, and rows that are missing may be low.
+    assert Kind.of(pd.Series(np.random.default_rng(0).normal(10, 1, 500))).low == -np.inf
+
+
+def test_cells_come_back_as_they_were(table):
+    for name in table:
+        kind = Kind.of(table[name])
+        back = kind.cells(kind.numbers(table[name]), table.index)
+        pd.testing.assert_series_equal(back, table[name])
+        gaps = table[name].where(np.arange(len(table)) % 3 > 0)
+        assert np.isnan(kind.numbers(gaps)).sum() == 40
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_draws_follow_a_linear_model(model):
+    """Mean and spread given x, against the law that made the table, within four standard errors and a tenth of it."""
+    rng = np.random.default_rng(3)
+    x = rng.normal(size=400)
+    X, y = pd.DataFrame({"x": x}), pd.Series(2 * x + rng.normal(size=400), name="y")
+    column = fit_column(X, y, model=model, options=OPTIONS)
+    at = pd.DataFrame({"x": np.full(600, 1.0)})
+    drawn = column.draw(at, np.random.default_rng(0)).to_numpy()
+    assert abs(drawn.mean() - 2.0) < 0.35 and 0.8 < drawn.std() < 1.25
+    score = column.log_density(X, y).mean()
+    exact = stats.norm.logpdf(y, 2 * x, 1).mean()
+    assert exact - 0.25 < score < exact + 0.35
+
+
+@pytest.mark.parametrize("name", ["number", "count", "text", "whole"])
+def test_log_density_is_a_density(table, name):
+    """Masses of all levels, or of the grid, add up to one; a density integrates to one."""
+    X = table[["rounded", "income"]]
+    column = fit_column(X, table[name], options=OPTIONS)
+    row = X.iloc[[0]]
+    if name == "text":
+        values = pd.Series(sorted(set(table[name])))
+        weight = 1.0
+    else:
+        step = 0.01 if name == "number" else 1.0
+        values = pd.Series(np.arange(-60, 61) * 1.0 if step == 1 else np.arange(-8, 8, step))
+        values, weight = (values[values >= column.kind.low].reset_index(drop=True), step)
+    many = pd.concat([row] * len(values), ignore_index=True)
+    total = np.exp(column.log_density(many, values)).sum() * (weight if name == "number" else 1.0)
+    assert total == pytest.approx(1.0, abs=0.02)
+
+
+def test_same_seed_same_bits_and_the_company_changes_nothing(table):
+    names = ["number", "text", "count"]
+    others = [table.drop(columns=name) for name in names]
+    fitted = [fit_column(X, table[name], options=OPTIONS, seed=5) for X, name in zip(others, names)]
+
+    def draws():
+        return draw_each(fitted, others, [np.random.default_rng(k) for k in range(3)])
+
+    for one, again, X, model, k in zip(draws(), draws(), others, fitted, range(3)):
+        pd.testing.assert_series_equal(one, again)
+        alone = model.draw(X, np.random.default_rng(k))
+        assert np.mean(np.asarray(one == alone)) > 0.95 or np.allclose(one.astype(float), alone.astype(float))
+
+
+def test_without_other_columns_the_column_itself_is_drawn(table):
+    column = fit_column(table[[]], table["income"])
+    drawn = column.draw(table[[]], np.random.default_rng(0))
+    assert drawn.min() >= table["income"].min() and abs(np.log(drawn).mean()) < 0.4
+    constant = fit_column(table[["number"]], pd.Series(["a"] * 120))
+    assert set(constant.draw(table[["number"]], np.random.default_rng(0))) == {"a"}
+
+
+def test_rows_that_a_sample_left_out_are_not_there(table):
+    weight = np.arange(120) % 3 > 0
+    X, y = table[["income", "text"]], table["number"]
+    weighted = fit_column(X, y, weight=weight * 2, options=OPTIONS).log_density(X, y)
+    written = fit_column(X[weight], y[weight], options=OPTIONS).log_density(X, y)
+    np.testing.assert_allclose(weighted, written, atol=0.02)
+
+
+def test_what_cannot_be_modelled_is_refused(table):
+    with pytest.raises(ValueError, match="known are 'network', 'quick'"):
+        fit_column(table[["number"]], table["count"], model="trees")
+    with pytest.raises(ValueError, match="no observed cell"):
+        fit_column(table[["number"]], pd.Series([None] * 120, name="empty"))
+    with pytest.raises(ValueError, match="infinite"):
+        fit_column(table[["number"]], pd.Series([np.inf, 1.0, 2.0] * 40, name="far"))
