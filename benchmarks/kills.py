@@ -3,8 +3,10 @@
     python -m benchmarks.kills --kills 20 --out benchmarks/kills.md
 
 Each command runs in a process of its own (forked when everything is imported, so that kills fall into the work) and is
-killed at a moment drawn from the time that it takes. Then: is what lies under the name of its output whole, or absent?
-Does the same command, left alone, end with the answer of an undisturbed run, and with no file that is not its output?
+killed at a moment drawn from the time that it takes, until `--kills` of them were really killed at work: a kill that
+comes after the end is an attempt and no more. Then: is what lies under the name of its output whole, or absent? Does
+the same command, left alone, end with the answer of an undisturbed run, and with no file that is not its output?
+Commands that kills.csv, beside the report, has counted before are not killed again.
 """
 
 from __future__ import annotations
@@ -26,6 +28,8 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+
+_MOST_ATTEMPTS = 6  # of the kills that are wanted
 
 
 @dataclass(frozen=True)
@@ -59,13 +63,15 @@ def commands(release: Path) -> dict[str, Command]:
         export_checkpoint(str(folder / "last.ckpt"), str(folder / "exported"))
 
     model = ["--checkpoint", str(release)]
+    two = ["--members", "2", *model]
     tune = ["finetune", "wards", "--target", "y", "--steps", "6", "--lr", "0.01", "--replay", "0", "--max_rows", "48"]
+    shrink_validation()
     return {
         "save_release": Command(save, "saved", _weights),
         "train.py export": Command(export, "exported", _weights),
         "icl finetune": Command(icl(*tune, "--out", "tuned", *model), "tuned", _weights),
         "icl predict": Command(
-            icl("predict", "train.csv", "test.csv", "--target", "y", "--output", "answers.csv", *model),
+            icl("predict", "train.csv", "test.csv", "--target", "y", "--output", "answers.csv", *two),
             "answers.csv",
             Path.read_bytes,
         ),
@@ -75,6 +81,16 @@ def commands(release: Path) -> dict[str, Command]:
             Path.read_bytes,
         ),
     }
+
+
+def shrink_validation() -> None:
+    """Few and small tasks of the prior: most of a short fine-tuning run would be their validation, and no writing."""
+    from icl.finetuning import held_out, stream
+    from priors import ShapeSampler
+
+    held_out._PRIOR_STEPS = 1
+    shapes = ShapeSampler(n_cells=300, rows=(16, 32), features=(1, 4), mean_features=2.0)
+    held_out.REPLAY_SHAPES = stream.REPLAY_SHAPES = shapes
 
 
 def _weights(folder: Path) -> bytes:
@@ -101,7 +117,7 @@ def inputs(folder: Path) -> Path:
     for k in range(4):
         table(k, 60).to_csv(folder / "wards" / f"ward{k}.csv", index=False)
     table(9, 200).to_csv(folder / "train.csv", index=False)
-    table(10, 3_000).drop(columns="y").to_csv(folder / "test.csv", index=False)
+    table(10, 400).drop(columns="y").to_csv(folder / "test.csv", index=False)
     module = PretrainingModule({"d_embed": 96, "n_layers": 6, "n_heads": 3})
     saved: dict = {"global_step": 1, "state_dict": module.state_dict(), "filler": torch.zeros(5_000_000)}
     module.on_save_checkpoint(saved)
@@ -134,7 +150,7 @@ def finish(command: Command, folder: Path) -> None:
 
 
 def disturb(command: Command, whole: Path, work: Path, n_kills: int, draw: random.Random) -> dict[str, float]:
-    """Kill the command `n_kills` times and count what was found."""
+    """Kill the command at work `n_kills` times and count what was found."""
     reference = Path(shutil.copytree(whole, work / "reference"))
     times = []
     for _ in range(2):  # the first run finds cold files
@@ -143,8 +159,11 @@ def disturb(command: Command, whole: Path, work: Path, n_kills: int, draw: rando
         times.append(time.perf_counter() - begin)
     seconds = min(times)
     expected, names = command.digest(reference / command.output), set(os.listdir(reference))
-    found = {"seconds": seconds, "killed": 0, "absent": 0, "whole": 0, "half": 0, "left over": 0, "cleaned": 0}
-    for number in range(n_kills):
+    found = dict.fromkeys(("attempts", "killed", "absent", "whole", "half", "left over", "cleaned"), 0)
+    found = {"seconds": round(seconds, 2)} | found
+    while found["killed"] < n_kills and found["attempts"] < _MOST_ATTEMPTS * n_kills:
+        number = found["attempts"]
+        found["attempts"] += 1
         folder = Path(shutil.copytree(whole, work / str(number)))
         if number % 2:
             shutil.copytree(reference, folder, dirs_exist_ok=True)  # there is an earlier output
@@ -152,7 +171,10 @@ def disturb(command: Command, whole: Path, work: Path, n_kills: int, draw: rando
         time.sleep(draw.uniform(0, seconds))
         os.kill(child, signal.SIGKILL)
         _, status = os.waitpid(child, 0)
-        found["killed"] += os.WIFSIGNALED(status)
+        if not os.WIFSIGNALED(status):  # it had ended
+            shutil.rmtree(folder)
+            continue
+        found["killed"] += 1
         output = folder / command.output
         try:
             state = "absent" if not output.exists() else "whole" if command.digest(output) == expected else "half"
@@ -161,17 +183,53 @@ def disturb(command: Command, whole: Path, work: Path, n_kills: int, draw: rando
         found[state] += 1
         found["left over"] += bool(set(os.listdir(folder)) - names)
         finish(command, folder)
-        found["cleaned"] += set(os.listdir(folder)) == names and command.digest(output) == expected
+        odd, same = set(os.listdir(folder)) ^ names, command.digest(output) == expected
+        found["cleaned"] += not odd and same
+        if odd or not same:
+            said = "its answer" if same else f"another answer ({_apart(command.digest(output), expected)})"
+            print(f"kill {number}, {state}: the run after it left {said} and {sorted(odd)} in {folder}", flush=True)
         shutil.rmtree(folder)
     shutil.rmtree(reference)
     return found
 
 
+def _apart(found: bytes, expected: bytes) -> str:
+    if len(found) != len(expected):
+        return f"{len(found)} bytes for {len(expected)}"
+    where = np.flatnonzero(np.frombuffer(found, np.uint8) != np.frombuffer(expected, np.uint8))
+    weights = [np.frombuffer(b, "<f4") for b in (found, expected)] if len(found) % 4 == 0 else []
+    most = f", {np.abs(weights[0] - weights[1]).max():.2g} at most as float32" if weights else ""
+    return f"{len(where)} of {len(found)} bytes differ{most}"
+
+
+def report(rows: pd.DataFrame, kills: int, seed: int, where: str) -> str:
+    names = list(rows)
+    lines = [" | ".join(f"{row[c]:g}" if c != "command" else str(row[c]) for c in names) for _, row in rows.iterrows()]
+    return "\n".join(
+        [
+            "# kill -9 at random moments",
+            "",
+            f"`python -m benchmarks.kills --kills {kills} --seed {seed}` on {where}.",
+            "",
+            "Of each command: how long it takes undisturbed, how many attempts were made, how many of them killed it "
+            "at work; of these, what lies under the name of its output (every second time an earlier one was there), "
+            "whether files were left over, and whether the same command, given again, ended with the answer of an "
+            "undisturbed run and no other file.",
+            "",
+            "| | seconds | attempts | killed | absent | whole | half written | left over | finished and clean |",
+            "|---|---|---|---|---|---|---|---|---|",
+            *(f"| {line} |" for line in lines),
+            "",
+        ]
+    )
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--kills", type=int, default=20, help="of each command")
+    parser.add_argument("--kills", type=int, default=20, help="of each command, at work")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--out", type=Path, help="default: show")
+    parser.add_argument("--only", default="", help="a part of the names of the commands to kill")
+    parser.add_argument("--out", type=Path, required=True, help="the report; the rows go beside it, as .csv")
     options = parser.parse_args()
     import torch
 
@@ -180,35 +238,20 @@ def main() -> None:
     from icl.atomic import write_atomically
 
     torch.set_num_threads(1)
-    out = options.out and options.out.absolute()
-    rows = []
+    out = options.out.absolute()
+    table = out.with_suffix(".csv")
+    counted = lambda: pd.read_csv(table).to_dict("records") if table.is_file() else []
     with tempfile.TemporaryDirectory() as name:
         whole = inputs(Path(name) / "whole")
         for label, command in commands(whole_release(Path(name) / "release")).items():
+            if options.only not in label or any(row["command"] == label for row in counted()):
+                continue
             work = Path(name) / "work"
             work.mkdir()
             found = disturb(command, whole, work, options.kills, random.Random(options.seed))
-            rows.append(
-                f"| {label} | " + " | ".join(f"{v:.2g}" if k == "seconds" else f"{v}" for k, v in found.items())
-            )
+            write_atomically(table, pd.DataFrame([*counted(), {"command": label} | found]).to_csv(index=False))
             shutil.rmtree(work)
-    text = "\n".join(
-        [
-            "# kill -9 at random moments",
-            "",
-            f"`python -m benchmarks.kills --kills {options.kills} --seed {options.seed}` on {describe('torch')}.",
-            "",
-            "Of each command: what lies under the name of its output after a kill (every second time an earlier output "
-            "was there), whether files were left over, and whether the same command, given again, ended with the "
-            "answer of an undisturbed run and no other file.",
-            "",
-            "| | seconds | killed | absent | whole | half written | left over | finished and clean |",
-            "|---|---|---|---|---|---|---|---|",
-            *(row + " |" for row in rows),
-            "",
-        ]
-    )
-    write_atomically(out, text) if out else print(text)
+    write_atomically(out, report(pd.DataFrame(counted()), options.kills, options.seed, describe("torch")))
 
 
 if __name__ == "__main__":

@@ -21,6 +21,7 @@ from icl.releases.card import model_card
 from icl.releases.names import CARD, CONFIG, PROVENANCE, WEIGHTS, CheckpointError, resolve_checkpoint
 from icl.releases.provenance import environment, provenance_in, version_of
 from icl.releases.reading import TensorFile, read_json
+from icl.releases.steady import read_steadily
 
 if TYPE_CHECKING:
     from icl.network.config import TabularConfig
@@ -46,8 +47,12 @@ def load_release(name_or_path: str | os.PathLike | None = None, device: str | to
         CheckpointError: naming the file, what is wrong with it and what to do.
     """
     folder = resolve_checkpoint(name_or_path).resolve()
-    stamps = tuple((folder / name).stat().st_mtime_ns for name in (CONFIG, WEIGHTS))
-    return _load(folder, stamps, torch.device(device))
+    return read_steadily(folder, lambda: _load(folder, stamps_of(folder, CONFIG, WEIGHTS), torch.device(device)))
+
+
+def stamps_of(folder: Path, *names: str) -> tuple[int, ...]:
+    """What tells a version of these files from the next."""
+    return tuple((folder / name).stat().st_mtime_ns for name in names)
 
 
 @lru_cache(maxsize=4)
@@ -63,7 +68,7 @@ def _load(folder: Path, stamps: tuple[int, ...], device: torch.device) -> Tabula
     _check_unchanged(folder)
     model = model.to_empty(device="cpu")
     model.load_state_dict(file.load(), strict=True)
-    model.to(device)  # type: ignore[arg-type]  # transformers wraps it as if it took no self
+    model.to(device)
     return model.eval()
 
 

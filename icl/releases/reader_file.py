@@ -12,9 +12,10 @@ import torch
 
 from icl.atomic import write_atomically
 from icl.network.reader import Reader, ReaderConfig
-from icl.releases.folder import load_release, sha256_of
+from icl.releases.folder import load_release, sha256_of, stamps_of
 from icl.releases.names import READER, WEIGHTS, CheckpointError, available_checkpoints, resolve_checkpoint
 from icl.releases.reading import TensorFile, parse_json
+from icl.releases.steady import read_steadily
 
 
 def has_reader(name_or_path: str | os.PathLike | None = None) -> bool:
@@ -39,8 +40,7 @@ def load_reader(name_or_path: str | os.PathLike | None = None, device: str | tor
             f"{', or one of the shipped releases that have one: ' + ', '.join(others) if others else ''}; "
             f"`python train.py distill --config configs/reader.yaml` makes one."
         )
-    stamps = tuple((folder / name).stat().st_mtime_ns for name in (READER, WEIGHTS))
-    return _load(folder, stamps, torch.device(device))
+    return read_steadily(folder, lambda: _load(folder, stamps_of(folder, READER, WEIGHTS), torch.device(device)))
 
 
 @lru_cache(maxsize=4)

@@ -26,6 +26,7 @@ from icl.releases.fingerprint import ONE_IN, SALT_BYTES, bits_for, cut, row_fing
 from icl.releases.names import CheckpointError
 from icl.releases.provenance import provenance_in
 from icl.releases.reading import read_bounded
+from icl.releases.steady import read_steadily
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -154,6 +155,10 @@ def read_seen(folder: Path) -> list[Seen]:
     Raises:
         CheckpointError: if the provenance speaks of fine-tuning, but the fingerprints are absent or damaged.
     """
+    return read_steadily(folder, lambda: _read_seen(folder))
+
+
+def _read_seen(folder: Path) -> list[Seen]:
     wanted = provenance_in(folder).get("fingerprints")
     if not wanted:
         return []

@@ -15,7 +15,7 @@ from icl.releases.prior_limits import PriorLimits, limits_of
 from icl.releases.provenance import origin_of
 from icl.releases.seen import read_seen
 
-N_FOLDERS = 150
+N_FOLDERS = 100
 
 
 @pytest.fixture(scope="module")

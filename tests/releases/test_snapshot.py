@@ -2,12 +2,14 @@
 
 import json
 import os
+from pathlib import Path
 
 import pytest
 import torch
 
 from icl.releases.folder import load_release
 from icl.releases.names import CheckpointError
+from icl.releases.training_yaml import without_places
 from icl.training.export import RUN, export_checkpoint
 from icl.training.pretraining import PretrainingModule
 
@@ -53,6 +55,28 @@ def test_an_older_checkpoint_needs_its_configuration(checkpoint, tiny_release, t
     assert (
         json.loads((folder / "provenance.json").read_text())["init_from"]["release"] == "tiny"
     )  # no path of this machine
+
+
+def test_places_of_the_machine_stay_out_of_the_release(checkpoint, tiny_release, tmp_path, monkeypatch):
+    """Relative where they are below the working directory, else the last name alone; the rest stays to the letter."""
+    monkeypatch.chdir(tmp_path)
+    text = (
+        "# a run\nmodel: {model: {d_embed: 16}}\n"
+        f"trainer: {{default_root_dir: {tmp_path}/runs/base, every: 0:03:00}}\n"
+        "data:\n  folders: [/home/somebody/secret/tables, '/home/somebody/secret', 'C:\\Users\\me\\t.csv', runs/a/b]\n"
+    )
+    checkpoint[RUN]["training_yaml"] = text
+    torch.save(checkpoint, "last.ckpt")
+    folder = export_checkpoint("last.ckpt", "release")
+    expected = (
+        "# a run\nmodel: {model: {d_embed: 16}}\ntrainer: {default_root_dir: runs/base, every: 0:03:00}\n"
+        "data:\n  folders: [tables, 'secret', 't.csv', runs/a/b]\n"
+    )
+    assert (folder / "training.yaml").read_text() == expected
+    for text in ("a: &x [1]\nb: *x\nc: /home/somebody", "a: [", 'a: "/home/some\\x62ody"'):
+        assert without_places(text) == ""
+    shipped = (Path(__file__).parents[2] / "checkpoints" / "base" / "training.yaml").read_text()
+    assert without_places(shipped) == shipped
 
 
 class Hostile:
