@@ -6,6 +6,7 @@ An answer is the average of `n_estimators` members, each of which sees the same 
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -13,13 +14,17 @@ import numpy as np
 import pandas as pd
 import torch
 from sklearn.base import BaseEstimator, is_classifier
-from sklearn.utils.validation import check_is_fitted
 
+from icl.estimators.blend import HeldOut
+from icl.estimators.chain import check_one_target
 from icl.estimators.folds import cross_fitted_points
-from icl.estimators.options import companions_of, device_of
+from icl.estimators.options import device_of
+from icl.estimators.plan import plan_of
 from icl.estimators.prior_limits import warn_of_size
+from icl.estimators.timed import TimedMixin
 from icl.estimators.weights import worth_of
-from icl.prediction.companions.columns import Columns, most_columns
+from icl.prediction.blend import Blend
+from icl.prediction.companions.columns import Columns
 from icl.prediction.companions.protocol import Labelled
 from icl.prediction.forward import prepare
 from icl.prediction.guise import Limits, draw_guises
@@ -33,24 +38,26 @@ from icl.tables.encoder import TableEncoder
 from icl.tables.target import as_column, class_codes
 
 
-class InContextEstimator(BaseEstimator):
+class InContextEstimator(TimedMixin, BaseEstimator):
     """Base of `ICLClassifier` and `ICLRegressor`, which document the parameters."""
 
     def __init__(
         self,
         checkpoint=None,
-        n_estimators=4,
+        n_estimators="auto",
         device="auto",
         random_state=0,
         softmax_temperature=1.0,
         calibrate=False,
-        max_rows=10_000,
+        max_rows="auto",
         memory_gb=2.0,
         fit_mode="auto",
         finetune=False,
         companions="auto",
         fast_queries=False,
+        time_budget=None,
         stacking=None,
+        quality="default",
     ):
         self.checkpoint = checkpoint
         self.n_estimators = n_estimators
@@ -64,7 +71,9 @@ class InContextEstimator(BaseEstimator):
         self.finetune = finetune
         self.companions = companions
         self.fast_queries = fast_queries
+        self.time_budget = time_budget
         self.stacking = stacking
+        self.quality = quality
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
@@ -75,20 +84,22 @@ class InContextEstimator(BaseEstimator):
 
     def __getstate__(self):
         # By reference: the weights are not in a pickle, and what members make of the context is made again.
-        return {key: value for key, value in super().__getstate__().items() if key != "_members"}
+        return {key: value for key, value in super().__getstate__().items() if key not in ("_members", "_voices")}
 
     def __setstate__(self, state):
         super().__setstate__(state)
         if "_guises" in state:
-            self._members = self._dress(self._guises)
+            self._dress(self._guises)
 
-    def _fit(self, X, y: np.ndarray, n_classes: int | None, weight=None, origin=None) -> None:
+    def _fit(self, X, y: np.ndarray, n_classes: int | None, weight=None, origin=None, atoms=()) -> None:
         """Encode and keep the context.
 
         Args:
             y: (n,) codes 0..C-1, or standardised targets.
             weight, origin: of the rows, as from `icl.estimators.weights.shown_rows`.
+            atoms: of the standardised targets (`icl.prediction.atoms`).
         """
+        started = time.perf_counter()
         encoder = TableEncoder(type(self).__name__).fit(X)
         context_NF = encoder.transform(X)
         n_rows, n_features = context_NF.shape
@@ -98,26 +109,30 @@ class InContextEstimator(BaseEstimator):
                 f"samples: {[n_rows, len(y)]}. Pass one label per row."
             )
         config = self._released().config
-        warn_of_size(self, n_rows, n_features, config)
+        size = n_rows, n_features, n_classes
+        plan = plan_of(self, n_rows, n_classes, config)
+        plan = self._plan_in_time(plan, size, config, time.perf_counter() - started)
+        warn_of_size(self.checkpoint_name(), plan, n_rows, n_features, config)
         schema.warn(encoder.said_, "X is not read as it stands")
         seed = self.random_state.randint(2**31) if hasattr(self.random_state, "randint") else self.random_state
-        limits = Limits(config.max_features, config.max_classes, self.max_rows)
+        limits = Limits(config.max_features, config.max_classes, plan.n_rows)
         table = context_NF, y, n_classes
-        companions = companions_of(self, n_rows)
-        n_made = most_columns(companions, n_classes)
-        guises = draw_guises(self.n_estimators, seed, limits, encoder.n_levels_, *table, n_made, weight)
+        guises = draw_guises(plan.n_members, seed, limits, encoder.n_levels_, *table, plan.n_made, weight)
         # Nothing is kept before everything is checked: a failed fit leaves the earlier one whole.
-        self._tuned, report = self._finetune(context_NF, encoder.n_levels_, y, n_classes, seed)
+        self._tuned, report = self._finetune(context_NF, encoder.n_levels_, y, n_classes, seed, plan.companions)
         if report is not None:
             self.finetune_ = report
         else:
             self.__dict__.pop("finetune_", None)  # of an earlier fit
         self._encoder, self._context_NF, self._y_N, self._guises = encoder, context_NF, y, guises
         self._worth = worth_of(context_NF, y, weight, origin)
-        self._companions, self._companion_seed = companions, seed or 0
-        self._members = self._dress(guises)
+        self._plan, self._companion_seed, self._n_bins = plan, seed or 0, config.n_bins
+        self._atoms_A = np.asarray(atoms, dtype=np.float64)
+        made = self._dress(guises)
+        self.blend_ = self._choose_blend(made, seed)
         if self.fit_mode == "cache":
             prepare(self._model(), [c for member in self._members for c in member.contexts], self.memory_gb)
+        self.left_out_, self.n_members_ = list(plan.left_out), plan.n_members
         self.temperature_ = float(self.softmax_temperature)
         self.n_features_in_ = len(encoder.columns_)
         self.dropped_columns_ = encoder.dropped_columns_
@@ -125,18 +140,32 @@ class InContextEstimator(BaseEstimator):
         if encoder.has_names_ and all(isinstance(name, str) for name in encoder.columns_):
             self.feature_names_in_ = np.array(encoder.columns_, dtype=object)
 
-    def _dress(self, guises) -> list[Member]:
+    def _dress(self, guises) -> Columns | None:
+        """Make of guises members and voices; returns the columns that they show."""
         context_NF, encoder, y_N = self._context_NF, self._encoder, self._y_N
         made = None
         if any(guise.stacked for guise in guises):
             n_classes = int(y_N.max()) + 1 if is_classifier(self) else None
             worth = self._worth
             labelled = Labelled(context_NF, encoder.n_levels_, y_N, n_classes, worth.group_n, worth.weight_n)
-            made = Columns(labelled, self._companions, self._companion_seed)
+            apart = guises[0].rows if guises[0].apart else None
+            made = Columns(labelled, self._plan.companions, self._companion_seed, apart, self._plan.n_learnt)
         self.companions_ = [] if made is None else made.shown
-        return [Member(guise, context_NF, y_N, encoder.is_categorical_, made) for guise in guises]
+        heard = self._plan.n_held_out > 0
+        self._voices = made.voices(self._n_bins, self._atoms_A) if made is not None and heard else []
+        shown = (context_NF, y_N, encoder.is_categorical_, made, self._atoms_A)
+        self._members = [Member(guise, *shown) for guise in guises]
+        return made
 
-    def _finetune(self, context_NF: np.ndarray, n_levels_F: np.ndarray, y: np.ndarray, n_classes, seed):
+    def _choose_blend(self, made: Columns | None, seed) -> Blend:
+        if made is None or not self._voices:
+            return Blend()
+        shown = (self._context_NF, self._y_N, self._encoder.is_categorical_, made, self._atoms_A)
+        held_out = HeldOut(shown, self._worth, is_classifier(self), seed or 0)
+        # Of the network before it was tuned: tuned on these very labels, it would seem better than it is.
+        return held_out.blend(self._released(), self._guises, self._voices, self._plan.n_held_out, self.memory_gb)
+
+    def _finetune(self, context_NF: np.ndarray, n_levels_F: np.ndarray, y: np.ndarray, n_classes, seed, companions):
         """The model tuned on the context if `finetune` asks for it and it helps, else None; and what was found."""
         if self.finetune is False:
             return None, None
@@ -145,7 +174,9 @@ class InContextEstimator(BaseEstimator):
         config = default_config() if self.finetune is True else self.finetune
         if seed is not None:
             config = replace(config, seed=int(seed))
-        return tune_on_table(self._base_model(), context_NF, n_levels_F, y, n_classes, config)
+        # Tasks are shorter than the table: "auto" means those of their own length.
+        own = "auto" if isinstance(self.companions, str) and self.stacking is None else companions
+        return tune_on_table(self._base_model(), context_NF, n_levels_F, y, n_classes, config, own)
 
     def _model(self):
         """What answers: the model tuned in `fit` if there is one, else that of the checkpoint, or its reader."""
@@ -157,9 +188,9 @@ class InContextEstimator(BaseEstimator):
 
     def answering(self) -> Fitted:
         """What answers for the table of `fit`; several such tables can be asked in shared passes."""
-        check_is_fitted(self, "_context_NF")
+        check_one_target(self, "_context_NF")
         settings = (self.temperature_, self.memory_gb, self.fit_mode)
-        return Fitted(self._members, self._model(), self._average, *settings, self._encoder)
+        return Fitted(self._members, self._voices, self._model(), self._average, *settings, self._encoder)
 
     def _base_model(self):
         if isinstance(self.checkpoint, torch.nn.Module):
@@ -172,14 +203,14 @@ class InContextEstimator(BaseEstimator):
         return type(given).__name__ if isinstance(given, torch.nn.Module) else repr(given or resolve_checkpoint().name)
 
     def _encode_rows(self, X) -> np.ndarray:
-        check_is_fitted(self, "_context_NF")
+        check_one_target(self, "_context_NF")
         differences: list[str] = []
         rows_MF = self._encoder.transform(X, differences)
         schema.warn(differences, "X differs from the rows of fit")
         return rows_MF
 
     def _average(self, log_probs: Sequence[torch.Tensor], temperature: float):
-        """The predictive distribution, from the (M, C) or (M, K) log-probabilities of each member."""
+        """The predictive distribution, from the (M, C) or (M, K) log-probabilities of each member and voice."""
         raise NotImplementedError
 
     def _predict_blocks(self, X, reduce) -> np.ndarray:
@@ -221,6 +252,18 @@ class InContextEstimator(BaseEstimator):
         event = class_codes(y_labeled)[0][1] if is_classifier(self) else None
         of_label = float if event is None else lambda label: float(label == event)
         return cross_fitted_points(self, X_labeled, y_labeled, folds, X_unlabeled, self._point, of_label)
+
+    def companions_alone(self, X) -> dict[str, tuple[np.ndarray, np.ndarray | None]]:
+        """What each companion that is shown, ridge apart, says of the rows of X by itself, by name.
+
+        (n,) numbers in the units of y, or (n, C) probabilities; and the classes that these are of.
+        """
+        check_one_target(self, "_context_NF")
+        made = self._members[0].made
+        said = {} if made is None else made.alone(self._encode_rows(X))
+        if is_classifier(self):
+            return {name: (probs, self.classes_) for name, probs in said.items()}
+        return {name: (numbers * self._scale + self._loc, None) for name, numbers in said.items()}
 
     def refuse_seen_rows(self, labeled: pd.DataFrame, unlabeled: pd.DataFrame) -> None:
         """Raise if the checkpoint was fine-tuned on rows of an analysis; `icl.inference.infer` asks before it starts.

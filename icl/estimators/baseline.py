@@ -1,10 +1,14 @@
-"""Does a ridge or logistic regression serve this table better? Both are scored on labelled rows out of context."""
+"""Does a simpler model serve this table better? All are scored on labelled rows out of context.
+
+The linear model is fitted for the purpose. The companions (kernel, trees, ...) are there anyway: what they say alone of
+the rows of a fold costs nothing more than to ask.
+"""
 
 from __future__ import annotations
 
 import math
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from sklearn.base import is_classifier
@@ -15,6 +19,7 @@ from sklearn.linear_model import LogisticRegression, RidgeCV
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
+from icl.estimators.calibrated import Calibration
 from icl.estimators.host import Host
 from icl.network.metrics import log_losses
 
@@ -25,7 +30,7 @@ _LEAST_GAIN = 0.02
 
 
 class BetterBaselineWarning(UserWarning):
-    """A linear model predicts the labelled rows clearly better than this estimator does."""
+    """A linear model, or a companion alone, predicts the labelled rows clearly better than this estimator does."""
 
 
 @dataclass(frozen=True)
@@ -33,7 +38,7 @@ class BaselineCheck:
     """Mean loss of both on the labelled rows, each predicted from contexts without it; lower is better."""
 
     baseline: str
-    """"ridge regression" or "logistic regression"."""
+    """"ridge regression" or "logistic regression", or of `companions` the name."""
     metric: str
     """"squared error" (as a share of the variance of y) or "log loss"."""
     loss: float
@@ -42,6 +47,8 @@ class BaselineCheck:
     std_error: float
     """Of the difference of the two, over rows."""
     n_rows: int
+    companions: tuple[BaselineCheck, ...] = ()
+    """The same for each companion alone (ridge is what the baseline is), best first."""
 
     @property
     def gain(self) -> float:
@@ -65,50 +72,69 @@ class BaselineMixin(Host):
     """`check_baseline` for an estimator that keeps its labelled rows and folds (see `icl.estimators.conformal`)."""
 
     def check_baseline(self) -> BaselineCheck:
-        """Compare with ridge or logistic regression on the labelled rows, in the same five folds.
+        """Compare with ridge or logistic regression, and with each companion alone, on the labelled rows in five folds.
 
         Costs five contexts with four fifths of the rows each, kept for `predict_interval(..., folds=5)`. Warns with
-        `BetterBaselineWarning` where the linear model is clearly better.
+        `BetterBaselineWarning` where the linear model or a companion alone is clearly better.
 
         Source:
             Standard error of the difference: Nadeau & Bengio (2003), doi:10.1023/A:1024068626366, eq. 9, with the
             variance over rows in place of that over folds.
         """
         calibration = self._calibration("cv+", N_FOLDS)
-        _, _, y = self._labeled
-        held_out = calibration.held_out
+        table, _, y = self._labeled
         classify = is_classifier(self)
         ours, theirs = np.empty(len(y)), np.empty(len(y))
-        for rows, predicted, context in zip(held_out, calibration.predicted, calibration.parts.contexts):
-            if classify:
-                ours[rows] = log_losses(predicted.probs.numpy(), y[rows])
-            else:
-                ours[rows] = ((predicted.mean.numpy() - y[rows]) / self._scale) ** 2
+        alone: dict[str, list] = {}
+        parts = calibration.parts
+        for rows, predicted, context, model in zip(
+            calibration.held_out, calibration.predicted, parts.contexts, parts.models
+        ):
+            ours[rows] = self._losses(predicted.probs if classify else predicted.mean, rows)
             theirs[rows] = self._baseline_losses(context, rows)
-        weight = self._worth.weights(len(y))
-        n_units = calibration.n_rows()
-        mean = lambda losses: float(np.average(losses, weights=weight))
-        difference = ours - theirs
-        spread = mean((difference - mean(difference)) ** 2) * n_units / max(n_units - 1, 1)
-        # Contexts share most of their rows, so 1/n alone would promise too much.
-        n_folds = len(held_out)
-        correction = (1 + n_folds / (n_folds - 1)) / n_units
-        check = BaselineCheck(
-            "logistic regression" if classify else "ridge regression",
-            "log loss" if classify else "squared error",
-            mean(ours),
-            mean(theirs),
-            math.sqrt(spread * correction),
-            len(y),
-        )
-        if check.baseline_is_better:
+            said = {} if model is None else model.companions_alone(table.iloc[rows])
+            for name, (answers, classes) in said.items():
+                if classify:
+                    answers = _over(answers, classes, len(self.classes_))
+                alone.setdefault(name, []).append((rows, self._losses(answers, rows)))
+        check = self._compare("logistic regression" if classify else "ridge regression", ours, theirs, calibration)
+        others = []
+        for name, found in alone.items():
+            if len(found) == len(parts.models):  # what explains nothing in some fold is no rival
+                losses = np.empty(len(y))
+                for rows, of_rows in found:
+                    losses[rows] = of_rows
+                others.append(self._compare(name, ours, losses, calibration))
+        check = replace(check, companions=tuple(sorted(others, key=lambda other: other.baseline_loss)))
+        best = min((check, *check.companions), key=lambda one: one.baseline_loss)
+        if best.baseline_is_better:
+            linear = f"{check.baseline} (one-hot categories, standardised numbers)"
+            who = linear if best is check else f"the companion {best.baseline} alone"
             warnings.warn(
-                f"this table is better served by {check.baseline} (one-hot categories, standardised numbers): "
-                f"{check}. Use it, or label more rows.",
+                f"this table is better served by {who}: {best}. Use it, or label more rows.",
                 BetterBaselineWarning,
                 stacklevel=2,
             )
         return check
+
+    def _compare(self, name: str, ours: np.ndarray, theirs: np.ndarray, calibration: Calibration) -> BaselineCheck:
+        """Means of losses of labelled rows, and the error of their difference."""
+        n_folds, n_units = len(calibration.held_out), calibration.n_rows()
+        weight = self._worth.weights(len(ours))
+        mean = lambda losses: float(np.average(losses, weights=weight))
+        difference = ours - theirs
+        spread = mean((difference - mean(difference)) ** 2) * n_units / max(n_units - 1, 1)
+        # Contexts share most of their rows, so 1/n alone would promise too much.
+        std_error = math.sqrt(spread * (1 + n_folds / (n_folds - 1)) / n_units)
+        metric = "log loss" if is_classifier(self) else "squared error"
+        return BaselineCheck(name, metric, mean(ours), mean(theirs), std_error, len(ours))
+
+    def _losses(self, answers, rows: np.ndarray) -> np.ndarray:
+        """(len(rows),) losses of probabilities, or of numbers in the units of y."""
+        _, _, y = self._labeled
+        if is_classifier(self):
+            return log_losses(np.asarray(answers), y[rows])
+        return ((np.asarray(answers) - y[rows]) / self._scale) ** 2
 
     def _baseline_losses(self, context: np.ndarray, rows: np.ndarray) -> np.ndarray:
         """(len(rows),) losses of the linear model fitted on the rows `context`."""
@@ -125,6 +151,13 @@ class BaselineMixin(Host):
         else:
             probs[:, seen] = _linear(LogisticRegression(max_iter=500), X, y, weight, is_categorical, context, rows)
         return log_losses(probs, y[rows])
+
+
+def _over(probs: np.ndarray, classes: np.ndarray, n_classes: int) -> np.ndarray:
+    """(n, n_classes) probabilities of all classes, of which a context may lack some."""
+    out = np.zeros((len(probs), n_classes))
+    out[:, classes] = probs
+    return out
 
 
 def _linear(model, X: np.ndarray, y: np.ndarray, weight, is_categorical: np.ndarray, context, rows) -> np.ndarray:

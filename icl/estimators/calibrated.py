@@ -12,8 +12,8 @@ from numbers import Integral
 
 import numpy as np
 import pandas as pd
-from sklearn.utils.validation import check_is_fitted
 
+from icl.estimators.chain import check_one_target
 from icl.estimators.folds import OutOfContext, deal, deal_share
 from icl.estimators.host import Host
 from icl.estimators.weights import Worth
@@ -80,7 +80,7 @@ class CalibratedMixin(Host):
         return {**state, "_calibrations": {}} if "_calibrations" in state else state
 
     def _calibration(self, method: str, folds: int) -> Calibration:
-        check_is_fitted(self, "_labeled")
+        check_one_target(self, "_labeled")
         if method not in METHODS:
             raise ValueError(f"method must be one of {', '.join(map(repr, METHODS))}, got {method!r}.")
         if not isinstance(folds, Integral) or folds < 2:
@@ -89,6 +89,10 @@ class CalibratedMixin(Host):
         if key not in self._calibrations:
             self._calibrations[key] = self._calibrate(self._deal(*key))
         return self._calibrations[key]
+
+    def out_of_context(self, folds: int) -> Calibration:
+        """What folds of the labelled rows are predicted to be by the others."""
+        return self._calibration("cv+", folds)
 
     def _deal(self, method: str, n_folds: int) -> list[np.ndarray]:
         """Positions of the rows of each fold: at random, but every fold gets its share of every class."""
@@ -127,7 +131,7 @@ class CalibratedMixin(Host):
 
     def _query_table(self, X) -> pd.DataFrame:
         """X with the column names of the context; says what is wrong with it as `predict` would."""
-        check_is_fitted(self, "_labeled")
+        check_one_target(self, "_labeled")
         self._encode_rows(X)
         context, has_names, _ = self._labeled
         table, named = as_table(X)

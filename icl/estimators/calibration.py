@@ -2,23 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import numpy as np
 import pandas as pd
 import torch
-from scipy.optimize import minimize_scalar
 from sklearn.base import is_classifier
 
 from icl.estimators.folds import OutOfContext, sklearn_folds, take
 from icl.estimators.weights import Worth
+from icl.prediction.blend import best_temperature
 
-# A temperature this far from 1, either way, costs half a nat in total: a few rows do not move the temperature far.
-# On five tables bundled with scikit-learn (nano, 1 member, 3 splits each) that changed the mean negative log score by
-# -0.006 with 30 context rows (worse by 0.047 at most) and by -0.003 with 75 (0.006); 1.5 in its place, by -0.005
-# (0.090) and -0.002 (0.009).
-_TYPICAL = 1.25
-_FURTHEST = 4.0
 _N_FOLDS = 5
 
 
@@ -61,27 +53,3 @@ def _own(model, y: pd.Series) -> tuple[np.ndarray, torch.Tensor]:
     code_of = {label: code for code, label in enumerate(model.classes_.tolist())}
     codes = np.array([code_of.get(label, -1) for label in y.tolist()])
     return codes >= 0, torch.from_numpy(codes[codes >= 0])
-
-
-def best_temperature(log_score: Callable[[float], np.ndarray], weight: np.ndarray | float = 1.0) -> float:
-    """The softmax temperature that maximises the weighted sum of log scores, held back towards 1.
-
-    Args:
-        log_score: temperature -> (n,) log-probabilities or log densities of the labels of n rows that were predicted
-            from contexts without them.
-        weight: (n,) how much each counts.
-    Returns:
-        between 1/4 and 4.
-    Source:
-        Temperature scaling, Guo et al. (2017), arXiv:1706.04599; here on cross-validated answers and with a
-        log-normal prior in place of a validation set.
-    """
-
-    def loss(log_temperature: float) -> float:
-        # One row may be impossible under every temperature; it shall not decide.
-        total = (weight * np.maximum(log_score(float(np.exp(log_temperature))), -50.0)).sum()
-        return 0.5 * (log_temperature / np.log(_TYPICAL)) ** 2 - total
-
-    reach = np.log(_FURTHEST)
-    found = minimize_scalar(loss, bounds=(-reach, reach), method="bounded", options={"xatol": 0.01})
-    return float(np.exp(found.x)) if found.fun < loss(0.0) else 1.0

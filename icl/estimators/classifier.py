@@ -9,19 +9,24 @@ import pandas as pd
 import torch
 from sklearn.base import ClassifierMixin
 
-from icl.estimators.base import InContextEstimator
 from icl.estimators.baseline import BaselineMixin
 from icl.estimators.calibration import choose_temperature
+from icl.estimators.chain import Chain, for_each_target, targets_of
 from icl.estimators.conformal import ConformalClassifierMixin
+from icl.estimators.dataset import DatasetMixin
+from icl.estimators.explained import Explained
 from icl.estimators.options import check_params
 from icl.estimators.prior_limits import PriorLimitsMixin
+from icl.estimators.saved import SavedMixin
 from icl.estimators.weights import shown_rows
 from icl.network.distribution import CategoricalPredictive
 from icl.tables import schema
 from icl.tables.target import as_column, class_codes
 
 
-class ICLClassifier(ClassifierMixin, ConformalClassifierMixin, BaselineMixin, PriorLimitsMixin, InContextEstimator):
+class ICLClassifier(
+    ClassifierMixin, ConformalClassifierMixin, BaselineMixin, PriorLimitsMixin, SavedMixin, DatasetMixin, Explained
+):
     """Class probabilities for a table, from its labelled rows as context; no training.
 
     Any number of classes: beyond the limit of the checkpoint, a tree of questions is asked (see
@@ -30,14 +35,17 @@ class ICLClassifier(ClassifierMixin, ConformalClassifierMixin, BaselineMixin, Pr
     Args:
         checkpoint: None for the best one shipped, a name of `icl.available_checkpoints()`, a release folder, or a
             TabularTransformer.
-        n_estimators: members averaged; cost grows with it.
+        n_estimators: members averaged; cost grows with it. "auto" is what `quality` says.
         device: "auto" (a CUDA device if there is one, else the CPU) or a torch device.
         random_state: int, numpy RandomState or None for fresh members at every fit.
         softmax_temperature: above 1 makes probabilities less extreme, below 1 more.
         calibrate: whether fit chooses the temperature, in place of `softmax_temperature`: the one that scores best
             when each fifth of the labelled rows is predicted from the others, held back towards 1. Costs five more
             fits and a prediction of the labelled rows.
-        max_rows: context rows that a member sees; of a longer context each member sees another sample.
+        max_rows: context rows that a member sees. Of a longer context all members see one sample, drawn in proportion
+            over y, and companions learn from all other rows, so that they answer for the sample out of context, too;
+            without companions each member sees another sample. "auto" shows up to 5,000 rows as they are and 2,500 of
+            more (benchmarks/long_contexts.md); without companions 10,000.
         memory_gb: what a forward pass may take, estimated; query rows and members are split to respect it.
         fit_mode: what the model read of the context is kept after the first prediction if it takes at most half of
             `memory_gb` ("auto"), read by fit already and kept up to all of it ("cache"), or read again at every
@@ -51,18 +59,30 @@ class ICLClassifier(ClassifierMixin, ConformalClassifierMixin, BaselineMixin, Pr
             see as columns, where they explain anything (`icl.prediction.companions`): "ridge" (ridge regressions,
             linear and on random waves), "kernel" (kernel ridge regression), "trees" (bagged extra-trees), "boosting"
             (histogram gradient boosting, for longer contexts), and scikit-learn estimators, which are cross-fitted.
-            () is the network alone; "auto" is what did best: ridge below 250 rows, also kernel and trees from there on.
+            () is the network alone; "auto" is what did best: ridge, from 80 rows on trees, from 250 on kernel, and
+            boosting and trees beyond 5,000 rows.
             Wherever this estimator is fitted on some of the rows, its companions are fitted on those alone.
         fast_queries: whether query rows take the short way of the checkpoint's reader (see `icl.network.reader`): two
             to five times faster a row once the context is read, from a third of the cache or less, for answers a little
             worse (`checkpoints/README.md` says how much). Of the shipped checkpoints base has one.
+        time_budget: seconds that fit and a prediction of 1,000 rows may take on this machine, or (seconds, rows) for
+            another number of rows. Members, rows before the network and companions are left out until it is kept
+            (`left_out_` says which; `time_estimate` tells the seconds beforehand). What takes over a minute without a
+            budget says so. Planned, not guaranteed: a machine that others begin to use is slower than it was.
         stacking: deprecated; True stands for companions=("ridge",), False for ().
+        quality: "fast" (one member, ridge columns), "default" (two members with ridge, kernel and trees, whose own
+            voice counts too; below 250 rows four members without kernel, below 80 without trees), or "best" (twice
+            the members, boosting, shares of the voices by four passes in place of one);
+            `n_estimators` and `companions` go before it.
 
     Attributes:
         classes_: (C,) sorted labels; `predict_proba` has a column for each.
         temperature_: the softmax temperature in use.
         finetune_: what became of `finetune`, and the losses that decided; absent if it was not asked for.
+        n_members_: members averaged.
+        blend_: shares of the network's members together and of the companions with a voice of their own.
         companions_: those of `companions` whose columns are shown.
+        left_out_: what `time_budget` had no room for, in words.
         dropped_columns_: columns that are constant or missing throughout in the context, hence ignored.
     """
 
@@ -71,7 +91,8 @@ class ICLClassifier(ClassifierMixin, ConformalClassifierMixin, BaselineMixin, Pr
 
         Args:
             X: n rows, a DataFrame or array (see `icl.tables.encoder`); missing cells are welcome.
-            y: (n,) labels: text, booleans, or whole numbers; none missing.
+            y: (n,) labels: text, booleans, or whole numbers; none missing. Several columns make a chain
+                (`icl.estimators.chain`): `predict` gives (n, k), other methods a list; cells of y may be missing then.
             sample_weight: (n,) how much each row counts, in any unit; 0 leaves a row out, whole numbers are copies
                 (see `icl.estimators.weights`).
         Raises:
@@ -79,6 +100,10 @@ class ICLClassifier(ClassifierMixin, ConformalClassifierMixin, BaselineMixin, Pr
             TypeError: for a sparse X.
         """
         check_params(self, weighted=sample_weight is not None)
+        self.chain_ = None
+        if (targets := targets_of(y)) is not None:
+            self.chain_ = Chain.fit(self, X, targets, sample_weight)
+            return self
         X, labels, weight, origin = shown_rows(X, as_column(y), sample_weight, self.max_rows)
         classes, codes = class_codes(labels)
         schema.warn(schema.respelt_labels(classes, np.bincount(codes)), "y may hold labels that nobody meant")
@@ -90,21 +115,25 @@ class ICLClassifier(ClassifierMixin, ConformalClassifierMixin, BaselineMixin, Pr
         self._warn_out_of_prior()
         return self
 
+    @for_each_target
     def predict_distribution(self, X) -> CategoricalPredictive:
         """Distribution over `classes_` for each row of X, batch shape (n,)."""
         return self._predict_whole(X)
 
+    @for_each_target
     def predict_proba(self, X) -> np.ndarray:
         """(n, C) probabilities, columns in the order of `classes_`."""
         return self._predict_blocks(X, lambda d: d.probs.numpy())
 
+    @for_each_target
     def predict(self, X) -> np.ndarray:
         """(n,) most probable labels."""
         most_probable = self.predict_proba(X).argmax(axis=1)
         return self.classes_[most_probable]
 
     def _average(self, log_probs: Sequence[torch.Tensor], temperature: float) -> CategoricalPredictive:
-        return CategoricalPredictive.mixture([CategoricalPredictive(l / temperature) for l in log_probs])
+        members = [CategoricalPredictive(l / temperature) for l in log_probs]
+        return CategoricalPredictive.pool(members, self.blend_.log_weights(len(members)))
 
     @staticmethod
     def _point(distribution: CategoricalPredictive) -> np.ndarray:

@@ -34,6 +34,7 @@ import pandas as pd
 import torch
 
 from icl.estimators.calibrated import CalibratedMixin, Calibration
+from icl.estimators.chain import for_each_target
 from icl.estimators.conformity import (
     SCORES,
     check_coverage,
@@ -43,6 +44,7 @@ from icl.estimators.conformity import (
     n_labels_needed,
     plus_interval,
 )
+from icl.estimators.shifted import check_shift, density_ratios
 from icl.network.distribution import CategoricalPredictive, HistogramPredictive
 from icl.tables.encoder import as_table
 
@@ -50,8 +52,16 @@ from icl.tables.encoder import as_table
 class ConformalRegressorMixin(CalibratedMixin):
     """`predict_interval` for an estimator whose predictive distribution has quantiles."""
 
+    @for_each_target
     def predict_interval(
-        self, X, coverage: float = 0.9, *, method: str = "cv+", folds: int = 10, as_frame: bool = False
+        self,
+        X,
+        coverage: float = 0.9,
+        *,
+        method: str = "cv+",
+        folds: int = 10,
+        as_frame: bool = False,
+        shift: str | None = None,
     ) -> np.ndarray | pd.DataFrame:
         """Intervals that hold the target of a new row with the wanted probability, be the model right or wrong.
 
@@ -65,6 +75,10 @@ class ConformalRegressorMixin(CalibratedMixin):
             method: "cv+" uses every labelled row as context and for calibration; "split" holds half of them out.
             folds: of "cv+"; no more than there are labelled rows, in which case it is the jackknife+.
             as_frame: whether to give a DataFrame, with columns "lower" and "upper" and the index of X.
+            shift: "covariate" where the rows of X are drawn from another population than the labelled ones, in which
+                the target depends on the columns as it does there: labelled rows then count with the density ratio
+                that a classifier learns from them and from X, all rows of which belong together
+                (`icl.estimators.shifted`). A row far from all labelled ones gets an infinite interval.
         Returns:
             (m, 2) lower and upper end, in the units of y; infinite, with a warning, if there are too few labelled rows
             for the coverage.
@@ -72,26 +86,44 @@ class ConformalRegressorMixin(CalibratedMixin):
             ValueError: for an argument out of range, or rows that `predict` would refuse.
         """
         check_coverage(coverage)
+        check_shift(shift)
         calibration = self._calibration(method, folds)
+        ratios = None
+        if shift is not None:
+            table = self._query_table(X)
+            ratios = density_ratios(self.as_classifier(), self._labeled[0], table, self._seed())
         n = float(calibration.n_rows())
         if n < n_labels_needed(coverage):
-            _warn_too_few(n, coverage, method, "the intervals are infinite", stacklevel=3)
+            _warn_too_few(n, coverage, method, "the intervals are infinite", stacklevel=4)
             ends = np.tile([-np.inf, np.inf], (len(self._query_table(X)), 1))
         else:
-            blocks = [self._interval(calibration, b, coverage) for b in self._query_blocks(X, calibration)]
+            blocks, start = [], 0
+            for b in self._query_blocks(X, calibration):
+                part = None if ratios is None else (ratios[0], ratios[1][start : start + len(b[0].mean)])
+                blocks.append(self._interval(calibration, b, coverage, part))
+                start += len(blocks[-1])
             ends = np.concatenate(blocks)
         return pd.DataFrame(ends, as_table(X)[0].index, ["lower", "upper"]) if as_frame else ends
 
     @staticmethod
-    def _interval(calibration: Calibration, block: list[HistogramPredictive], coverage: float) -> np.ndarray:
-        """(m, 2), from what the context of each fold says about m rows."""
+    def _interval(
+        calibration: Calibration,
+        block: list[HistogramPredictive],
+        coverage: float,
+        ratios: tuple[np.ndarray, np.ndarray] | None = None,
+    ) -> np.ndarray:
+        """(m, 2), from what the context of each fold says about m rows; ratios of labelled (n,) and these (m,)."""
         scores = []
         for d, y in zip(calibration.predicted, calibration.y_held):
             low, high = _ends(d, coverage)
             scores.append(np.maximum(low - y, y - high))
         lower, upper = zip(*(_ends(d, coverage) for d in block))
-        unit = calibration.total_and_unit()[1]
-        return np.column_stack(plus_interval(lower, upper, scores, coverage, calibration.weights, unit))
+        unit, weights = calibration.total_and_unit()[1], calibration.weights
+        if ratios is not None:
+            own = [ratios[0][rows] for rows in calibration.held_out]
+            weights = own if weights is None else [a * b for a, b in zip(own, weights)]
+            unit = unit * ratios[1]
+        return np.column_stack(plus_interval(lower, upper, scores, coverage, weights, unit))
 
     @staticmethod
     def _in_full(model, distribution: HistogramPredictive) -> HistogramPredictive:
@@ -110,6 +142,7 @@ class ConformalClassifierMixin(CalibratedMixin):
 
     _stratify = True
 
+    @for_each_target
     def predict_set(
         self,
         X,
@@ -197,14 +230,14 @@ class ConformalClassifierMixin(CalibratedMixin):
         needed = n_labels_needed(coverage)
         if not isinstance(n_rows, np.ndarray):
             if n_rows < needed:
-                _warn_too_few(n_rows, coverage, method, "the sets hold every class", stacklevel=4)
+                _warn_too_few(n_rows, coverage, method, "the sets hold every class", stacklevel=5)
         elif (rare := self.classes_[n_rows < needed].tolist()) != []:
             shown = ", ".join(map(repr, rare[:5])) + (f" and {len(rare) - 5} more" if len(rare) > 5 else "")
             warnings.warn(
                 f"a coverage of {coverage:.6g} in each class needs {needed} labelled rows of it to calibrate with; "
                 f"{shown} {'has' if len(rare) == 1 else 'have'} fewer and will be in every set.",
                 UserWarning,
-                stacklevel=3,
+                stacklevel=4,
             )
 
     def _in_full(self, model, distribution: CategoricalPredictive) -> CategoricalPredictive:

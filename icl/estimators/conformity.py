@@ -38,7 +38,7 @@ def plus_interval(
     scores: Sequence[np.ndarray],
     coverage: float,
     weights: Sequence[np.ndarray] | None = None,
-    unit: float = 1.0,
+    unit: float | np.ndarray = 1.0,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Interval that widens each fold's own by the scores of the rows held out from it.
 
@@ -47,7 +47,7 @@ def plus_interval(
         scores: per fold, (n_k,) how far outside of their predicted interval its held-out rows lie; negative inside.
         coverage: nominal, a fraction.
         weights: per fold, (n_k,) how much each score counts; None if all count 1.
-        unit: the weight of the new row, whose score is not known.
+        unit: the weight of the new row, whose score is not known; or (m,) of each, with weights.
     Returns:
         lower, upper: (m,), infinite if there are fewer than `n_labels_needed(coverage)` scores.
     Source:
@@ -59,13 +59,14 @@ def plus_interval(
     rank = n_outside(n, coverage)
     m = len(lower[0])
     # What may lie beyond, less the new row's own share of it.
-    beyond = 0.0
+    beyond: float | np.ndarray = 0.0
     if weights is not None:
         weight_n = np.concatenate(weights)
         total = weight_n.sum()
         beyond = (1 - coverage) * (total + unit) - unit + _ROUNDING * total
-    if rank < 1 or beyond < 0:
+    if rank < 1 or np.all(beyond < 0):
         return np.full(m, -np.inf), np.full(m, np.inf)
+    beyond_m = np.broadcast_to(beyond, m)
     low, high = np.empty(m), np.empty(m)
     step = max(1, _BLOCK_CELLS // n)
     for start in range(0, m, step):
@@ -76,18 +77,21 @@ def plus_interval(
             low[rows] = np.partition(lows, rank - 1, axis=1)[:, rank - 1]
             high[rows] = np.partition(highs, n - rank, axis=1)[:, n - rank]
         else:
-            low[rows], high[rows] = _first_beyond(lows, weight_n, beyond), -_first_beyond(-highs, weight_n, beyond)
+            low[rows] = _first_beyond(lows, weight_n, beyond_m[rows])
+            high[rows] = -_first_beyond(-highs, weight_n, beyond_m[rows])
+    low, high = np.where(beyond_m < 0, -np.inf, low), np.where(beyond_m < 0, np.inf, high)
     # Where the model was far too wide, scores are so negative that the ends may pass each other: nothing is needed
     # there, and the middle is the least that is still an interval.
-    middle = low / 2 + high / 2
+    with np.errstate(invalid="ignore"):
+        middle = low / 2 + high / 2
     crossed = low > high
     return np.where(crossed, middle, low), np.where(crossed, middle, high)
 
 
-def _first_beyond(values_mn: np.ndarray, weight_n: np.ndarray, beyond: float) -> np.ndarray:
-    """(m,) the least value up to which the weights of a row's values add up to more than `beyond`."""
+def _first_beyond(values_mn: np.ndarray, weight_n: np.ndarray, beyond_m: np.ndarray) -> np.ndarray:
+    """(m,) the least value up to which the weights of a row's values add up to more than its `beyond_m`."""
     order = np.argsort(values_mn, axis=1, kind="stable")
-    place = (np.cumsum(weight_n[order], axis=1) > beyond).argmax(axis=1)
+    place = (np.cumsum(weight_n[order], axis=1) > beyond_m[:, None]).argmax(axis=1)
     rows = np.arange(len(values_mn))
     return values_mn[rows, order[rows, place]]
 

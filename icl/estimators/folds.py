@@ -86,7 +86,8 @@ class OutOfContext:
         weight: np.ndarray | None = None,
         **changes,
     ):
-        parameters = {**estimator.get_params(deep=False), **changes}  # not sklearn's clone, which would copy a network
+        # Not sklearn's clone, which would copy a network. A budget was spent by the fit of the whole, if there was one.
+        parameters = {**estimator.get_params(deep=False), **estimator.settled(len(folds)), **changes}
         self.models, self.contexts = [], []
         quiet = warnings.catch_warnings() if names is None else contextlib.nullcontext()
         with quiet:

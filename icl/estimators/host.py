@@ -31,4 +31,5 @@ class Host:
     _calibration: Any
     _encode_rows: Any
     _marginal: Any
+    as_classifier: Any
     _in_full: Any

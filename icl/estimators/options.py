@@ -9,7 +9,8 @@ import numpy as np
 import torch
 from sklearn.base import BaseEstimator
 
-from icl.prediction.companions.columns import KINDS, suited
+from icl.estimators.quality import QUALITIES
+from icl.prediction.companions.columns import KINDS
 from icl.prediction.forward import check_fit_mode
 
 
@@ -20,8 +21,12 @@ def check_params(estimator, weighted: bool = False) -> None:
     """
     for name, least in (("n_estimators", 1), ("max_rows", 2)):
         value = getattr(estimator, name)
+        if isinstance(value, str) and value == "auto":
+            continue
         if not isinstance(value, Integral) or isinstance(value, bool) or value < least:
-            raise ValueError(f"{name} must be a whole number of at least {least}, got {value!r}.")
+            raise ValueError(f"{name} must be a whole number of at least {least} or 'auto', got {value!r}.")
+    if not isinstance(estimator.quality, str) or estimator.quality not in QUALITIES:
+        raise ValueError(f"quality must be one of {', '.join(map(repr, QUALITIES))}, got {estimator.quality!r}.")
     for name in ("softmax_temperature", "memory_gb"):
         value = getattr(estimator, name)
         if not isinstance(value, Real) or not 0 < float(value) < np.inf:
@@ -38,6 +43,7 @@ def check_params(estimator, weighted: bool = False) -> None:
         if not isinstance(value, bool | np.bool_):
             raise ValueError(f"{name} must be True or False, got {value!r}.")
     _check_companions(estimator)
+    _check_time_budget(estimator)
     _check_fast_queries(estimator)
     if weighted and estimator.finetune is not False:
         raise ValueError(
@@ -56,7 +62,9 @@ def companions_of(estimator, n_rows: int) -> tuple:
     """The companions of a context of so many rows; `stacking` of earlier versions still counts."""
     if estimator.stacking is not None:
         return ("ridge",) if estimator.stacking else ()
-    return suited(n_rows) if isinstance(estimator.companions, str) else tuple(estimator.companions)
+    if isinstance(estimator.companions, str):
+        return QUALITIES[estimator.quality].companions(n_rows)
+    return tuple(estimator.companions)
 
 
 def _check_companions(estimator) -> None:
@@ -78,6 +86,21 @@ def _check_companions(estimator) -> None:
     names = [companion for companion in estimator.companions if isinstance(companion, str)]
     if len(set(names)) < len(names):
         raise ValueError(f"companions must name each kind once, got {estimator.companions!r}.")
+
+
+def _check_time_budget(estimator) -> None:
+    budget = estimator.time_budget
+    if budget is None:
+        return
+    seconds, n_queries = (*budget, None)[:2] if isinstance(budget, tuple | list) else (budget, 1)
+    numbers = isinstance(seconds, Real) and not isinstance(seconds, bool) and isinstance(n_queries, Integral)
+    if not numbers or not 0 < float(seconds) < np.inf or n_queries < 1:
+        raise ValueError(
+            f"time_budget must be seconds for fit and a prediction of 1,000 rows, or (seconds, rows) for another "
+            f"number of rows, such as 30 or (30, 100000); got {budget!r}."
+        )
+    if estimator.finetune is not False:
+        raise ValueError("time_budget and finetune exclude each other: training is not planned. Leave out one of them.")
 
 
 def _check_finetune(estimator) -> None:

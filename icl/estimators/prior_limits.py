@@ -14,6 +14,9 @@ import numpy as np
 from sklearn.base import is_classifier
 
 from icl.estimators.host import Host
+from icl.estimators.plan import Plan
+from icl.network.config import TabularConfig
+from icl.prediction.guise import stacks
 from icl.releases.names import resolve_checkpoint
 from icl.releases.prior_limits import PriorLimits, limits_of
 
@@ -68,23 +71,23 @@ def many_levels(n_levels: np.ndarray, names: list, limits: PriorLimits) -> list[
     ]
 
 
-def warn_of_size(estimator, n_rows: int, n_features: int, config) -> None:
-    """Say so if a context is wider or longer than its checkpoint takes at a time; to be called two below `fit`."""
-    name, n_members = estimator.checkpoint_name(), estimator.n_estimators
+def warn_of_size(name: str, plan: Plan, n_rows: int, n_features: int, config: TabularConfig) -> None:
+    """Say so if a context is wider or longer than the checkpoint `name` takes; to be called two below `fit`."""
     findings = []
     if n_features > config.max_features:
         n_best = -(-config.max_features // 2)
         findings.append(
             f"X has {n_features} usable columns, checkpoint {name} takes {config.max_features} at a time: each of "
-            f"the {n_members} members sees a part, always the {n_best} that tell most about y by "
+            f"the {plan.n_members} members sees a part, always the {n_best} that tell most about y by "
             f"themselves. Drop columns that cannot matter, or raise n_estimators so that more are seen."
         )
-    if n_rows > estimator.max_rows:
+    if n_rows > plan.n_rows and not plan.left_out and not stacks(plan.n_made, config.max_features):
         findings.append(
-            f"the context has {n_rows} rows, of which each of the {n_members} members sees {estimator.max_rows} "
-            f"drawn in proportion over y. Raise max_rows to show all of them, at a cost that grows with its square."
+            f"the context has {n_rows} rows, of which each of the {plan.n_members} members sees {plan.n_rows} "
+            f"drawn in proportion over y. Raise max_rows to show all of them, at a cost that grows with its square, or "
+            f"name companions, which learn from all rows."
         )
-    elif n_rows > config.max_context:
+    elif n_rows <= plan.n_rows and n_rows > config.max_context:
         findings.append(
             f"the context has {n_rows} rows, checkpoint {name} was pretrained with at most "
             f"{config.max_context}: rows beyond may not help, and cost time. Compare with a random subset."
@@ -100,7 +103,7 @@ class PriorLimitsMixin(Host):
         """One `OutOfPriorWarning` for all that is found; to be called by `fit` itself."""
         given = self.checkpoint
         limits = limits_of(None if hasattr(given, "parameters") else resolve_checkpoint(given))
-        kept = [name for name in self._encoder.columns_ if name not in self.dropped_columns_]
+        kept = [self._encoder.columns_[source] for source in self._encoder.sources_]
         findings = many_levels(self._encoder.n_levels_, kept, limits)
         _, _, y = self._labeled
         findings += rare_classes(y, self.classes_, limits) if is_classifier(self) else heavy_target(y, limits)

@@ -9,25 +9,36 @@ import pandas as pd
 import torch
 from sklearn.base import RegressorMixin
 
-from icl.estimators.base import InContextEstimator
 from icl.estimators.baseline import BaselineMixin
 from icl.estimators.calibration import choose_temperature
+from icl.estimators.chain import Chain, for_each_target, targets_of
 from icl.estimators.conformal import ConformalRegressorMixin
+from icl.estimators.dataset import DatasetMixin
+from icl.estimators.explained import Explained
 from icl.estimators.options import check_params
 from icl.estimators.prior_limits import PriorLimitsMixin
+from icl.estimators.saved import SavedMixin
 from icl.estimators.weights import shown_rows
+from icl.network.atoms import AtomicPredictive
 from icl.network.distribution import HistogramPredictive, histogram_edges
+from icl.prediction.atoms import find_atoms
 from icl.tables.scaling import units
 from icl.tables.target import as_column, as_numbers
 
 OUTPUTS = ("mean", "median", "mode")
 
 
-class ICLRegressor(RegressorMixin, ConformalRegressorMixin, BaselineMixin, PriorLimitsMixin, InContextEstimator):
+class ICLRegressor(
+    RegressorMixin, ConformalRegressorMixin, BaselineMixin, PriorLimitsMixin, SavedMixin, DatasetMixin, Explained
+):
     """Predictive distribution of a number, from a table's labelled rows as context; no training.
 
     Parameters and attributes are those of `ICLClassifier`, without `classes_`; a `softmax_temperature` above 1 widens
     the distribution, below 1 narrows it.
+
+    Attributes:
+        atoms_: values of y that come up again and again, which the distribution gives mass of their own: zeros, bounds,
+            whole numbers (`icl.prediction.atoms`); empty for a target that does not repeat.
     """
 
     def fit(self, X, y, sample_weight=None) -> ICLRegressor:
@@ -35,7 +46,8 @@ class ICLRegressor(RegressorMixin, ConformalRegressorMixin, BaselineMixin, Prior
 
         Args:
             X: n rows, a DataFrame or array (see `icl.tables.encoder`); missing cells are welcome.
-            y: (n,) finite numbers, in any unit; none missing.
+            y: (n,) finite numbers, in any unit; none missing. Several columns make a chain (`icl.estimators.chain`):
+                `predict` gives (n, k), other methods a list; cells of y may be missing then.
             sample_weight: (n,) how much each row counts, in any unit; 0 leaves a row out, whole numbers are copies
                 (see `icl.estimators.weights`).
         Raises:
@@ -43,31 +55,40 @@ class ICLRegressor(RegressorMixin, ConformalRegressorMixin, BaselineMixin, Prior
             TypeError: for a sparse X.
         """
         check_params(self, weighted=sample_weight is not None)
+        self.chain_ = None
+        if (targets := targets_of(y)) is not None:
+            self.chain_ = Chain.fit(self, X, targets, sample_weight)
+            return self
         X, column, weight, origin = shown_rows(X, as_column(y), sample_weight, self.max_rows)
         numbers = as_numbers(column)
         # In float64 here: in the model's float32, a target such as 1.6e9 + small would lose its digits.
         unit, center, scale = units(numbers)
-        self._fit(X, (numbers / unit - center) / scale, None, weight, origin)
-        self._loc, self._scale = unit * center, unit * scale
+        atoms = find_atoms(numbers)
+        self._fit(X, (numbers / unit - center) / scale, None, weight, origin, (atoms / unit - center) / scale)
+        self._loc, self._scale, self.atoms_ = unit * center, unit * scale, atoms
         if self.calibrate:
             self.temperature_ = choose_temperature(self, X, pd.Series(numbers), numbers, self._worth)
         self._keep_labeled(X, numbers)
         self._warn_out_of_prior()
         return self
 
+    @for_each_target
     def predict_distribution(self, X) -> HistogramPredictive:
         """Predictive distribution of each row of X, in the units of y, batch shape (n,).
 
-        It has mean, median, mode, variance, `icdf` (quantiles), `cdf`, `log_prob`, `crps` and `sample`.
+        It has mean, median, mode, variance, `icdf` (quantiles), `cdf`, `log_prob`, `crps` and `sample`. Where there are
+        `atoms_`, it is an `icl.network.atoms.AtomicPredictive`, whose `log_prob` is a log-mass at them.
         """
         return self._predict_whole(X)
 
+    @for_each_target
     def predict(self, X, output: str = "mean") -> np.ndarray:
         """(n,) predictions: the "mean" (least squared error), "median" (least absolute error) or "mode"."""
         if output not in OUTPUTS:
             raise ValueError(f"output must be one of {', '.join(map(repr, OUTPUTS))}, got {output!r}.")
         return self._predict_blocks(X, lambda d: getattr(d, output).numpy())
 
+    @for_each_target
     def predict_quantiles(self, X, q: float | Sequence[float]) -> np.ndarray:
         """(n, len(q)) quantiles in the units of y; `q`: fractions in (0, 1), 0.9 for the 90th percentile."""
         levels = np.atleast_1d(np.asarray(q, dtype=np.float64))
@@ -80,10 +101,22 @@ class ICLRegressor(RegressorMixin, ConformalRegressorMixin, BaselineMixin, Prior
 
         return self._predict_blocks(X, quantiles)
 
+    def as_classifier(self):
+        """An unfitted `ICLClassifier` with the same options: what predicts a treatment or who was labeled."""
+        from icl.estimators.classifier import ICLClassifier
+
+        options = self.get_params(deep=False)
+        return ICLClassifier(**{name: options[name] for name in ICLClassifier().get_params(deep=False)})
+
     def _average(self, log_probs: Sequence[torch.Tensor], temperature: float) -> HistogramPredictive:
-        edges = histogram_edges(log_probs[0].shape[-1])
+        log_weights = self.blend_.log_weights(len(log_probs))
+        edges = histogram_edges(log_probs[0].shape[-1] - len(self.atoms_))
+        if len(self.atoms_):
+            atoms = torch.from_numpy(self.atoms_)
+            atomic = [AtomicPredictive(l / temperature, edges, atoms, self._loc, self._scale) for l in log_probs]
+            return AtomicPredictive.mixture(atomic, log_weights)
         members = [HistogramPredictive(l / temperature, edges, self._loc, self._scale) for l in log_probs]
-        return HistogramPredictive.mixture(members)
+        return HistogramPredictive.mixture(members, log_weights)
 
     @staticmethod
     def _point(distribution: HistogramPredictive) -> np.ndarray:

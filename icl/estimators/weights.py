@@ -20,6 +20,8 @@ import pandas as pd
 from icl.estimators.folds import take
 from icl.tables.repeats import copies
 
+_MOST_ROWS = 10_000
+
 
 @dataclass(frozen=True)
 class Worth:
@@ -49,13 +51,13 @@ class Worth:
         return self.weight_n is None and self.group_n is None
 
 
-def shown_rows(X, y, sample_weight, most_rows: int):
+def shown_rows(X, y, sample_weight, most_rows: int | str):
     """The rows that weights make of a labelled table.
 
     Args:
         y: (n,) Series or array.
         sample_weight: (n,) or None.
-        most_rows: whole numbers that add up to more are not written out.
+        most_rows: whole numbers that add up to more are not written out; "auto" is 10,000.
     Returns:
         X, y: without rows of weight 0, rows of whole-number weights repeated.
         weight: of the rows returned, 1 on average; None if they count alike.
@@ -72,7 +74,8 @@ def shown_rows(X, y, sample_weight, most_rows: int):
     if np.all(weight % 1 == 0) and weight.max() < 2**53:
         counts = weight.astype(np.int64)
         counts //= np.gcd.reduce(counts)
-        if counts.sum() <= max(most_rows, len(rows)):
+        most = _MOST_ROWS if isinstance(most_rows, str) else most_rows
+        if counts.sum() <= max(most, len(rows)):
             rows, origin = np.repeat(rows, counts), np.repeat(np.arange(len(rows)), counts)
             weight = np.ones(len(rows))
             origin = None if counts.max() == 1 else origin

@@ -5,6 +5,9 @@ import warnings
 import numpy as np
 import pandas as pd
 import pytest
+from sklearn.neighbors import KNeighborsRegressor
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
 
 from icl import BetterBaselineWarning, ICLClassifier, ICLRegressor, OutOfPriorWarning
 from icl.estimators.baseline import BaselineCheck
@@ -71,13 +74,13 @@ def test_many_levels_names_the_largest():
 
 
 def test_fit_says_all_in_one_warning_that_can_be_caught(tiny_release, table):
-    odd = table.assign(id=[f"row {i}" for i in range(240)])
+    odd = table.assign(town=[f"town {i % 120}" for i in range(240)])
     labels = np.where(np.arange(240) < 2, "rare", "usual")
     with pytest.warns(UserWarning) as caught:
         ICLClassifier(tiny_release, n_estimators=1).fit(odd, labels)
     ours = [w for w in caught if issubclass(w.category, OutOfPriorWarning)]
     assert len(ours) == 1 and ours[0].filename == __file__
-    assert "column 'id' has 240 levels" in str(ours[0].message) and "class 'rare' holds 2" in str(ours[0].message)
+    assert "column 'town' has 120 levels" in str(ours[0].message) and "class 'rare' holds 2" in str(ours[0].message)
     with pytest.warns(OutOfPriorWarning, match="y has extreme values"), warnings.catch_warnings():
         warnings.filterwarnings("ignore", "the context has 240 rows")
         ICLRegressor(tiny_release, n_estimators=1).fit(table, np.exp(5 * table["a"]))
@@ -109,7 +112,7 @@ def test_a_linear_table_is_better_served_by_a_linear_model(tiny_release, table):
     """Random weights know nothing; the target is a weighted sum, a category included."""
     X = table[:120]
     y = 100 + 2 * X["a"] - X["b"] + 3 * (X["kind"] == "x") + 0.1 * np.random.default_rng(1).normal(size=120)
-    model = ICLRegressor(tiny_release, n_estimators=1).fit(X, y)
+    model = ICLRegressor(tiny_release, n_estimators=1, companions=("ridge",)).fit(X, y)
     with pytest.warns(BetterBaselineWarning, match="better served by ridge regression") as caught:
         check = model.check_baseline()
     assert caught[0].filename == __file__
@@ -117,14 +120,16 @@ def test_a_linear_table_is_better_served_by_a_linear_model(tiny_release, table):
     # By hand, on the same folds and in units of the variance of y.
     loss = 0.0
     for fold in model._deal("cv+", 5):
-        part = ICLRegressor(tiny_release, n_estimators=1).fit(X.drop(index=fold), y.drop(index=fold))
+        part = ICLRegressor(tiny_release, n_estimators=1, companions=("ridge",)).fit(
+            X.drop(index=fold), y.drop(index=fold)
+        )
         loss += np.sum((part.predict(X.iloc[fold]) - y.iloc[fold]) ** 2)
     assert check.loss == pytest.approx(loss / 120 / y.var(ddof=0), rel=1e-4)
 
 
 def test_labels_that_follow_a_line_too(tiny_release, table):
     X = table[:120].assign(b=table["b"].where(table.index % 7 > 0))  # with gaps
-    model = ICLClassifier(tiny_release, n_estimators=1).fit(X, np.where(X["a"] > 0, "up", "down"))
+    model = ICLClassifier(tiny_release, n_estimators=1, companions=()).fit(X, np.where(X["a"] > 0, "up", "down"))
     with pytest.warns(BetterBaselineWarning, match="logistic regression"):
         check = model.check_baseline()
     assert check.gain > 0.3 and "120 labelled rows" in str(check)
@@ -143,3 +148,33 @@ def test_classes_that_a_fold_lacks_and_few_rows(tiny_release, table):
         warnings.simplefilter("ignore", BetterBaselineWarning)
         check = ICLClassifier(tiny_release, n_estimators=1).fit(table[:11], labels).check_baseline()
     assert np.isfinite([check.loss, check.baseline_loss, check.std_error]).all()
+
+
+def test_a_companion_that_is_better_alone_is_named(tiny_release, table):
+    """Random weights know nothing, a line neither; neighbours see the bend."""
+    X = table[["a", "b"]][:160]
+    y = 10 * X["a"].abs() + 0.1 * np.random.default_rng(1).normal(size=160)
+    model = ICLRegressor(tiny_release, n_estimators=1, companions=("ridge", KNeighborsRegressor(3))).fit(X, y)
+    with pytest.warns(BetterBaselineWarning, match="the companion KNeighborsRegressor alone"):
+        check = model.check_baseline()
+    [other] = check.companions  # ridge is what the baseline is
+    assert other.loss == check.loss and other.baseline == "KNeighborsRegressor" and other.n_rows == 160
+    loss = 0.0
+    for fold in model._deal("cv+", 5):
+        by_hand = make_pipeline(StandardScaler(), KNeighborsRegressor(3)).fit(X.drop(index=fold), y.drop(index=fold))
+        loss += np.sum((by_hand.predict(X.iloc[fold]) - y.iloc[fold]) ** 2)
+    assert other.baseline_loss == pytest.approx(loss / 160 / y.var(ddof=0), rel=1e-3)
+
+
+def test_companions_of_classes_are_scored_as_probabilities(tiny_release, table):
+    X = table[["a", "b"]][:160]
+    y = np.where(X["a"].abs() > 1.2, "far", np.where(X["b"] > 0, "up", "down"))
+    # A network of random weights, into which no trees are blended.
+    model = ICLClassifier(tiny_release, quality="fast", companions=("trees",)).fit(X, y)
+    with pytest.warns(BetterBaselineWarning, match="the companion trees alone"):
+        check = model.check_baseline()
+    [other] = check.companions
+    assert 0.1 < other.baseline_loss < 0.9 * check.loss
+    probs, classes = model.companions_alone(X)["trees"]
+    assert list(classes) == list(model.classes_) and np.allclose(probs.sum(1), 1)
+    assert np.mean(classes[probs.argmax(1)] == y) > 0.95

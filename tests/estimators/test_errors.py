@@ -100,7 +100,8 @@ def test_duplicate_columns(Estimator, tiny_release, X, y):
 def test_wrong_shapes(Estimator, tiny_release, X, y):
     refuse(lambda: Estimator(tiny_release).fit(X["a"], y), "Expected 2D", "1 dimension", "to_frame")
     refuse(lambda: Estimator(tiny_release).fit(X, y[:3]), "4 rows", "3 values", "one label per row")
-    refuse(lambda: Estimator(tiny_release).fit(X, np.ones((4, 2))), "1d array", "(4, 2)", "one estimator per target")
+    cube = np.ones((4, 2, 2))
+    refuse(lambda: Estimator(tiny_release).fit(X, cube), "1d array", "(4, 2, 2)", "one estimator per target")
     refuse(lambda: Estimator(tiny_release).fit(X, None), "requires y", "one label per row")
     with pytest.warns(DataConversionWarning, match="ravel"):
         Estimator(tiny_release).fit(X, y[:, None])

@@ -204,8 +204,10 @@ def test_baseline_weighs_what_the_estimator_weighs(tiny_release):
     table, y, _ = make_table(50, seed=4)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", BetterBaselineWarning)  # random weights are worse, both times
-        copied = ICLRegressor(tiny_release, n_estimators=1).fit(pd.concat([table] * 3), np.tile(y, 3)).check_baseline()
-        alone = ICLRegressor(tiny_release, n_estimators=1).fit(table, y).check_baseline()
+        # The same companions for both: by itself the number of rows, copies counted, decides on them.
+        model = ICLRegressor(tiny_release, n_estimators=1, companions=("ridge",))
+        copied = model.fit(pd.concat([table] * 3), np.tile(y, 3)).check_baseline()
+        alone = model.fit(table, y).check_baseline()
     # Three copies tell no more than one: the linear model is not flattered, and the error is not a third.
     assert_allclose(copied.baseline_loss, alone.baseline_loss, rtol=0.25)
     assert 0.5 < copied.std_error / alone.std_error < 2

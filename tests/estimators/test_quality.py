@@ -1,0 +1,80 @@
+"""`quality` in one word, what is named beside it, and the blend inside cross-fitting and pickles."""
+
+import pickle
+
+import numpy as np
+import pytest
+
+from icl import ICLClassifier, ICLRegressor
+from icl.estimators.quality import QUALITIES
+
+
+def table(n=260, seed=0):
+    rng = np.random.default_rng(seed)
+    X = rng.normal(size=(n, 3))
+    y = np.sign(X[:, 0]) * np.sign(X[:, 1]) + 0.1 * X[:, 2] + 0.1 * rng.normal(size=n)
+    return X, y
+
+
+@pytest.fixture(scope="module")
+def fitted():
+    X, y = table()
+    return {quality: ICLRegressor("nano", quality=quality).fit(X, y) for quality in QUALITIES}
+
+
+def test_a_word_sets_members_companions_and_the_blend(fitted):
+    said = {q: (m.n_members_, m.companions_, m.blend_.names) for q, m in fitted.items()}
+    assert said["fast"] == (1, ["ridge"], ("network",))
+    assert said["default"] == (2, ["ridge", "kernel", "trees"], ("network", "trees"))
+    assert said["best"] == (4, ["ridge", "kernel", "trees", "boosting"], ("network", "trees"))
+    few = ICLRegressor("nano").fit(*table(60))
+    assert (few.n_members_, few.blend_.names) == (4, ("network",))
+    estimates = [m.time_estimate(1_000, 10).seconds for m in fitted.values()]
+    assert estimates == sorted(estimates)
+
+
+def test_what_is_named_goes_before_the_word():
+    X, y = table(80)
+    model = ICLRegressor("nano", quality="best", n_estimators=1, companions=("ridge",)).fit(X, y)
+    assert model.n_members_ == 1 and model.blend_.names == ("network",)
+    for wrong in ("good", ["fast"]):
+        with pytest.raises(ValueError, match="quality must be one of 'fast', 'default', 'best', got"):
+            ICLRegressor("nano", quality=wrong).fit(X, y)
+    with pytest.raises(ValueError, match="n_estimators must be a whole number of at least 1 or 'auto', got 'many'"):
+        ICLRegressor("nano", n_estimators="many").fit(X, y)
+
+
+def test_the_blend_predicts_better_than_its_network(fitted):
+    """A step in a product: what trees see at once and this network does not."""
+    X, y = table(400, seed=1)
+    model = fitted["default"]
+    assert model.blend_.shares[1] > 0.3 and sum(model.blend_.shares) == pytest.approx(1)
+    alone = ICLRegressor("nano", n_estimators=2, companions=()).fit(*table())
+    error = [np.mean((one.predict(X) - y) ** 2) for one in (model, alone)]
+    assert error[0] < 0.8 * error[1]
+    again = pickle.loads(pickle.dumps(model))
+    np.testing.assert_array_equal(again.predict(X[:20]), model.predict(X[:20]))
+    assert len(pickle.dumps(model)) < 200_000  # no trees in it
+
+
+@pytest.mark.parametrize("kind", [ICLRegressor, ICLClassifier])
+def test_labels_of_a_fold_reach_no_share_that_answers_for_it(kind):
+    X, y = table(150)
+    y = y if kind is ICLRegressor else (y > 0).astype(int)
+    folds = np.arange(150) % 3
+    other = np.where(folds == 0, y[::-1], y)
+    model = kind("nano", n_estimators=1, companions=("trees",))
+    first, second = (model.predict_folds(X, labels, folds, X[:5])[0] for labels in (y, other))
+    np.testing.assert_array_equal(first[folds == 0], second[folds == 0])
+    assert np.abs(first[folds != 0] - second[folds != 0]).max() > 1e-4
+
+
+def test_weights_and_copies_choose_alike():
+    """Rows repeated are held out together, so that copies give no voice away; whole-number weights are copies."""
+    X, y = table(120)
+    labels = (y > 0).astype(int)
+    counts = np.arange(120) % 2 + 1
+    model = ICLClassifier("nano", n_estimators=1, companions=("trees",))
+    weighted = model.fit(X, labels, sample_weight=counts).blend_
+    repeated = model.fit(np.repeat(X, counts, 0), np.repeat(labels, counts)).blend_
+    assert weighted == repeated and 0 < weighted.shares[1] < 1
