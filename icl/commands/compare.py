@@ -7,7 +7,7 @@ from typing import Literal
 from jsonargparse.typing import OpenUnitInterval, PositiveInt
 
 from icl.commands.console import make_console, status
-from icl.commands.outputs import check_output
+from icl.commands.outputs import check_output, write_output
 from icl.tables.reading import Reading, read_words
 
 
@@ -42,18 +42,15 @@ def compare(
         seeds: splits of each table.
         members: guises of a table that are averaged.
         level: coverage of the intervals, a fraction.
-        output: CSV file for the scores of every table and split.
+        output: CSV file for the scores of every table and split; - for the standard output.
     """
     how = Reading(**reading)
     if output:
         check_output("--output", output, (before, after, tables, general))
-    from pathlib import Path
-
-    from icl.atomic import write_atomically
     from icl.estimators.compare import compare_checkpoints
     from icl.pages import escape
 
-    console = make_console()
+    console = make_console(output)
     with status("Comparing ..."):
         found = compare_checkpoints(
             before, after, tables, target=target or None, task=task, ignore=read_words(ignore),
@@ -64,5 +61,5 @@ def compare(
     for name, why in found.skipped.items():
         console.print(escape.terminal(f"left out {name}: {why}"))
     if output:
-        write_atomically(Path(output), escape.csv(found.scores))
+        write_output(output, escape.csv(found.scores))
         console.print(escape.terminal(f"wrote {output}"))

@@ -5,11 +5,14 @@ from __future__ import annotations
 import sys
 
 
-def make_console():
+def make_console(output: str | tuple[str, ...] | None = None):
+    """The console on stdout; on stderr if the output itself goes to stdout, as "-"."""
     from icl.pages.console import PlainConsole
 
     # rich takes 80 columns where there is no terminal; a file or a log has room for more.
-    return PlainConsole(highlight=False, width=None if sys.stdout.isatty() else 100)
+    outputs = output if isinstance(output, tuple) else (output,)
+    stream = sys.stderr if "-" in outputs else sys.stdout
+    return PlainConsole(file=stream, highlight=False, width=None if stream.isatty() else 100)
 
 
 def status(text: str):

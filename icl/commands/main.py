@@ -10,22 +10,31 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 
+from icl.commands.audit import audit
 from icl.commands.checkpoints import checkpoints
 from icl.commands.compare import compare
 from icl.commands.demo import demo
 from icl.commands.estimate import estimate
 from icl.commands.finetune import finetune
+from icl.commands.generate import generate
+from icl.commands.impute import impute
+from icl.commands.inspect import inspect
 from icl.commands.predict import predict
+from icl.commands.serve import serve
 from icl.pages.escape import lines
 
 # What the command offers, in the order of its help. A new subcommand is a function in its own file, and a name here.
-COMMANDS: tuple[Callable[..., None], ...] = (demo, predict, estimate, finetune, compare, checkpoints)
+COMMANDS: tuple[Callable[..., None], ...] = (
+    demo, inspect, predict, estimate, impute, generate, audit, finetune, compare, checkpoints,
+    serve,
+)  # fmt: skip
 
 
 def main(args: Sequence[str] | None = None) -> int:
     """Run the command line `args` (default: that of the process) and return its exit code.
 
-    0 for success, 1 for a run that failed (the reason goes to stderr), 2 for wrong usage, 130 for ctrl-C.
+    0 for success, 1 for a run that failed (the reason goes to stderr), 2 for wrong usage, 130 for ctrl-C, 141 if the
+    reader of the output went away.
     """
     from icl.commands.options import as_options
     from icl.commands.parser import run_command
@@ -41,6 +50,9 @@ def main(args: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt as stop:
         print(f"interrupted: {stop}" if str(stop) else "interrupted", file=sys.stderr)
         return 130
+    except BrokenPipeError:  # whoever reads our output has enough of it
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python says so once more when it ends
+        return 141  # as a shell tells it
     except (ValueError, OSError) as error:
         print(lines(as_options(f"icl: {error}")), file=sys.stderr)
         return 1

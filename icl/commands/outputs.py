@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -11,13 +12,15 @@ _WEIGHTS = "model.safetensors"
 
 
 def check_output(option: str, output: str | os.PathLike, inputs: Iterable[str | os.PathLike | None]) -> None:
-    """Refuse, before any work, an output that is an input or that cannot be written.
+    """Refuse, before any work, an output that is an input or that cannot be written; "-" is the standard output.
 
     Args:
         inputs: files, or folders whose files are read; what does not exist (the name of a checkpoint) is passed over.
     Raises:
         ValueError, OSError: naming the option.
     """
+    if str(output) == "-":
+        return
     path = Path(output).expanduser()
     if path.is_dir():
         raise ValueError(f"{option} {path} is a folder; name a file.")
@@ -37,6 +40,29 @@ def check_output(option: str, output: str | os.PathLike, inputs: Iterable[str | 
         # By device and inode: links, hard links and other spellings are one file.
         if any(file.is_file() and path.samefile(file) for file in files):
             raise ValueError(f"{option} {output} is one of the input files; name another file.")
+
+
+def check_replaced(option: str, folder: str | os.PathLike, inputs: Iterable[str | os.PathLike]) -> None:
+    """Refuse a folder that is to become a release and holds, or is, an input.
+
+    Raises:
+        ValueError: naming the option and the input.
+    """
+    path = Path(folder).expanduser().resolve()
+    for given in inputs:
+        source = Path(given).expanduser().resolve()
+        if source.exists() and (source == path or path in source.parents) and (path / _WEIGHTS).is_file():
+            raise ValueError(f"{option} {folder} is a release with {given}, which is an input; name another folder.")
+
+
+def write_output(output: str, text: str) -> None:
+    """A file written whole or not at all; "-" is the standard output."""
+    from icl.atomic import write_atomically
+
+    if output == "-":
+        sys.stdout.write(text)
+    else:
+        write_atomically(Path(output).expanduser(), text)
 
 
 def check_folder(option: str, folder: str | os.PathLike) -> Path:

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import difflib
 import os
 import re
 import sys
 from collections.abc import Callable, Sequence
 from typing import NoReturn
 
-from jsonargparse import ActionYesNo, ArgumentParser, auto_cli, set_parsing_settings
+from jsonargparse import ActionYesNo, ArgumentParser, DefaultHelpFormatter, Namespace, auto_cli, set_parsing_settings
+
+from icl.commands.outputs import check_output, check_replaced
+from icl.tables.reading import read_words
 
 # What jsonargparse says of a restricted number -> what it takes, in words.
 _TAKES = {
@@ -18,8 +22,23 @@ _TAKES = {
 }
 
 
+class Words(DefaultHelpFormatter):
+    """Help without types, and without defaults that say nothing."""
+
+    def _expand_help(self, action):
+        said = re.fullmatch(
+            r"(.*?)(?: \((?:required, )?type: .*?(?:, default: (.*))?\))?", super()._expand_help(action), re.S
+        )
+        text, default = said.groups() if said else ("", None)
+        return text if default in (None, "", "null", "()", "[]") else f"{text} (default: {default})"
+
+
 class Parser(ArgumentParser):
     """A bool option is a flag: --quick, --no_quick; wrong usage is one sentence."""
+
+    def __init__(self, *args, **options):
+        options["formatter_class"] = Words
+        super().__init__(*args, **options)
 
     def add_argument(self, *names, **options):
         if options.get("type") is bool:
@@ -27,9 +46,18 @@ class Parser(ArgumentParser):
             options["action"] = ActionYesNo
         return super().add_argument(*names, **options)
 
+    def parse_args(self, *args, **options):
+        parsed = super().parse_args(*args, **options)
+        if "subcommand" in parsed:
+            _spare_configurations(parsed)
+        return parsed
+
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
         at = getattr(ex, "subcommand_parser", None) or self
         name = at.prog.replace(" [options]", "")
+        missing = re.search(r"arguments are required: (.*)", message)
+        if missing and (command := re.match(r"(\w+)\.", missing[1])):  # the command of the files that are missing
+            name, message = f"{name} {command[1]}", "name the files: " + missing[1].replace(command[0], "")
         print(f"{name}: {_in_words(message)}\nAll options: {name} --help", file=sys.stderr)
         self.exit(2)
 
@@ -41,9 +69,11 @@ def run_command(commands: Sequence[Callable[..., None]], args: Sequence[str]) ->
     # Set, it would let variables such as ICL_PREDICT__SEED change options that nobody sees.
     os.environ.pop("JSONARGPARSE_DEFAULT_ENV", None)
     set_parsing_settings(docstring_parse_attribute_docstrings=True)  # the help of a dataclass's field
+    # The parsers of the others take a tenth of a second.
+    asked = [command for command in commands if args and args[0] == command.__name__]
     try:
         auto_cli(
-            {command.__name__: command for command in commands},
+            {command.__name__: command for command in asked or commands},
             args=with_underscores(args),
             as_positional=True,  # what has no default: files
             prog="icl",
@@ -60,9 +90,27 @@ def with_underscores(args: Sequence[str]) -> list[str]:
     return [re.sub(r"^--[^=]+", lambda name: "--" + name[0][2:].replace("-", "_"), arg) for arg in args]
 
 
+def _spare_configurations(parsed: Namespace) -> None:
+    """Refuse an output that is a configuration which the options were read from: the command itself never sees it."""
+    asked = parsed[parsed.subcommand]
+    configurations = [str(file) for level in (parsed, asked) for file in level.get("config") or ()]
+    if not configurations:
+        return
+    for output in read_words(asked.get("output") or ()):
+        check_output("--output", output, configurations)
+    if "out" in asked:
+        check_replaced("--out", asked.out, configurations)
+
+
 def _in_words(message: str) -> str:
     """What the parser says, with the option as it was written and what it takes."""
     said = " ".join(message.split())
+    choice = re.search(r"argument subcommand: invalid choice: '(.*?)' \(choose from (.*)\)", said)
+    if choice:
+        commands = re.findall(r"\w+", choice[2])
+        near = difflib.get_close_matches(choice[1], commands, 1)
+        hint = f"; did you mean {near[0]!r}?" if near else "."
+        return f"there is no command {choice[1]!r}{hint} Commands: {', '.join(commands)}."
     key = re.search(r'Parser key "([^"]+)": ', said)
     if not key:
         return said
@@ -71,4 +119,7 @@ def _in_words(message: str) -> str:
     if restricted and restricted[1] in _TAKES:
         given = re.search(r"Given value: (.*)", reason)  # what may be absent says it at its end
         return f"{option} takes {_TAKES[restricted[1]]}; got {given[1] if given else restricted[2].strip()}."
+    listed = re.search(r"Expected a typing\.Literal\[(.*)\]\. Got value: (.*)", reason)
+    if listed:
+        return f"{option} takes one of {listed[1].replace(chr(39), '')}; got {listed[2]}."
     return f"{option}: {reason}"

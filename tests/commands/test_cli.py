@@ -11,11 +11,22 @@ from icl import __version__
 from icl.commands.estimate.request import Request as Question
 from icl.commands.main import COMMANDS, main
 from icl.commands.predict.request import Request
+from icl.commands.serve.limits import ServeOptions
 from icl.finetuning.config import FinetuneConfig
 from icl.tables.reading import Reading
 
 # What a command takes as **options.
-FIELDS = {"predict": Request, "estimate": Question, "finetune": FinetuneConfig, "compare": Reading}
+FIELDS = {
+    "predict": Request,
+    "estimate": Question,
+    "finetune": FinetuneConfig,
+    "compare": Reading,
+    "generate": Reading,
+    "audit": Reading,
+    "impute": Reading,
+    "inspect": Reading,
+    "serve": ServeOptions,
+}
 
 
 def test_version(capsys):

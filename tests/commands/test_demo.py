@@ -189,6 +189,17 @@ def test_page_is_self_contained_and_says_what_is_invalid(run):
     assert "90% interval" in prose and "90% wanted" in prose and "95% interval" not in prose
 
 
+def test_it_says_where_classical_models_win_what_labels_cost_and_how_a_file_is_read(run):
+    """On the terminal and on the page alike; the settings that are named are those where the best mean is not ours."""
+    done, text, _ = run
+    flat, page = " ".join(text.split()), done.report.read_text(encoding="utf-8")
+    means = done.scores.groupby(["table", "n_context", "method"])[["roc_auc", "r2"]].mean().max(axis=1).unstack()
+    lost = [f"{table} from {n} rows (" for (table, n), row in means.iterrows() if row.idxmax() != scores.OURS]
+    assert all(said in flat and said in page for said in lost)
+    for said in ("people on file:", "numbers with decimal comma, in EUR", "say which with --dates dmy"):
+        assert said in flat and said in page
+
+
 def test_terminal_shows_every_table_within_100_columns(run):
     text = run[1]
     for title in ("Zero-shot classification", "Zero-shot regression", "60 labels shown", "20 draws of 60 labels"):

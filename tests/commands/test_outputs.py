@@ -1,6 +1,10 @@
 """No command writes over what it reads, and none finds out at the end that it cannot write."""
 
+import json
 import os
+import shutil
+import subprocess
+import sys
 
 import pytest
 
@@ -62,6 +66,71 @@ def test_what_cannot_be_written_is_said_at_the_start(output, said, folder, capsy
 def test_other_files_may_be_written_over(folder):
     check_output("--output", "other.csv", ["t.csv", None, "nano", "-"])
     check_output("--output", "new.csv", ["t.csv", "."])
+
+
+@pytest.mark.parametrize("output", ["settings.json", "again/settings.json", "hard.json", "soft.json"])
+def test_a_configuration_is_never_the_output(output, folder, capsys):
+    """Neither where the command line names the output nor where the configuration does."""
+    settings = '{"predictor": "none", "outcome": "y", "output": "%s"}'
+    for content in (settings % "o.json", settings % output):
+        (folder / "settings.json").write_text(content)
+        os.link("settings.json", "hard.json")
+        os.symlink("settings.json", "soft.json")
+        given = [] if output in content else ["--output", output]
+        assert main(["estimate", "--config", "settings.json", *given, "t.csv"]) == 1
+        assert "is one of the input files" in capsys.readouterr().err
+        assert (folder / "settings.json").read_text() == content
+        os.unlink("hard.json")
+        os.unlink("soft.json")
+    (folder / "settings.json").write_text(settings % "o.json")
+    assert main(["estimate", "--config", "settings.json", "t.csv"]) == 0 and (folder / "o.json").is_file()
+
+
+def test_a_release_that_holds_an_input_is_not_replaced(folder, tiny_release, capsys):
+    """The checkpoint to start from, the tables, the configuration."""
+    shutil.copytree(tiny_release, "tuned")
+    (folder / "tuned" / "tables").mkdir()
+    (folder / "tuned" / "tables" / "t.csv").write_text(TABLE)
+    (folder / "tuned" / "run.yaml").write_text("target: x\nsteps: 1\n")
+    before = {path: path.read_bytes() for path in (folder / "tuned").rglob("*") if path.is_file()}
+    for command in (
+        ["t.csv", "--target", "x", "--checkpoint", "tuned"],
+        ["tuned/tables", "--target", "x", "--checkpoint", str(tiny_release)],
+        ["t.csv", "--config", "tuned/run.yaml", "--checkpoint", str(tiny_release)],
+    ):
+        assert main(["finetune", *command, "--out", "again/tuned"]) == 1
+        assert "choose another folder" in (said := capsys.readouterr().err) or "name another folder" in said
+    assert {path: path.read_bytes() for path in (folder / "tuned").rglob("*") if path.is_file()} == before
+
+
+def test_a_dash_is_the_standard_output(folder, tiny_release, capsys):
+    """...and holds nothing else: what is said goes to stderr."""
+    model = ["--checkpoint", str(tiny_release), "--members", "1", "--no_check"]
+    assert main(["predict", "t.csv", "t.csv", "--target", "y", *model, "--output", "-"]) == 0
+    out = capsys.readouterr()
+    assert main(["predict", "t.csv", "t.csv", "--target", "y", *model, "--output", "o.csv"]) == 0
+    assert out.out == (folder / "o.csv").read_text() and "20 rows to -" in out.err
+    capsys.readouterr()
+    assert main(["estimate", "t.csv", "--predictor", "none", "--outcome", "y", "--output", "o.json,-"]) == 0
+    out = capsys.readouterr()
+    assert json.loads(out.out) == json.loads((folder / "o.json").read_text()) and "wrote o.json" in out.err
+    assert sorted(os.listdir()) == ["again", "hard.csv", "o.csv", "o.json", "other.csv", "soft.csv", "t.csv"]
+
+
+def test_a_reader_that_goes_away_is_no_traceback():
+    """`icl ... --output - | head -1`, with more rows than a pipe holds."""
+    code = (
+        "import sys; from icl.commands import main, parser; from icl.commands.outputs import write_output\n"
+        "parser.run_command = lambda *_: [write_output('-', 'x,y\\n' * 5_000) for _ in range(1_000)]\n"
+        "sys.exit(main.main())"
+    )
+    end, start = os.pipe()
+    with subprocess.Popen([sys.executable, "-c", code], stdout=start, stderr=subprocess.PIPE) as process:
+        os.close(start)
+        first = os.read(end, 4)
+        os.close(end)
+        said = process.communicate(timeout=60)[1]
+    assert (first, process.returncode, said) == (b"x,y\n", 141, b"")
 
 
 def test_folders_of_releases_are_no_place_for_reports(folder):

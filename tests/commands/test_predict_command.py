@@ -7,9 +7,11 @@ import numpy as np
 import pandas as pd
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
+from sklearn.utils.multiclass import type_of_target
 
 from icl import ICLClassifier, ICLRegressor
 from icl.commands.main import main
+from icl.prediction.timing import Pace
 from icl.tables.target import choose_task
 
 
@@ -72,6 +74,18 @@ def test_companions_are_named_with_commas_and_shown(predict):
     assert code == 0 and "none: the network alone" in shown
     code, shown, err = predict("--target", "amount", "--companions", "forest")
     assert code != 0 and "--companions must be" in err and "forest" in err
+
+
+def test_a_time_budget_leaves_out_what_it_names(predict, monkeypatch):
+    monkeypatch.setattr("icl.estimators.timed.pace_here", lambda model: Pace(1e-7, 1.0, 1))
+    code, shown, err = predict("--target", "amount", "--members", "4", "--time_budget", "1.5", "--check")
+    assert (code, err) == (0, "")
+    assert "--time_budget 1.5" in shown and re.search(r"\d of 4 members", shown)
+    assert "baseline" not in shown
+    code, shown, err = predict("--target", "amount", "--members", "1", "--time_budget", "1000")
+    assert code == 0 and "left out" not in shown
+    code, shown, err = predict("--target", "amount", "--time_budget", "0")
+    assert code != 0 and "time_budget" in err
 
 
 def test_writes_what_the_regressor_says(predict, tiny_release, train, test):
@@ -151,7 +165,7 @@ def test_notation_changes_no_prediction(write, predict, train, test):
         (lambda n: [f"word{i}" for i in range(n)], "different texts in 40 rows"),
         (lambda n: [f"number {i} of a long story that goes on" for i in range(n)], "holds free text"),
         (lambda n: [f"{i}.5" for i in range(n - 1)] + ["many"], "but also 'many' (1 such cells)"),
-        (lambda n: [7] * n, "one class 7"),
+        (lambda n: [7] * n, "holds 7 in all 40 labelled rows"),
     ],
 )
 def test_targets_that_nothing_can_predict_are_explained(cells, said, predict, train):
@@ -268,6 +282,12 @@ def test_baseline_and_notes_are_said(predict, train):
 )
 def test_auto_task(values, task):
     assert choose_task(pd.Series(values), "auto")[0] == task
+
+
+def test_ages_are_amounts_to_us_and_classes_to_scikit_learn():
+    """Why the rule is our own."""
+    ages = pd.Series(range(18, 78)).repeat(3)
+    assert choose_task(ages, "auto")[0] == "regression" and type_of_target(ages) == "multiclass"
 
 
 @pytest.mark.parametrize(

@@ -245,7 +245,7 @@ def test_predict_shows_every_name_and_writes_no_formula(tmp_path, capsys):
 def test_text_in_a_workbook_is_no_formula(tmp_path):
     from openpyxl import load_workbook
 
-    from icl.tables.files import TableWriter
+    from icl.tables.writer import TableWriter
 
     with TableWriter(tmp_path / "out.xlsx") as writer:
         writer.write(pd.DataFrame({"=1+1": ["=cmd|' /C calc'!A0", "-a"], "x": [-1.5, 2.0]}))

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from icl.atomic import write_atomically
+from icl.commands.demo.cases import costs, file_table, file_verdict
 from icl.commands.demo.scores import BAND, OURS, central_coverage
 from icl.commands.demo.words import LEAD, PART_1, PART_2, PART_3, TERM_WORDS
 from icl.pages.escape import csv
@@ -72,6 +73,23 @@ def score_verdict(scores: pd.DataFrame) -> str:
         tally = ", ".join(f"{name} {count}" for name, count in wins.items())
         parts.append(f"Best {METRICS[metric][0]} in {len(means)} settings: {tally}.")
     return " ".join(parts)
+
+
+def classical_verdict(scores: pd.DataFrame) -> str:
+    """In which settings a classical model was ahead, by name."""
+    ahead = []
+    for metric in ("roc_auc", "r2"):
+        means = scores.dropna(subset=[metric]).groupby(["table", "n_context", "method"])[metric].mean().unstack()
+        for row in means.reset_index().to_dict("records"):
+            table, n_context = row.pop("table"), row.pop("n_context")
+            reached: dict[Any, float] = {method: float(score) for method, score in row.items()}
+            best = max(reached, key=reached.__getitem__)
+            if best != OURS:
+                numbers = f"{best} {reached[best]:.3f}, ours {reached[OURS]:.3f}"
+                ahead.append(f"{table} from {n_context} rows ({numbers})")
+    if not ahead:
+        return "No classical model was ahead on these tables; they are on many others, see docs/when_not.md."
+    return f"A classical model was ahead on {'; '.join(ahead)}: use it there."
 
 
 def estimate_table(answers: list[Answer], level: float) -> Table:
@@ -167,7 +185,7 @@ def html_page(done: Demonstration, images: dict[str, bytes], seconds: float) -> 
     )
     for table in score_tables(done.scores, done.n_splits):
         page.table(table)
-    page.text(score_verdict(done.scores))
+    page.text(score_verdict(done.scores), classical_verdict(done.scores))
     page.heading("2. A distribution, not only a number")
     inside = float(np.mean((done.band["truth"] >= done.band["low"]) & (done.band["truth"] <= done.band["high"])))
     page.text(PART_2.format(n=len(done.band), band=f"{100 * BAND:.0f}%", inside=f"{100 * inside:.0f}%"))
@@ -182,9 +200,12 @@ def html_page(done: Demonstration, images: dict[str, bytes], seconds: float) -> 
     )
     page.table(estimate_table(done.answers, done.level))
     page.table(coverage_table(done.coverage, done.level, done.n_draws))
-    page.text(coverage_verdict(done.coverage, done.level))
+    page.text(coverage_verdict(done.coverage, done.level), costs(done.answers[0]))
     for answer in done.answers:
         page.details(answer.study.question, answer.result.summary())
+    page.heading("4. Reading a file")
+    page.table(file_table())
+    page.text(file_verdict())
     page.heading("How this was made")
     page.prose(
         f"icl {__version__}, checkpoint `{done.checkpoint}`, Python {platform.python_version()}, {seconds:.0f} s. "

@@ -31,7 +31,7 @@ def run_demo(out: str | Path, checkpoint: str | None, seed: int, level: float, q
         step("loading the model", 1)
         import pandas as pd
 
-        from icl.commands.demo import hidden, page, scores, tables, words
+        from icl.commands.demo import cases, hidden, page, scores, tables, words
         from icl.releases.names import resolve_checkpoint
 
         name = resolve_checkpoint(checkpoint).name
@@ -47,7 +47,8 @@ def run_demo(out: str | Path, checkpoint: str | None, seed: int, level: float, q
         table_scores = pd.concat(parts, ignore_index=True)
         for table in page.score_tables(table_scores, n_splits):
             console.print(table, "")
-        console.print(terminal(page.score_verdict(table_scores), "italic"), "")
+        console.print(terminal(page.score_verdict(table_scores), "italic"))
+        console.print(terminal(page.classical_verdict(table_scores), "italic"), "")
 
         questions = hidden.studies(by_name, checkpoint, seed)
         tick = step("estimating with 60 labels", len(questions))
@@ -63,6 +64,9 @@ def run_demo(out: str | Path, checkpoint: str | None, seed: int, level: float, q
         )
         console.print(page.coverage_table(coverage, level, n_draws), "")
         console.print(terminal(page.coverage_verdict(coverage, level), "italic"))
+        console.print(terminal(cases.costs(answers[0]), "italic"), "")
+        console.print(cases.file_table())
+        console.print(terminal(cases.file_verdict(), "italic"))
 
         step("drawing figures and writing the report", 1)
         done = Demonstration(

@@ -22,4 +22,4 @@ def estimate(table: str, **options) -> None:
     request = Request(**options)
     from icl.commands.estimate.run import run_estimate
 
-    run_estimate(table, request, make_console())
+    run_estimate(table, request, make_console(request.output))

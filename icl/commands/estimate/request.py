@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 from jsonargparse.typing import OpenUnitInterval, PositiveInt
 
@@ -16,7 +17,9 @@ class Request(ModelOptions):
 
     estimand: str = "mean"
     """What to estimate: "mean", "share: answer = yes", "median", "quantile: 0.9", "ols: y ~ x1 + C(x2)",
-    "logistic: ...", "poisson: ...", "multinomial: ..."; "mean: income by region" gives the mean of each group."""
+    "logistic: ...", "firth logistic: ...", "poisson: ...", "multinomial: ...", "probit: ...", "effect: y ~ treat + x",
+    "gini: y", "cvar: 0.9: y", "survival: 365: days, died", "cox: days, died ~ x", "2sls: y ~ x1 + x2, x1=instrument";
+    "mean: income by region" gives the mean of each group."""
     outcome: str | None = None
     """Column of the outcome, if the estimand does not name it."""
     event: str | None = None
@@ -40,13 +43,18 @@ class Request(ModelOptions):
     """Column of clusters, whose rows depend on one another."""
     row_weights: str | None = None
     """Column of survey weights."""
+    shift: Literal["none", "covariate", "label"] = "none"
+    """How the unlabeled rows, whom the answer is then about, differ from the labeled ones as a population."""
+    missing: Literal["refuse", "impute", "patterns"] = "refuse"
+    """Rows that lack a covariate: refuse them; impute, 20 times by the in-context model, and pool (the predictor is
+    then fitted for each of the 20 tables); or patterns, which trusts no imputation and takes no predictor."""
     level: OpenUnitInterval = 0.95
     """Coverage of the confidence intervals, a fraction."""
     folds: PositiveInt = 5
     """Folds of the cross-fitting."""
     output: tuple[str, ...] | str = ()
-    """Files to write too, separated by commas: .json, .csv, .md or .html. In CSV, names that a spreadsheet would
-    calculate (= + - @ and no number) get an apostrophe."""
+    """Files to write too, separated by commas: .json, .csv, .md or .html; - for JSON on the standard output.
+    In CSV, names that a spreadsheet would calculate (= + - @ and no number) get an apostrophe."""
 
     def __post_init__(self):
         super().__post_init__()
@@ -54,7 +62,7 @@ class Request(ModelOptions):
             object.__setattr__(self, name, read_words(getattr(self, name)))
 
     @property
-    def columns(self) -> set[str | None]:
+    def named_columns(self) -> set[str | None]:
         """Columns that the options name."""
         named = {self.predictions, self.probability, self.strata, self.clusters, self.row_weights}
         return named.union(self.features)

@@ -6,12 +6,13 @@ import contextlib
 import json
 import warnings
 from collections.abc import Callable, Collection
+from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from icl.commands.console import status
 from icl.commands.options import ModelOptions, as_options
-from icl.commands.outputs import check_output
+from icl.commands.outputs import check_output, write_output
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -95,7 +96,7 @@ def run_estimate(path: str, request: Request, console: Any) -> InferenceResult:
     Raises:
         ValueError, OSError: for what cannot be read, used or written, found before the work begins where possible.
     """
-    from icl.inference import Design, infer
+    from icl.inference import Design, Transport, infer
     from icl.inference.estimands.reading import read_estimand
     from icl.pages.escape import terminal
 
@@ -109,18 +110,24 @@ def run_estimate(path: str, request: Request, console: Any) -> InferenceResult:
     design = Design(
         probability=request.probability, strata=request.strata, clusters=request.clusters, weights=request.row_weights
     )
-    table, rest, unused = without_names(table, rest, estimand, request.columns)
+    if request.shift != "none":
+        own = {field.name: getattr(design, field.name) for field in fields(design)}
+        design = Transport(**own, shift=request.shift)
+    table, rest, unused = without_names(table, rest, estimand, request.named_columns)
     predictor = None if request.predictions else make_predictor(request.predictor, estimand, table, request)
     weight: float | str = request.weight
     with contextlib.suppress(ValueError):
         weight = float(weight)
     rows: dict[str, Any] = {"table": table} if rest is None else {"labeled": table, "unlabeled": rest}
+    if request.missing != "refuse":
+        rows, predictor, design = _with_gaps(request, estimand, rows, predictor, design)
     with status(f"Estimating {estimand} ..."), warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         result = infer(
             estimand, **rows, predictor=predictor, predictions=request.predictions,
             features=list(request.features) or None, weight=weight, design=design, folds=request.folds,
             seed=request.seed, level=request.level,
+            missing="patterns" if request.missing == "patterns" else "refuse",
         )  # fmt: skip
     console.print(result.to_console())
     warned = (str(w.message) for w in caught if issubclass(w.category, UserWarning))
@@ -132,9 +139,23 @@ def run_estimate(path: str, request: Request, console: Any) -> InferenceResult:
     return result
 
 
+def _with_gaps(request: Request, estimand: Estimand, rows: dict[str, Any], predictor: Any, design: Any) -> tuple:
+    """Rows, predictor and design of an analysis that uses rows which lack covariates."""
+    if "table" not in rows:
+        raise ValueError(f"--missing {request.missing} takes one table, with a missing outcome for unlabeled rows.")
+    if request.missing == "patterns":
+        return rows, None, None if design.is_simple else design
+    from icl.joint.impute import impute
+
+    with status("Imputing ..."):
+        table = impute(
+            rows["table"], seed=request.seed, keep=list(estimand.outcome_columns), checkpoint=request.checkpoint
+        )
+    return {"table": table}, predictor, design
+
+
 def write(result: InferenceResult, path: str) -> None:
-    """The result as .json, .csv (broom's columns), .md or .html."""
-    from icl.atomic import write_atomically
+    """The result as .json, .csv (broom's columns), .md or .html; as JSON on the standard output, "-"."""
     from icl.pages import escape
 
     check_kind(path)
@@ -144,13 +165,17 @@ def write(result: InferenceResult, path: str) -> None:
         ".md": result.to_markdown,
         ".html": result.to_html,
     }
-    write_atomically(Path(path), writers[Path(path).suffix.lower()]())
+    write_output(path, writers[_suffix(path)]())
 
 
 def check_kind(path: str) -> None:
     """ValueError for a kind of file that cannot be written."""
-    if Path(path).suffix.lower() not in WRITERS:
+    if _suffix(path) not in WRITERS:
         raise ValueError(f"output {path!r} is no {', '.join(WRITERS)} file; choose one of these endings.")
+
+
+def _suffix(path: str) -> str:
+    return ".json" if path == "-" else Path(path).suffix.lower()
 
 
 def _days(dates: pd.DataFrame) -> pd.DataFrame:

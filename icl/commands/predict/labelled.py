@@ -37,6 +37,7 @@ def read_labelled(train_file: TableFile, test_file: TableFile, request: Request,
     read = read_file(train_file)
     table = read.frame
     _check_columns(train_file, list(table.columns), request)
+    read.notes_on(request.target)
     known = table[request.target].notna()
     if not known.any():
         raise ValueError(f"column {request.target!r} of {train_file.path} is missing in all {len(table)} rows.")

@@ -46,10 +46,12 @@ def show_facts(console, train_file, labelled: Labelled, request: Request, model,
         more = f" and {len(labelled.unused) - 6} more" if len(labelled.unused) > 6 else ""
         _fact(console, "not used", ", ".join(listed) + more)
     _fact(console, "task", f"{labelled.task} of {request.target} ({labelled.why})")
-    members = "1 member" if request.members == 1 else f"{request.members} members"
+    members = "1 member" if model.n_members_ == 1 else f"{model.n_members_} members"
     name = model.checkpoint_name()[1:-1] + (", its fast reader" if request.fast else "")
-    _fact(console, "model", f"{name}, {members}, seed {request.seed}")
+    _fact(console, "model", f"{name}, {request.quality}: {members}, seed {request.seed}")
     _fact(console, "companions", ", ".join(map(str, model.companions_)) or "none: the network alone")
+    if len(model.blend_.names) > 1:
+        _fact(console, "blend", str(model.blend_))
 
 
 def show_end(
@@ -92,6 +94,12 @@ def show_end(
     )
 
 
+def show_folder(console, n_rows: int, n_shards: int, n_before: int, output: Path, seconds: float) -> None:
+    """What was written for a folder, and what was there before."""
+    before = f", {n_before:,} of them before" if n_before else ""
+    _fact(console, "wrote", f"{n_rows:,} rows in {n_shards:,} files{before} to {output}, {seconds:.1f} s")
+
+
 def _cells(column: pd.Series) -> list[str]:
     """Cells of one column with one number of decimals."""
     if column.dtype.kind != "f":
@@ -104,9 +112,10 @@ def _cells(column: pd.Series) -> list[str]:
 
 
 def show_check(console, check: BaselineCheck, warned: list[str]) -> None:
-    """How a linear model fares on the labelled rows."""
+    """How a linear model, and the companions alone, fare on the labelled rows."""
     if warned:
         show_notes(console, warned)
     else:
         both = f"{check.metric} {check.loss:.3g}, of {check.baseline} {check.baseline_loss:.3g}"
-        _fact(console, "baseline", f"{both} (on labelled rows, out of context)")
+        alone = "".join(f", of {other.baseline} alone {other.baseline_loss:.3g}" for other in check.companions)
+        _fact(console, "baseline", f"{both}{alone} (on labelled rows, out of context)")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from jsonargparse.typing import OpenUnitInterval
+from jsonargparse.typing import NonNegativeFloat, OpenUnitInterval, PositiveInt
 
 from icl.commands.options import ModelOptions
 from icl.tables.reading import read_words
@@ -18,8 +18,9 @@ class Request(ModelOptions):
     target: str = ""
     """Column to predict."""
     output: str | None = None
-    """File for the rows of the test file and their predictions; without it, the first ones are shown. In CSV, classes
-    that a spreadsheet would calculate (= + - @ and no number) get an apostrophe; cells of the test file stay."""
+    """File for the rows of the test file and their predictions, - for CSV on the standard output; without it, the first
+    ones are shown. For a folder, a folder. In CSV, classes that a spreadsheet would calculate (= + - @ and no number)
+    get an apostrophe; cells of the test file stay."""
     id: tuple[str, ...] | str = ()
     """Columns that only name rows, separated by commas; they are no features."""
     task: Literal["auto", "classification", "regression"] = "auto"
@@ -33,9 +34,17 @@ class Request(ModelOptions):
     only_predictions: bool = False
     """Write the id columns and the predictions, no other columns."""
     check: bool = True
-    """Compare with a linear baseline on the labelled rows first, if there are at most 2,000."""
+    """Compare with a linear baseline on the labelled rows first, if there are at most 2,000; not within a time
+    budget."""
     fast: bool = False
     """Answer by the checkpoint's distilled reader: several times faster a row, a little less accurate."""
+
+    engine: Literal["local", "ray"] = "local"
+    """What works on a folder: this process, or the workers of Ray (the extra `ray`), on this machine or a cluster."""
+    workers: PositiveInt | None = None
+    """Of Ray; default: one on every core."""
+    gpus: NonNegativeFloat = 0.0
+    """GPUs of each worker of Ray; a fraction shares one."""
 
     def __post_init__(self):
         super().__post_init__()

@@ -16,7 +16,9 @@ from icl.commands.predict.labelled import Labelled, read_labelled
 from icl.commands.predict.request import Request
 from icl.pages.escape import without_formulas
 from icl.pages.progress import progress
-from icl.tables.files import TEXT, TableFile, TableWriter, open_table
+from icl.tables.files import TableFile, open_table
+from icl.tables.source import TEXT
+from icl.tables.writer import TableWriter
 
 if TYPE_CHECKING:
     import numpy as np
@@ -28,6 +30,10 @@ CHUNK_ROWS = 10_000
 PREVIEW_ROWS = 10
 # The linear baseline is tried on contexts of at most this many rows: it costs five of them.
 MOST_CHECKED_ROWS = 2_000
+# Rows of a file that does not tell how many it has.
+_MANY_QUERIES = 10_000
+# Of fit and prediction, with intervals: ten folds are fitted and asked too.
+_INTERVAL_COST = 10
 
 
 @dataclass
@@ -46,6 +52,8 @@ def run_predict(train: str, test: str, request: Request, console: Any) -> int:
         ValueError, OSError: for what cannot be read, used or written, found before the work begins where possible.
     """
     started = time.perf_counter()
+    if request.engine != "local":
+        raise ValueError(f"--engine {request.engine} works on a folder of Parquet files; {test} is one file.")
     if train == test == "-":
         raise ValueError("the standard input can be read once; name a file for one of the two.")
     writer = None
@@ -58,29 +66,26 @@ def run_predict(train: str, test: str, request: Request, console: Any) -> int:
         step("reading", None)
         labelled = read_labelled(train_file, test_file, request, same)
         step("loading the model", None)
-        model, notes = _fit(labelled, request)
+        n_queries = labelled.n_unlabelled if same else test_file.count_rows()
+        model, notes = fit(labelled, request, n_queries, started)
         page.show_facts(console, train_file, labelled, request, model, same)
         page.show_notes(console, [*labelled.table.notes, *labelled.table.notes_on(request.target), *notes])
-        if request.check and len(labelled.y) <= MOST_CHECKED_ROWS:
+        if request.check and request.time_budget is None and len(labelled.y) <= MOST_CHECKED_ROWS:
             step("trying a linear baseline", None)
-            page.show_check(console, *_check(model))
-        advance = step("predicting", labelled.n_unlabelled if same else test_file.count_rows())
+            page.show_check(console, *check(model))
+        advance = step("predicting", n_queries)
         tally, preview, n_rows = Tally(), None, 0
         notes = []
         with writer or contextlib.nullcontext(), warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
-            for rows, shown in _query_chunks(test_file, labelled, request, same, writer):
-                answers = answer_rows(model, labelled, rows, request, tally)
-                if writer and writer.kind == TEXT:
-                    answers = without_formulas(answers)  # the rows of the file itself stay as they are
-                out = _beside(shown, answers)
+            for out in answered(model, labelled, test_file, request, same, writer, tally):
                 if preview is None:
                     preview = out.head(PREVIEW_ROWS)
-                if writer:
-                    writer.write(out)
                 n_rows += len(out)
                 advance(len(out))
             notes = list(dict.fromkeys(str(w.message) for w in caught if issubclass(w.category, UserWarning)))
+        if not same:
+            notes += [f"{test_file.path.name}: {sentence}" for sentence in test_file.said]
     page.show_notes(console, notes)
     scored = scores(labelled.task, tally, request.interval)
     n_scored, seconds = sum(map(len, tally.truth)), time.perf_counter() - started
@@ -90,44 +95,48 @@ def run_predict(train: str, test: str, request: Request, console: Any) -> int:
     return n_rows
 
 
+def answered(
+    model, labelled: Labelled, file: TableFile, request: Request, same: bool, writer: TableWriter | None, tally: Tally
+) -> Iterator[pd.DataFrame]:
+    """Rows of a file with the answers beside them, part by part, each as it is written."""
+    from icl.estimators.answers import beside
+
+    for rows, shown in _query_chunks(file, labelled, request, same, writer):
+        found = answer_rows(model, labelled, rows, request, tally)
+        if writer and writer.kind == TEXT:
+            found = without_formulas(found)  # the rows of the file itself stay as they are
+        out = beside(shown, dict(found))
+        if writer:
+            writer.write(out)
+        yield out
+
+
 def answer_rows(model, labelled: Labelled, rows: pd.DataFrame, request: Request, tally: Tally) -> pd.DataFrame:
     """The columns asked for, a line for each row; counts what is needed for scores where the target is known."""
     import numpy as np
     import pandas as pd
 
-    X = rows[list(labelled.X.columns)]
-    out: dict[str, Any] = {}
+    from icl.estimators.answers import Wanted, answers
+
+    wanted = Wanted(request.proba, tuple(map(float, request.quantiles)), request.interval)
+    found = answers(model, rows[list(labelled.X.columns)], wanted)
     truth = rows[request.target] if request.target in rows else pd.Series(np.nan, index=rows.index)
     known = truth.notna().to_numpy()
-    ends = None
     if labelled.task == "regression":
-        distribution = model.predict_distribution(X)
-        out["prediction"] = predicted = distribution.mean.numpy()
-        for q in request.quantiles:
-            out[f"q{q:g}"] = distribution.icdf(q).numpy()
         numbers = pd.to_numeric(truth, errors="coerce").to_numpy(dtype=float)
         known = known & ~np.isnan(numbers)
-        if request.interval is not None:
-            ends = model.predict_interval(X, request.interval)
-            out[f"lower_{100 * request.interval:g}"], out[f"upper_{100 * request.interval:g}"] = ends.T
-            tally.inside.append(((ends[:, 0] <= numbers) & (numbers <= ends[:, 1]))[known])
-        tally.predicted.append(predicted[known])
+        if found.inside is not None:
+            lower, upper = found.inside.T
+            tally.inside.append(((lower <= numbers) & (numbers <= upper))[known])
         tally.truth.append(numbers[known])
     else:
-        probs = model.predict_proba(X)
-        out["prediction"] = model.classes_[probs.argmax(axis=1)]
-        if request.proba:
-            out |= {f"p_{label}": probs[:, c] for c, label in enumerate(model.classes_.tolist())}
         codes = _codes(truth, model.classes_)
         known = known & (codes >= 0)
-        if request.interval is not None:
-            sets = model.predict_set(X, request.interval)
-            labels = [str(label) for label in model.classes_.tolist()]
-            out[f"set_{100 * request.interval:g}"] = ["|".join(np.array(labels)[row]) for row in sets]
-            tally.inside.append(sets[known, codes[known]])
-        tally.predicted.append(probs[known])
+        if found.inside is not None:
+            tally.inside.append(found.inside[known, codes[known]])
         tally.truth.append(codes[known])
-    return pd.DataFrame(out, index=rows.index)
+    tally.predicted.append(found.predicted[known])
+    return pd.DataFrame(found.columns, index=rows.index)
 
 
 def _query_chunks(
@@ -136,10 +145,9 @@ def _query_chunks(
     """Rows to answer, and the same rows as they shall stand beside the answers."""
     # From text to text the cells pass through as they are: 007 stays 007, and 1.10 stays 1.10.
     raw = writer is not None and writer.kind == TEXT and file.kind == TEXT and not request.only_predictions
-    untouched = file.chunks(CHUNK_ROWS, raw=True) if raw else None
     done = 0
-    for rows in labelled.table.chunks_of(file, CHUNK_ROWS, labelled.X.columns):
-        shown = next(untouched) if untouched else rows
+    for rows, untouched in labelled.table.pairs_of(file, CHUNK_ROWS, labelled.X.columns):
+        shown = untouched if raw else rows
         if same:
             wanted = rows[request.target].isna().to_numpy()
             rows, shown = rows[wanted], shown[wanted]
@@ -153,28 +161,25 @@ def _query_chunks(
             yield rows, shown
 
 
-def _beside(shown: pd.DataFrame, answers: pd.DataFrame) -> pd.DataFrame:
-    import pandas as pd
-
-    clash = [name for name in answers if name in shown]
-    answers = answers.rename(columns={name: f"icl_{name}" for name in clash})
-    return pd.concat([shown, answers], axis=1)
-
-
-def _fit(labelled: Labelled, request: Request) -> tuple[Any, list[str]]:
-    """The fitted estimator, and what it warned of."""
+def fit(labelled: Labelled, request: Request, n_queries: int | None, started: float) -> tuple[Any, list[str]]:
+    """The fitted estimator, and what it warned of; of a budget it gets what is left, intervals thought of."""
     from icl import ICLClassifier, ICLRegressor
 
     settings = request.estimator() | {"fast_queries": request.fast}
+    if request.time_budget is not None:
+        left = max(request.time_budget - (time.perf_counter() - started), 0.1)
+        settings["time_budget"] = left / (1 if request.interval is None else _INTERVAL_COST), n_queries or _MANY_QUERIES
     model = (ICLRegressor if labelled.task == "regression" else ICLClassifier)(**settings)
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         model.fit(labelled.X, labelled.y)
     said = [str(w.message) for w in caught if issubclass(w.category, UserWarning)]
+    if model.left_out_:
+        said.append(f"left out to keep --time_budget {request.time_budget:g}: {'; '.join(model.left_out_)}")
     return model, [as_options(s.replace("; check_baseline() does so with a linear one", "")) for s in said]
 
 
-def _check(model) -> tuple[BaselineCheck, list[str]]:
+def check(model) -> tuple[BaselineCheck, list[str]]:
     from icl.estimators.baseline import BetterBaselineWarning
 
     with warnings.catch_warnings(record=True) as caught:

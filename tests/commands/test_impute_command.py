@@ -1,0 +1,57 @@
+"""`icl impute`: gaps of a file filled, told, pooled and written."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import icl
+from icl.commands.main import main
+
+
+@pytest.fixture
+def file(tmp_path):
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=60)
+    table = pd.DataFrame({"x": x.round(3), "y": (x + rng.normal(size=60)).round(3), "sex": rng.choice(["F", "M"], 60)})
+    table.loc[::4, "x"] = np.nan
+    table.loc[::7, "sex"] = None
+    table.to_csv(tmp_path / "t.csv", index=False)
+    return tmp_path / "t.csv"
+
+
+def test_gaps_are_filled_pooled_and_written(file, capsys):
+    out = file.parent / "out.parquet"
+    options = ["--m", "3", "--rounds", "2", "--checkpoint", "nano", "--estimand", "ols: y ~ x", "--output", str(out)]
+    assert main(["impute", str(file), *options]) == 0
+    said = capsys.readouterr().out
+    assert "x" in said and "network" in said and "completed tables" in said and "missing" in said
+    written = pd.read_parquet(out)
+    assert written.shape == (180, 4) and not written.isna().any(axis=None)
+    direct = icl.impute(icl.read_table(file), m=3, rounds=2, checkpoint="nano")
+    first = written[written["imputation"] == 0].drop(columns="imputation").reset_index(drop=True)
+    pd.testing.assert_frame_equal(first, direct[0].reset_index(drop=True), check_dtype=False)
+
+
+def test_what_is_wrong_is_said(file, capsys):
+    for options, words in (
+        (["--shift", "x"], "--shift takes column=number"),
+        (["--shift", "y=1"], "of which no cell is imputed"),
+        (["--keep", "z"], "keep names"),
+        (["--output", str(file)], "is one of the input files"),
+    ):
+        assert main(["impute", str(file), "--m", "2", *options]) == 1
+        assert words in capsys.readouterr().err
+
+
+def test_estimate_uses_rows_with_gaps(file, capsys):
+    ask = ["estimate", str(file), "--estimand", "ols: y ~ x", "--predictor", "none"]
+    assert (
+        main(ask) == 1
+        and "pass --missing impute, which fills them many times, or --missing patterns" in capsys.readouterr().err
+    )
+    assert main([*ask, "--missing", "patterns"]) == 0
+    assert "without x" in capsys.readouterr().out
+    assert main([*ask, "--missing", "impute", "--checkpoint", "nano"]) == 0
+    assert "20 completed tables" in capsys.readouterr().out
+    assert main([*ask, "--missing", "impute", "--unlabeled", str(file)]) == 1
+    assert "takes one table" in capsys.readouterr().err

@@ -1,0 +1,41 @@
+"""What a newcomer mistypes is answered with the name that was meant and the words that the option takes."""
+
+import pytest
+
+from icl.commands.main import main
+
+
+@pytest.mark.parametrize(
+    ("typed", "said"),
+    [
+        (["predict"], ["icl predict: name the files: train, test"]),
+        (["predict", "a.csv"], ["icl predict: name the files: test"]),
+        (["predct"], ["no command 'predct'", "did you mean 'predict'?", "inspect"]),
+        (["inspect", "a.csv", "--dates", "12"], ["--dates takes one of auto, dmy, mdy, ymd; got 12."]),
+        (
+            ["predict", "a", "b", "--interval", "90"],
+            ["--interval takes a fraction between 0 and 1, such as 0.9; got 90."],
+        ),
+    ],
+)
+def test_wrong_usage_is_one_sentence(typed, said, capsys):
+    assert main(typed) == 2
+    found = capsys.readouterr().err
+    assert all(words in found for words in said) and found.count("\n") == 2
+
+
+def test_help_speaks_of_no_types(capsys):
+    assert main(["predict", "--help"]) == 0
+    shown = capsys.readouterr().out
+    assert "type:" not in shown and "| null" not in shown and "(default: auto)" in " ".join(shown.split())
+
+
+def test_inspect_shows_what_is_read_and_says_no_more(tmp_path, capsys):
+    (tmp_path / "t.csv").write_text("Bericht\nPreis;Tag\n1.234,50 €;17.02.2023\n-;18.02.2023\n", encoding="utf-8")
+    assert main(["inspect", str(tmp_path / "t.csv")]) == 0
+    shown = " ".join(capsys.readouterr().out.split())
+    assert "2 rows, 2 columns; text in utf-8, semicolons between cells" in shown
+    assert "Preis number numbers with decimal comma, in EUR; 1 missing 1234.5" in shown
+    assert "Tag date dates, day, month, year 2023-02-17" in shown and "the first line is a title" in shown
+    assert main(["inspect", str(tmp_path / "t.csv"), "--columns", "Tag=number"]) == 1
+    assert "--columns Tag=number" in capsys.readouterr().err
