@@ -24,7 +24,7 @@ from benchmarks.options import SCORING, complete, shared_parser
 from benchmarks.tables import TITLES, ResultFile, in_parallel, ours, read_index, score_cell, weights_of
 
 ROOT = Path(__file__).parents[1]
-MEMBERS = 4
+MEMBERS = "auto"
 BASELINES = ("catboost", "linear")
 WORST = 8
 """Tables listed where the reader loses most."""
@@ -55,7 +55,7 @@ def score(options) -> pd.DataFrame:
 
 def _whole(folder: Path, checkpoint: str) -> pd.DataFrame:
     """Scores of a release answered in full, by benchmarks/quality.py."""
-    scores = pd.read_csv(folder / "results.csv", dtype={"weights": str})
+    scores = pd.read_csv(folder / "results.csv", dtype={"weights": str, "members": str})
     if set(scores.weights) != {weights_of(checkpoint)} or set(scores.members) != {MEMBERS}:
         raise SystemExit(f"{folder}/results.csv is of other weights or members: run benchmarks/quality.py first.")
     return scores
@@ -73,7 +73,7 @@ def report(fast: pd.DataFrame, options) -> str:
         f"# {own}: the reader against the whole network",
         "",
         "`python benchmarks/fast_queries.py`. Splits and metrics of `results.md`: at most 1,000 context and 1,000 "
-        f"query rows, seed 0, {MEMBERS} members. Gains are positive where the reader is better, with the 95 % interval "
+        f"query rows, seed 0, members {MEMBERS}. Gains are positive where the reader is better, with the 95 % interval "
         "of a paired bootstrap over families of tables; * excludes 0. How much faster it is: benchmarks/speed.md.",
         "",
         describe("torch", "scikit-learn"),

@@ -44,12 +44,14 @@ def score(options) -> pd.DataFrame:
     index = read_index(options.tables, options.tiers, options.datasets, options.limit)
     baselines = pd.read_csv(options.tables / "baselines.csv", usecols=["dataset", "seed"]).drop_duplicates()
     known = set(baselines.itertuples(index=False, name=None))
-    mark = {"weights": weights_of(options.checkpoint), "members": options.n_estimators}
+    mark = {"weights": weights_of(options.checkpoint), "members": str(options.n_estimators)}
+    mark["quality"] = options.quality
     results = ResultFile(
         options.out / "results.csv", ["dataset", "seed"], mark | {"model": options.name}, options.fresh
     )
     counts = ResultFile(options.out / "calibration.csv", ["dataset", "seed"], mark, options.fresh)
-    factory = ours(options.checkpoint, options.n_estimators, **({"companions": ()} if options.alone else {}))
+    alone = {"companions": ()} if options.alone else {}
+    factory = ours(options.checkpoint, options.n_estimators, quality=options.quality, **alone)
 
     def answer(cell: tuple[dict, int]) -> tuple[dict, dict | None, float]:
         start = time.perf_counter()
@@ -74,12 +76,12 @@ def score(options) -> pd.DataFrame:
 
 
 def _calibration(row: dict, estimator, y) -> dict:
-    kept = {name: row[name] for name in ("dataset", "task", "seed", "n_train", "weights", "members")}
+    kept = {name: row[name] for name in ("dataset", "task", "seed", "n_train", "weights", "members", "quality")}
     if row["task"] == "clf":
         proba = np.zeros((len(y), row["k"]))  # a class that the context lacks has probability 0
         proba[:, estimator.classes_] = estimator.proba
         return kept | calibration.reliability_counts(proba, y)
-    d = estimator.distribution
+    d = getattr(estimator.distribution, "as_histogram", lambda: estimator.distribution)()  # atoms would jump
     return kept | calibration.pit_counts(d.cdf(torch.as_tensor(y, dtype=d.edges.dtype)).numpy())
 
 
@@ -94,7 +96,8 @@ def report(own_scores: pd.DataFrame, options) -> str:
         f"# {own} on real tables",
         "",
         f"Splits and metrics: at most 1,000 context and 1,000 query rows, seeds {seeds}; tables of tiers 1-2 with at "
-        f"most {MAX_CLASSES} classes and {MAX_FEATURES} features; {own_scores.members.iloc[0]} members. Baselines: "
+        f"most {MAX_CLASSES} classes and {MAX_FEATURES} features; quality {own_scores.quality.iloc[0]!r}, members "
+        f"{own_scores.members.iloc[0]}. Baselines: "
         "default settings, the same splits. Seeds are averaged inside a table and tables inside a family (tables that "
         "share rows); *each table* counts every table once instead. Gains are positive where ours is better, with the "
         "95% interval of a paired bootstrap over families; * excludes 0. In means, an R2 counts as at least 0, an NLL "

@@ -67,7 +67,7 @@ def score(options) -> pd.DataFrame:
         for n in sizes
         if min(1000, record["n"] // 2) > n
     ]
-    mark = {"weights": weights_of(options.checkpoint), "members": options.n_estimators}
+    mark = {"weights": weights_of(options.checkpoint), "members": str(options.n_estimators)}
     own = ResultFile(options.out / "small_tables.csv", KEYS, mark, options.fresh)
     others = ResultFile(options.baselines, KEYS)
     load_protocol(options.tables)
@@ -108,7 +108,7 @@ def report(scores: pd.DataFrame, options) -> str:
         f"# {options.name} on few labelled rows",
         "",
         f"Tables of tiers {', '.join(options.tiers)} cut to 50 or 200 context rows (at least one of each class), query "
-        f"rows as in `results.md`, seeds {options.seeds}; {options.n_estimators} members. Baselines: the protocol's, "
+        f"rows as in `results.md`, seeds {options.seeds}; members {options.n_estimators}. Baselines: the protocol's, "
         "default settings, on the same rows. Averages and intervals as in `results.md`.",
         "",
         describe("torch", "scikit-learn"),

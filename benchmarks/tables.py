@@ -109,15 +109,18 @@ class Regressor:
         return self.distribution.mean.numpy().astype(float)
 
     def logpdf(self, X, y) -> np.ndarray:
+        from icl.network.atoms import AtomicPredictive
         from icl.network.metrics import density_losses
 
-        return -density_losses(self.distribution, y)
+        d = self.distribution
+        # Baselines know no atoms: a log-mass does not compare with their densities.
+        return -density_losses(d.as_histogram() if isinstance(d, AtomicPredictive) else d, y)
 
     def predict_quantiles(self, X, q) -> np.ndarray:
         return np.stack([self.distribution.icdf(float(level)).numpy() for level in q], 1)
 
 
-def ours(checkpoint: str, n_estimators: int, **more) -> Callable[[str], Classifier | Regressor]:
+def ours(checkpoint: str, n_estimators: int | str = "auto", **more) -> Callable[[str], Classifier | Regressor]:
     """Factory of the protocol: task ("clf" or "reg") -> unfitted estimator, with `more` options if given."""
     from icl.estimators.prior_limits import OutOfPriorWarning
 
@@ -194,7 +197,7 @@ class ResultFile:
         self.path, self.keys = path, keys
         self.rows: dict[tuple, dict] = {}
         if path.exists() and not fresh:
-            frame = pd.read_csv(path, dtype={"weights": str})
+            frame = pd.read_csv(path, dtype={"weights": str, "members": str})
             for name, value in (keep or {}).items():
                 frame = frame[frame[name] == value] if name in frame else frame[:0]
             if "error" in frame:

@@ -3,8 +3,8 @@
     python benchmarks/talent.py --tables FOLDER [--checkpoint base] [--seeds 0,1,2] [--max_rows 1000] [--out benchmarks]
 
 FOLDER/talent.csv names the tables and holds what peers reached on TALENT's one split; ours are stratified 80/20 splits,
-so single tables are noise and means count. Contenders, sets of companions with a number of members, are scored on the
-same rows. Scores go to OUT/talent.csv as they are made, so an interrupted run
+so single tables are noise and means count. Contenders, a `quality` or a set of companions with a number of members, are
+scored on the same rows. Scores go to OUT/talent.csv as they are made, so an interrupted run
 continues. Choices were made on the *development* half of the tables, those of an even checksum of the family's name;
 the other half is reported apart.
 """
@@ -29,7 +29,7 @@ from benchmarks.options import shared_parser
 from benchmarks.tables import ResultFile, in_parallel, load_protocol, ours, weights_of
 
 SCORES = {"clf": ["auc", "acc", "logloss"], "reg": ["r2", "crps", "nll"]}
-CONTENDERS = ["alone:4", "ridge:4", "ridge,kernel,trees:4"]
+CONTENDERS = ["alone:4", "fast", "default", "best"]
 
 
 def is_development(family: str) -> bool:
@@ -78,9 +78,7 @@ def _score_cell(options, record: dict, seed: int, contender: str) -> dict:
     splitter = StratifiedShuffleSplit if task == "clf" else ShuffleSplit
     context, query = next(splitter(1, train_size=sizes[0], test_size=sizes[1], random_state=seed).split(X, y))
     prepare = protocol.Prep("raw").fit(X.iloc[context])
-    companions, n_members = contender.split(":")
-    companions = () if companions == "alone" else tuple(companions.split(","))
-    model = ours(options.checkpoint, int(n_members), companions=companions)(task)
+    model = ours(options.checkpoint, **_options_of(contender))(task)
     model.fit(prepare.transform(X.iloc[context]), y[context])
     X_query = prepare.transform(X.iloc[query])
     size = {"n_train": len(context), "n_test": len(query)}
@@ -96,6 +94,15 @@ def _score_cell(options, record: dict, seed: int, contender: str) -> dict:
     return size | scores
 
 
+def _options_of(contender: str) -> dict:
+    """Arguments of the estimator: of a word of `quality`, or companions:members."""
+    companions, _, n_members = contender.partition(":")
+    if not n_members:
+        return {"quality": companions}
+    companions = () if companions == "alone" else tuple(companions.split(","))
+    return {"n_estimators": int(n_members), "companions": companions}
+
+
 def _talent(folder: Path) -> pd.DataFrame:
     path = folder / "talent.csv"
     if not path.is_file():
@@ -108,7 +115,8 @@ def report(rows: pd.DataFrame, options) -> str:
     seeds = ", ".join(map(str, sorted(rows.seed.unique())))
     cut = f", at most {options.max_rows:,} rows to learn from" if options.max_rows else ""
     lines = [f"# {options.checkpoint} with companions, on real tables", ""]
-    lines += [f"80/20 splits{cut}, seeds {seeds}; *companions:members*. {describe('torch', 'scikit-learn')}"]
+    lines += [f"80/20 splits{cut}, seeds {seeds}; *companions:members*, or a `quality`."]
+    lines[-1] += f" {describe('torch', 'scikit-learn')}"
     for task, part in rows.groupby("task"):
         scores = SCORES[task]
         table = part.groupby(["dataset", "family", "contender"])[[*scores, "seconds"]].mean()
@@ -135,7 +143,9 @@ def main(arguments: list[str] | None = None) -> None:
     shared = ("tables", "checkpoint", "seeds", "datasets", "jobs", "fresh", "out")
     parser = shared_parser(__doc__, *shared, checkpoint="base", out=Path("benchmarks"))
     parser.add_argument("--max_rows", type=int, default=0, help="context rows at most; default: all of the 80 %%")
-    parser.add_argument("--contenders", nargs="+", default=CONTENDERS, help="companions:members; alone for none")
+    parser.add_argument(
+        "--contenders", nargs="+", default=CONTENDERS, help="a quality, or companions:members; alone for none"
+    )
     options = parser.parse_args(arguments)
     text = report(score(options), options)
     (options.out / "talent.md").write_text(text, encoding="utf-8")
