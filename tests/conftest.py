@@ -1,11 +1,26 @@
 """Fixtures that several test files share. Keep it small."""
 
+from pathlib import Path
+
 import pytest
 import torch
-from weights import tiny_network
 
 # Threads that wait for one another on shared cores lose more than they bring; `make test` runs two processes instead.
 torch.set_num_threads(1)
+
+# Files of more than ten seconds, the longest first: `make test` deals files to two processes in the order of
+# collection, and one that begins last is waited for. A file that is not here is right, only perhaps late.
+LONGEST = (
+    "test_types", "test_distributed", "test_realism", "test_export", "test_infer_learned_weights",
+    "test_prior_commands", "test_infer_coverage", "test_finetune_distributed", "test_infer_small_sample",
+    "test_training", "test_random_analyses", "test_infer_bootstrap", "test_finetune", "test_killed",
+    "test_distillation", "test_forward", "test_conformal",
+)  # fmt: skip
+
+
+def pytest_collection_modifyitems(items):
+    place = {name: k for k, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: place.get(Path(item.path).stem, len(place)))
 
 
 @pytest.fixture(scope="session")
@@ -17,6 +32,8 @@ def seeded():
 @pytest.fixture(scope="session")
 def tiny_model():
     """A random TabularTransformer of some 12k parameters; at most 20 features and 5 classes. Do not change it."""
+    from weights import tiny_network
+
     return tiny_network()
 
 
@@ -26,3 +43,11 @@ def tiny_release(tiny_model, tmp_path_factory):
     from icl.releases.folder import save_release
 
     return save_release(tiny_model, tmp_path_factory.mktemp("release") / "tiny", {"seed": 0}, dtype=torch.float32)
+
+
+@pytest.fixture(scope="session")
+def tiny_reader(tiny_model, seeded):
+    """A reader of `tiny_model` with weights of its own, unlike the network's. Do not change it."""
+    from weights import SHORT, perturbed_reader
+
+    return perturbed_reader(tiny_model, SHORT, seeded(2))

@@ -52,3 +52,14 @@ class InterruptAt(L.Callback):
     def on_train_batch_start(self, trainer, pl_module, batch, batch_idx):
         if trainer.global_step == self.step:
             signal.raise_signal(signal.SIGINT)
+
+
+class KilledAt(L.Callback):
+    """SIGKILL for process `rank` as step `step` begins."""
+
+    def __init__(self, step: int, rank: int = 0):
+        self.step, self.rank = step, rank
+
+    def on_train_batch_start(self, trainer, pl_module, batch, batch_idx):
+        if trainer.global_step == self.step and trainer.global_rank == self.rank:
+            signal.raise_signal(signal.SIGKILL)

@@ -49,9 +49,9 @@ def main() -> None:
     for fit_mode in ("low_memory", "auto"):
         one(fit_mode, fit_mode, 2_000, 90, rng)
     model = TabularTransformer(TabularConfig(d_embed=16, n_layers=1, n_heads=1)).eval()
-    X = rng.normal(size=(100_000, 6))
+    X = rng.normal(size=(60_000, 6))
     estimator = ICLClassifier(model, n_estimators=1, device="cpu").fit(X[:50], np.arange(50) % 2)
-    for n_rows in (10_000, 100_000):
+    for n_rows in (10_000, 60_000):
         print(f"{n_rows}_rows", peak_of(lambda: estimator.predict_proba(X[:n_rows])), 0)  # noqa: B023
 
 

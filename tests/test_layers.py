@@ -32,29 +32,39 @@ WINGS: dict[str, tuple[str, ...]] = {
     "icl.inference.inputs": (*CHECKS, "icl.inference.estimands", "icl.inference.engine"),
     "icl.inference.synsurr": (*CHECKS, "icl.inference.estimands", "icl.inference.engine", "icl.pages"),
     "icl.inference.results": (
-        *CHECKS, "icl.inference.estimands", "icl.inference.engine", "icl.inference.inputs", "icl.pages",
+        *CHECKS, "icl.inference.estimands", "icl.inference.engine", "icl.inference.inputs", "icl.pages", "icl.atomic",
     ),
     "icl.inference.analysis": (
         *CHECKS, "icl.inference.estimands", "icl.inference.engine", "icl.inference.inputs",
         "icl.inference.results",
     ),
+    "icl.inference.posterior": (
+        *CHECKS, "icl.inference.estimands", "icl.inference.engine", "icl.inference.analysis",
+    ),
     "icl.releases": ("icl.network", "icl.atomic"),
     "icl.prediction": ("icl.network", "icl.tables"),
+    "icl.explaining": ("icl.prediction", "icl.network", "icl.pages"),
     "icl.training": ("priors", "icl.network", "icl.tables", "icl.releases", "icl.pages", "icl.atomic"),
     "icl.finetuning": (
         "icl.training", "icl.prediction", "icl.releases", "icl.tables", "icl.network", "priors", "icl.pages",
         "icl.atomic",
     ),
+    "icl.scale": ("icl.atomic",),
     "icl.estimators": (
-        "icl.finetuning", "icl.prediction", "icl.releases", "icl.tables", "icl.network", "icl.pages",
+        "icl.scale", "icl.finetuning", "icl.explaining", "icl.prediction", "icl.releases", "icl.tables", "icl.network",
+        "icl.pages", "icl.atomic",
+    ),
+    "icl.joint": (
+        "icl.estimators", "icl.prediction", "icl.tables", "icl.network", "icl.pages", "icl.inference.*",
     ),
     "icl.commands": ("*",),
 }  # fmt: skip
-# Files above 400 lines and functions above 80, and why.
+# Files above 400 lines, and functions above 80 without their docstring, and why.
 LONG: dict[str, str] = {}
-LONG_FUNCTIONS = {
-    "icl.inference.analysis.infer": "the one call a user makes: two lines in three are its signature and docstring",
-}
+LONG_FUNCTIONS: dict[str, str] = {}
+# With their docstrings, functions may be no longer than this either: `infer`, whose signature and docstring are the
+# manual of the one call that most people make.
+MOST_LINES_WITH_DOCSTRING = 120
 MEDIAN_LINES = 150
 # Circles and foreign private names that are left to mend; empty is the goal, and nothing may be added.
 CIRCLES_LEFT: set[frozenset[str]] = set()
@@ -154,14 +164,28 @@ def test_no_file_is_long_without_a_reason():
     assert statistics.median(n for name, n in lines.items() if modules()[name].name != "__init__.py") <= MEDIAN_LINES
 
 
+def test_no_two_test_files_share_a_name():
+    """Without packages in tests/, pytest refuses the second file of a name, and only where both are collected."""
+    names = [path.name for path in (ROOT / "tests").rglob("test_*.py")]
+    assert sorted(names) == sorted(set(names))
+
+
 def test_no_function_is_long_without_a_reason():
     functions = {
-        f"{name}.{node.name}": node.end_lineno - node.lineno + 1
+        f"{name}.{node.name}": node
         for name, path in modules().items()
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
         if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef))
     }
-    assert {name for name, n in functions.items() if n > 80} <= set(LONG_FUNCTIONS)
+    lines = {name: node.end_lineno - node.lineno + 1 for name, node in functions.items()}
+    assert {name for name, node in functions.items() if lines[name] - docstring_lines(node) > 80} == set(LONG_FUNCTIONS)
+    assert max(lines.values()) <= MOST_LINES_WITH_DOCSTRING
+
+
+def docstring_lines(function: ast.FunctionDef | ast.AsyncFunctionDef) -> int:
+    if ast.get_docstring(function) is None:
+        return 0
+    return function.body[0].end_lineno - function.body[0].lineno + 1
 
 
 def test_the_architecture_page_has_the_same_wings():
@@ -171,6 +195,11 @@ def test_the_architecture_page_has_the_same_wings():
     )
     told = {wing: tuple(re.findall(r"`([\w.*]+)`", imports)) or imports.strip() for wing, imports in rows}
     assert told == {wing: ("everything" if imports == ("*",) else imports or "") for wing, imports in WINGS.items()}
+
+
+def test_docstrings_are_counted():
+    [function] = ast.parse('def f(\n    x,\n):\n    """One.\n\n    Two.\n    """\n    return x').body
+    assert docstring_lines(function) == 4 and docstring_lines(ast.parse("def f(): return 'one'").body[0]) == 0
 
 
 def test_violations_are_seen():

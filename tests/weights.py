@@ -8,6 +8,10 @@ from pathlib import Path
 
 import torch
 
+from icl.network.reader import ReaderConfig
+
+SHORT = ReaderConfig(depths=(0, 1), stride=2, rows=12)
+
 
 def perturbed(model, generator: torch.Generator, std: float = 0.2):
     """Every weight moved: zero-initialised outputs would pass any symmetry test."""
@@ -47,3 +51,15 @@ def perturbed_reader(model, shape, generator):
     reader = perturbed(Reader(copy.deepcopy(model), shape), generator)
     reader.trunk.load_state_dict(model.state_dict())
     return reader
+
+
+def reader_tasks(seed: int, n_classes: int | None = 3, n_context: int = 40, n_query: int = 30, n_features: int = 7):
+    """(X, y, is_categorical, n_classes) of two tasks with a gap and a column of two values."""
+    g = torch.Generator().manual_seed(seed)
+    X = torch.randn(2, n_context + n_query, n_features, generator=g)
+    X[:, 3, 2] = torch.nan
+    flags = torch.arange(n_features).expand(2, -1) == 0
+    X[..., 0] = X[..., 0].sign()
+    if n_classes is None:
+        return X, torch.randn(2, n_context, generator=g), flags, None
+    return X, torch.randint(0, n_classes, (2, n_context), generator=g), flags, n_classes
