@@ -35,7 +35,7 @@ def test_distillation_brings_the_reader_nearer_to_the_network(seeded, tmp_path):
     options = [
         "--model.reader={depths: [0, 1], stride: 2, rows: 12}",
         f"--model.release={folder}",
-        "--data.shapes={n_cells: 600, rows: [16, 48], features: [2, 6]}",
+        "--data.shapes={n_cells: 2400, rows: [16, 48], features: [2, 6]}",
         "--data.n_validation_steps=2",
         "--data.validate_on_real_tables=false",
         "--trainer.log_every_n_steps=1",
@@ -64,4 +64,4 @@ def test_distillation_brings_the_reader_nearer_to_the_network(seeded, tmp_path):
                     total += float(divergence(trained.trunk(*given), reader(*given))) / 16
         return total
 
-    assert gap(trained) < 0.8 * gap(untrained)
+    assert gap(trained) < 0.85 * gap(untrained)  # .61 to .67 over four states of the generators
