@@ -61,8 +61,13 @@ def generate(
         console.print(terminal(f"left out {name}: {why}"))
     wanted = [part.strip() for part in constraints.split(";") if part.strip()]
     options: dict[str, Any] = {} if checkpoint is None else {"checkpoint": checkpoint}
+    conditions = read_conditions(given, read)
+    from icl.joint.cost import generation_time
+
+    fixed = [name for name, value in (conditions or {}).items() if not isinstance(value, tuple | list)]
+    needs = generation_time(read, rows, given=fixed, orders=orders, model=model, **options)
+    console.print(terminal(str(needs)))
     with status("Drawing rows ..."):
-        conditions = read_conditions(given, read)
         drawn = draw(read, rows, conditions, seed, constraints=wanted, orders=orders, model=model, **options)
     if output:
         with TableWriter(output) as writer:

@@ -54,7 +54,12 @@ def impute(
     from icl.tables.reader import read_file
 
     frame = read_file(open_table(table, how)).frame
-    imputed = _imputed(frame, m, seed, keep, shift, rounds, budget, checkpoint)
+    from icl.joint.cost import imputation_time
+
+    n_rounds = None if rounds == "auto" else rounds
+    needs = imputation_time(frame, m, rounds=n_rounds, budget=budget, checkpoint=checkpoint)
+    console.print(escape.terminal(str(needs)))
+    imputed = _imputed(frame, m, seed, keep, shift, n_rounds, budget, checkpoint)
     agree = imputed.r_hat()
     rows = [
         Row(
@@ -88,11 +93,10 @@ def _imputed(frame: Any, m: int, seed: int, keep: str, shift: str, rounds: Any, 
             raise ValueError(f"--shift takes column=number, separated by commas; got {word!r}.") from error
         if not sign:
             raise ValueError(f"--shift takes column=number, separated by commas; got {word!r}.")
-    n_rounds = None if rounds == "auto" else rounds
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ImputationWarning)  # said below the table
         return impute(
-            frame, m, seed, shift=shifts, keep=read_words(keep), rounds=n_rounds, budget=budget, checkpoint=checkpoint
+            frame, m, seed, shift=shifts, keep=read_words(keep), rounds=rounds, budget=budget, checkpoint=checkpoint
         )
 
 

@@ -41,8 +41,8 @@ class TimeEstimate:
     """What `time_budget` has no room for."""
 
     def __str__(self) -> str:
-        parts = f"network {_said(self.network)}, companions {_said(self.companions)}"
-        return f"about {_said(self.seconds)} for fit and a prediction of {self.n_queries:,} rows ({parts})"
+        parts = f"network {words_of_seconds(self.network)}, companions {words_of_seconds(self.companions)}"
+        return f"about {words_of_seconds(self.seconds)} for fit and a prediction of {self.n_queries:,} rows ({parts})"
 
 
 class TimedMixin(Host):
@@ -93,18 +93,19 @@ class TimedMixin(Host):
             plan = self._cut(plan, table, config, spent)
             seconds = self._times(plan, table, config).total + spent
             without = "; ".join(plan.left_out) or "nothing"
-            _log.info("time_budget: about %s planned, left out: %s", _said(seconds), without)
+            _log.info("time_budget: about %s planned, left out: %s", words_of_seconds(seconds), without)
             if seconds > budget:
                 self._warn(
-                    f"time_budget={self.time_budget!r} is too short for this table: it takes about {_said(seconds)} "
-                    f"even without {without}. Pass fewer rows or columns, or a larger budget."
+                    f"time_budget={self.time_budget!r} is too short for this table: it takes about "
+                    f"{words_of_seconds(seconds)} even without {without}. Pass fewer rows or columns, or a larger "
+                    f"budget."
                 )
         elif expected(plan.work(*table, config.max_features), config, NOMINAL).total > _LONG / 4:
             seconds = self._times(plan, table, config).total
-            _log.info("about %s for fit and a prediction of %d rows", _said(seconds), n_queries)
+            _log.info("about %s for fit and a prediction of %d rows", words_of_seconds(seconds), n_queries)
             if seconds > _LONG:
                 self._warn(
-                    f"fit and a prediction of {n_queries:,} rows will take about {_said(seconds)} here; "
+                    f"fit and a prediction of {n_queries:,} rows will take about {words_of_seconds(seconds)} here; "
                     f"time_budget={_LONG:.0f} bounds that to {_LONG:.0f} seconds, at a cost in accuracy."
                 )
         return plan
@@ -133,7 +134,8 @@ class TimedMixin(Host):
         return (None if self.time_budget is None else float(self.time_budget)), DEFAULT_QUERIES
 
 
-def _said(seconds: float) -> str:
+def words_of_seconds(seconds: float) -> str:
+    """Seconds, minutes or hours, as one says them."""
     if seconds < 90:
         return f"{seconds:.2g} s" if seconds < 10 else f"{seconds:.0f} s"
     return f"{seconds / 60:.0f} minutes" if seconds < 5400 else f"{seconds / 3600:.1f} hours"

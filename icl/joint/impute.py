@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import time
 import warnings
 from collections.abc import Hashable, Mapping, Sequence
@@ -12,6 +11,7 @@ from typing import Any
 from icl.joint.chains import Chains
 from icl.joint.imputations import Imputations
 from icl.joint.layout import Layout, n_rounds, read_shift, read_table
+from icl.joint.progress import Progress
 
 
 class ImputationWarning(UserWarning):
@@ -72,8 +72,7 @@ def impute(
     shifts = read_shift(shift, frame, layout)
     turns = n_rounds(layout.incomplete, rounds)
     chains = Chains(frame, layout, m, seed, shifts, options)
-    show = sys.stderr.isatty() if progress is None else progress
-    with _progress(show, turns * len(layout.incomplete) * m) as step:
+    with Progress("imputing", turns * len(layout.incomplete) * m, progress) as step:
         drawn = chains.run(turns, step)
     imputed = Imputations(frame, layout, drawn, m, seed, dict(shift or {}), tuple(kept), time.perf_counter() - started)
     for said in imputed.notes():
@@ -93,26 +92,3 @@ def _names(keep: Any, frame: Any) -> list[Hashable]:
     if unknown:
         raise ValueError(f"keep names {unknown}, which the table does not have; its columns are {list(frame.columns)}.")
     return names
-
-
-class _progress:
-    """A bar on stderr with the time that is left; silent if not asked for."""
-
-    def __init__(self, show: bool, total: int):
-        self._show, self._total = show, total
-
-    def __enter__(self):
-        if not self._show:
-            return lambda n: None
-        from rich.console import Console
-        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-        columns = (TextColumn("imputing"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-        self._bar = Progress(*columns, console=Console(file=sys.stderr), transient=True)
-        self._bar.start()
-        task = self._bar.add_task("imputing", total=self._total)
-        return lambda n: self._bar.advance(task, n)
-
-    def __exit__(self, *_):
-        if self._show:
-            self._bar.stop()

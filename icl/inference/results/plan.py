@@ -27,7 +27,8 @@ class Plan:
         n_labeled, n_unlabeled: rows to label, and rows to predict only.
         n_classical: labels that the same width would need without predictions.
         width: of the interval, at the median of what the next analysis may give.
-        cost: of labels and predictions, in the unit of the costs that were given.
+        cost, cost_predictions: of labels and predictions together, and of the predictions, in the unit of the costs
+            that were given.
         correlation: of outcome and predictions, which the plan takes as known.
         feasible: False if no number of labels among these rows reaches the width.
         wanted, chance: the width that was asked for, and the probability that the next analysis reaches it.
@@ -44,6 +45,7 @@ class Plan:
     feasible: bool = True
     wanted: float = np.nan
     chance: float = np.nan
+    cost_predictions: float = 0.0
 
     @property
     def n_effective(self) -> float:
@@ -62,6 +64,11 @@ class Plan:
             f"{100 * self.level:g}% interval of width {self.width:.4g} at the median (correlation "
             f"{self.correlation:.2f}); the chance that it is no wider than {self.wanted:.4g} is {self.chance:.0%}. "
             f"Without predictions {self.n_classical:,} labels would be needed."
+            + (
+                f" It costs {self.cost:,.6g}, of which predictions {self.cost_predictions:,.6g}."
+                if self.cost_predictions
+                else ""
+            )
         )
 
 
@@ -136,7 +143,8 @@ def plan(
         n_rows: labeled and unlabeled rows together; default: those of `result`, unless predictions cost something.
         cost_label: of one label.
         cost_prediction: of one prediction with its covariates, in the same unit; labeled rows need one too. If
-            it is positive and `n_rows` is not given, the cheapest pair of labels and predictions is planned.
+            it is positive and `n_rows` is not given, the cheapest pair of labels and predictions is planned. In money
+            for time: `model.time_estimate(n_rows, n_columns, n_queries=N).seconds`, over N, times what a second costs.
         chance: probability that the next interval is no wider than `width`, such as 0.8; default: its median is.
     Raises:
         ValueError: for a width or a cost that is not positive, a chance outside (0, 1), an unknown term.
@@ -162,10 +170,22 @@ def plan(
         return pilot.width(n, N) <= width if chance is None else pilot.chance(n, N, width) >= chance
 
     def made(n: int, N: int, feasible: bool = True) -> Plan:
-        cost = n * cost_label + ((n + N) * cost_prediction if N else 0.0)
+        predicted = (n + N) * cost_prediction if N else 0.0
+        cost = n * cost_label + predicted
         median, chance_of_it = pilot.width(n, N), pilot.chance(n, N, width)
         return Plan(
-            pilot.term, n, N, n_classical, median, pilot.level, cost, pilot.correlation, feasible, width, chance_of_it
+            pilot.term,
+            n,
+            N,
+            n_classical,
+            median,
+            pilot.level,
+            cost,
+            pilot.correlation,
+            feasible,
+            width,
+            chance_of_it,
+            predicted,
         )
 
     def reaches(m: int) -> bool:

@@ -14,6 +14,7 @@ import pandas as pd
 from icl.joint.column import ColumnModel, fit_column
 from icl.joint.kinds import Kind
 from icl.joint.marginal import MarginalColumn
+from icl.joint.progress import Step, unseen
 from icl.tables.roles import reads_as_text, why_unused
 
 
@@ -56,6 +57,7 @@ class Chain:
         table: rows to learn from.
         order: all columns; those in `fixed` come first and get no model, because they are always given.
         model, options: as for `icl.joint.column.fit_column`.
+        step: is told of each column fitted or drawn.
     """
 
     def __init__(
@@ -67,7 +69,9 @@ class Chain:
         model: str,
         seed: int,
         options: Mapping[str, Any],
+        step: Step = unseen,
     ):
+        self._step = step
         self.order, self.kinds = list(order), kinds
         self._gaps: dict[Hashable, ColumnModel] = {}
         self._observed: dict[Hashable, np.ndarray] = {}
@@ -80,6 +84,7 @@ class Chain:
             if own.isna().any():
                 self._gaps[name] = fit_column(before, _gaps(own), model=model, seed=seed, options=settings)
             self._values[name] = fit_column(before, own, kind=kinds[name], model=model, seed=seed, options=settings)
+            step(1)
             if not kinds[name].is_class:
                 self._observed[name] = np.sort(kinds[name].numbers(own.dropna()))
 
@@ -102,6 +107,7 @@ class Chain:
                 is_gap = self._gaps[name].draw(before, rng).to_numpy(dtype=bool)
                 numbers = np.where(is_gap, np.nan, numbers)
             columns[name] = kind.cells(numbers, rows.index)
+            self._step(1)
         return pd.DataFrame(columns, index=rows.index)
 
     def log_densities(self, rows: pd.DataFrame) -> pd.DataFrame:

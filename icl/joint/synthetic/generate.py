@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from icl.joint.kinds import Kind
+from icl.joint.progress import Progress, Step, unseen
 from icl.joint.synthetic.chain import Chain, draw_orders, kinds_of
 from icl.joint.synthetic.constraints import Constraint, read_constraints
 from icl.joint.synthetic.given import Given, read_given
@@ -32,6 +33,7 @@ def generate(
     orders: int | str = "auto",
     model: str = "network",
     folds: int | None = None,
+    progress: bool | None = None,
     **options: Any,
 ) -> pd.DataFrame:
     """New rows of a table, drawn column after column from the in-context model's full predictive distributions.
@@ -54,6 +56,7 @@ def generate(
         model: "network", or "quick" (a straight part and a small forest).
         folds: with a DataFrame of conditions some of whose index is that of the table: each of these rows is drawn from
             a table without its fold, so that its own cells are not known (for `infer(..., synthetic=)`).
+        progress: whether to show progress on stderr; None: in a terminal. `icl.generation_time` tells the time before.
         **options: for `ICLRegressor` and `ICLClassifier`, such as `checkpoint` or `quality` (default "fast").
     Returns:
         A DataFrame with the columns, order and dtypes of the table.
@@ -77,13 +80,16 @@ def generate(
             raise ValueError(f"{name} must be a whole number of at least {least}, got {number!r}.")
     asked = read_given(given, table, kinds, int(rows))
     settings = (read_constraints(constraints, table), seed, orders, model, options)
-    if folds is None:
-        return draw_table(table, kinds, asked, *settings)
-    return _out_of_fold(table, kinds, asked, folds, settings)
+    # Each order fits and draws each column; what is drawn again, because a condition does not hold, is not foreseen.
+    n_steps = 2 * n_orders(orders, table.shape[1] - len(asked.fixed.columns)) * table.shape[1] * (folds or 1)
+    with Progress("drawing columns", n_steps, progress) as step:
+        if folds is None:
+            return draw_table(table, kinds, asked, *settings, step)
+        return _out_of_fold(table, kinds, asked, folds, settings, step)
 
 
 def _out_of_fold(
-    table: pd.DataFrame, kinds: Mapping[Hashable, Kind], asked: Given, folds: int, settings: tuple
+    table: pd.DataFrame, kinds: Mapping[Hashable, Kind], asked: Given, folds: int, settings: tuple, step: Step
 ) -> pd.DataFrame:
     index = asked.fixed.index
     if isinstance(folds, bool) or not isinstance(folds, Integral) or folds < 2:
@@ -98,7 +104,7 @@ def _out_of_fold(
     for fold in range(folds):
         own = dealt == fold
         learnt = table[~table.index.isin(index[own])]
-        parts.append(draw_table(learnt, kinds, Given(asked.fixed[own]), *settings))
+        parts.append(draw_table(learnt, kinds, Given(asked.fixed[own]), *settings, step))
     drawn = pd.concat(parts).loc[index]
     drawn.attrs["folds"] = int(folds)
     return drawn
@@ -113,11 +119,16 @@ def draw_table(
     orders: int | str,
     model: str,
     options: Mapping[str, Any],
+    step: Step = unseen,
 ) -> pd.DataFrame:
-    """A row for each row of the conditions `asked`, which satisfies them and the constraints `kept`."""
+    """A row for each row of the conditions `asked`, which satisfies them and the constraints `kept`.
+
+    Args:
+        step: is told of each column fitted or drawn.
+    """
     rng, rows = np.random.default_rng(seed), len(asked.fixed)
     first = asked.columns
-    chains = draw_orders(list(table.columns), first, _n_orders(orders, table.shape[1] - len(asked.fixed.columns)), rng)
+    chains = draw_orders(list(table.columns), first, n_orders(orders, table.shape[1] - len(asked.fixed.columns)), rng)
     # Dealt at random, so that no stretch of the rows comes from one order.
     dealt = np.array_split(rng.permutation(rows), len(chains))
     parts = []
@@ -129,7 +140,7 @@ def draw_table(
         if not len(places):
             continue
         places = np.sort(places)
-        chain = Chain(learnt, kinds, order, list(asked.fixed.columns), model, seed, options)
+        chain = Chain(learnt, kinds, order, list(asked.fixed.columns), model, seed, options, step)
         drawn = draw_rows(chain, asked.fixed.iloc[places], asked, kept, own)
         parts.append(drawn.set_axis(places))
     whole = pd.concat(parts).sort_index()
@@ -137,7 +148,8 @@ def draw_table(
     return pd.DataFrame(columns).set_axis(asked.fixed.index)
 
 
-def _n_orders(orders: int | str, n_columns: int) -> int:
+def n_orders(orders: int | str, n_columns: int) -> int:
+    """Orders of the columns over which rows are shared out."""
     if isinstance(orders, str) and orders == "auto":
         return 4 if n_columns <= _FEW_COLUMNS else 2 if n_columns <= _SOME_COLUMNS else 1
     if isinstance(orders, bool) or not isinstance(orders, Integral) or orders < 1:
