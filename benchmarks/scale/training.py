@@ -54,7 +54,9 @@ def start(folder: Path, n_steps: int) -> list[subprocess.Popen]:
         f"--trainer.callbacks.folder={folder}", "--ckpt_path=last_or_new",
     ]  # fmt: skip
     environment = os.environ | {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": "", "PYTHONPATH": str(ROOT)}
-    environment |= {"GLOO_SOCKET_IFNAME": "lo"}
+    # torchrun shares one store between its restarts, where processes find the addresses of those that are gone
+    # (github.com/pytorch/pytorch/issues/135712): without this what is started anew never meets.
+    environment |= {"GLOO_SOCKET_IFNAME": "lo", "TORCH_DISABLE_SHARE_RDZV_TCP_STORE": "1"}
     groups = []
     for group in range(N_GROUPS):
         with open(folder / f"group{group}.log", "w") as log:
@@ -118,11 +120,17 @@ def main() -> None:
     kill_one(groups[1])
     at = steps_saved(cut)
     finish(groups, cut)
-    assert_same_state(state_of(cut), state_of(whole), atol=1e-6)
+    # Sums over processes are not taken in one order, and the optimiser turns rounding into steps.
+    assert_same_state(state_of(cut), state_of(whole), atol=1e-3)
     again = [torch.load(cut / f"rank{rank}.pt") for rank in range(N_GROUPS * N_EACH)]
     resumed_at = options.steps - len(again[0]["losses"])
     assert 0 < at <= resumed_at + 1 and 0 < resumed_at < options.steps
     apart = max(float((a - b).abs().max()) for a, b in zip(again[0]["weights"].values(), ranks[0]["weights"].values()))
+    for one, other in zip(again, ranks):
+        assert one["checksums"] == other["checksums"][resumed_at:]
+    losses = torch.tensor([rank["losses"] for rank in again]), torch.tensor([r["losses"][resumed_at:] for r in ranks])
+    differs = float((losses[0] / losses[1] - 1).abs().max())
+    assert differs < 1e-3
     lines = [
         "# Four processes in two groups",
         "",
@@ -138,8 +146,10 @@ def main() -> None:
         f"| tasks: checksums of {options.steps} steps x 4 processes | {len(set(checksums))} different ones |",
         f"| a process of the second group killed (SIGKILL) | after step {at} was saved |",
         f"| torchrun started all four anew; they went on | from step {resumed_at} |",
-        f"| weights at the end, from those of the run left alone | at most {apart:.1e} apart |",
-        "| averages, optimiser, tasks seen | the same (within 1e-6) |",
+        "| tasks of each process in each step that followed | those of the run left alone |",
+        f"| losses of these steps, from those of the run left alone | at most {differs:.0e} of them apart |",
+        f"| weights at the end | at most {apart:.0e} apart |",
+        "| averages, optimiser; tasks seen | within 1e-3; the same |",
         "",
     ]
     OUT.write_text("\n".join(lines), encoding="utf-8")
