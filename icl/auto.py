@@ -13,7 +13,7 @@ from types import ModuleType
 
 _WAITING = {
     "transformers.models.auto.configuration_auto": "icl.network.config",
-    "transformers.models.auto.modeling_auto": "icl.network.model",
+    "transformers.models.auto.modeling_auto": "icl.network.pretrained",
 }
 """Registries, and the modules of ours that register when they are imported."""
 

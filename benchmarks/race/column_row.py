@@ -18,10 +18,9 @@ from __future__ import annotations
 import torch
 from einops import rearrange, repeat
 from torch import Tensor, nn
-from transformers import PreTrainedModel
 
 from icl.network import kernels
-from icl.network.blocks import Attention, score_head
+from icl.network.blocks import Attention, score_head, zero_linear
 from icl.network.cells import CellEncoder, ColumnStatistics, TargetEncoder
 from icl.network.config import TabularConfig
 from icl.network.model import ContextCache, TabularTransformer
@@ -86,7 +85,7 @@ class Layer(nn.Module):
             self.attention.register_buffer("log_scale", torch.zeros(n_heads), persistent=False)
         self.norm = nn.RMSNorm(config.d_embed, eps=1e-6)
         self.up = nn.Linear(config.d_embed, config.mlp_ratio * config.d_embed, bias=False)
-        self.down = nn.Linear(config.mlp_ratio * config.d_embed, config.d_embed, bias=False)
+        self.down = zero_linear(config.mlp_ratio * config.d_embed, config.d_embed)
 
     def keys_values(self, x_BRTE: Tensor) -> Tensor:
         """(2, B, T, H, R, D) of rows to attend to."""
@@ -113,17 +112,18 @@ class ColumnLayer(nn.Module):
         return self.spread.keys_values(self.gather(inducing_BIGE, self.gather.keys_values(x_BNGE)))
 
 
-class ColumnRowTransformer(PreTrainedModel):
+class ColumnRowTransformer(nn.Module):
     """Column stage, row stage, in-context stage; inputs, outputs and heads are those of `TabularTransformer`."""
 
-    config_class = ColumnRowConfig
     # What the driver of forward passes asks for; as if every layer had all tokens.
     n_tokens, cache_bytes = TabularTransformer.n_tokens, TabularTransformer.cache_bytes
     cache_is_all = True
-    base_model_prefix = "icl_column_row"
+    device, dtype = TabularTransformer.device, TabularTransformer.dtype
+    _init_weights = TabularTransformer._init_weights
 
     def __init__(self, config: ColumnRowConfig):
-        super().__init__(config)
+        super().__init__()
+        self.config = config
         rows = config.rows()
         self.cells = CellEncoder(config)
         self.cell_target, self.row_target = TargetEncoder(config), TargetEncoder(rows)
@@ -137,12 +137,7 @@ class ColumnRowTransformer(PreTrainedModel):
         self.norm = nn.RMSNorm(rows.d_embed, eps=1e-6)
         self.class_head = score_head(rows.d_embed, config.max_classes)
         self.bin_head = score_head(rows.d_embed, config.n_bins)
-        self.post_init()
-
-    def _init_weights(self, module: nn.Module) -> None:
-        TabularTransformer._init_weights(self, module)
-        if isinstance(module, Layer):
-            nn.init.zeros_(module.down.weight)
+        self.apply(self._init_weights)
 
     def forward(
         self,

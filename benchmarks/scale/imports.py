@@ -55,7 +55,8 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         before = Path(name)
         packed = subprocess.run(["git", "archive", options.before], cwd=ROOT, check=True, stdout=subprocess.PIPE)
-        tarfile.open(fileobj=io.BytesIO(packed.stdout)).extractall(before, filter="data")
+        with tarfile.open(fileobj=io.BytesIO(packed.stdout)) as tree:
+            tree.extractall(before, filter="data")
         for statement in STATEMENTS:
             took: dict[Path, list[float]] = {before: [], ROOT: []}
             for _ in range(options.repeats + 1):
@@ -65,7 +66,9 @@ def main() -> None:
             lines.append(f"| `{statement}` | {old:.2f} | {new:.2f} |")
             print(lines[-1], flush=True)
         gone, come = needed(before) - needed(ROOT), needed(ROOT) - needed(before)
-    said = "the same" if not gone | come else f"gone: {', '.join(sorted(gone)) or 'none'}; new: {', '.join(sorted(come))}"
+    said = (
+        "the same" if not gone | come else f"gone: {', '.join(sorted(gone)) or 'none'}; new: {', '.join(sorted(come))}"
+    )
     text = [
         f"`python -m benchmarks.scale.imports --before {options.before}`, median of {options.repeats} processes each, "
         f"in turn. {describe('torch', 'ray')}.",

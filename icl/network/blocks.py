@@ -29,7 +29,7 @@ class Attention(nn.Module):
         self.norm = nn.RMSNorm(config.d_embed, eps=1e-6)
         self.query = nn.Linear(config.d_embed, config.d_embed, bias=False)
         self.key_value = nn.Linear(config.d_embed, 2 * config.d_embed, bias=False)
-        self.out = nn.Linear(config.d_embed, config.d_embed, bias=False)
+        self.out = zero_linear(config.d_embed, config.d_embed)
         # Softmax over more rows spreads thinner; a learned multiple of log n counters it (Chiang & Cholak 2022).
         self.log_scale = nn.Parameter(torch.zeros(config.n_heads)) if over_rows else None
 
@@ -102,7 +102,7 @@ class Block(nn.Module):
         self.over_rows = Attention(config, over_rows=True)
         self.norm = nn.RMSNorm(config.d_embed, eps=1e-6)
         self.up = nn.Linear(config.d_embed, config.mlp_ratio * config.d_embed, bias=False)
-        self.down = nn.Linear(config.mlp_ratio * config.d_embed, config.d_embed, bias=False)
+        self.down = zero_linear(config.mlp_ratio * config.d_embed, config.d_embed)
 
     def forward(self, x_BSTE: Tensor, n_keys: int, first_query: int = 0) -> Tensor:
         """The rows from `first_query` on, after attention to the first `n_keys` rows."""
@@ -154,6 +154,13 @@ def row_slices(x_BRTE: Tensor) -> Iterator[Tensor]:
     """Views of successive rows."""
     n_tasks, n_rows, n_tokens, _ = x_BRTE.shape
     yield from (x_BRTE[:, rows] for rows in slices(n_tasks, n_rows, n_tokens, x_BRTE.device))
+
+
+def zero_linear(n_inputs: int, n_outputs: int) -> nn.Linear:
+    """What ends a branch: zero at first, so that every block starts as the identity."""
+    linear = nn.Linear(n_inputs, n_outputs, bias=False)
+    vars(linear)["starts_at_zero"] = True  # `TabularTransformer` draws and clears the weights
+    return linear
 
 
 def score_head(n_inputs: int, n_outputs: int) -> nn.Sequential:

@@ -19,9 +19,8 @@ from typing import cast
 import torch
 from einops import repeat
 from torch import Tensor, nn
-from transformers import AutoModel, PreTrainedModel
 
-from icl.network.blocks import Attention, Block, row_slices, score_head
+from icl.network.blocks import Block, row_slices, score_head
 from icl.network.cells import CellEncoder, ColumnStatistics, TargetEncoder
 from icl.network.config import TabularConfig
 from icl.network.distribution import CategoricalPredictive, HistogramPredictive
@@ -42,16 +41,22 @@ class ContextCache:
         return sum(t.nbytes for t in tensors)
 
 
-class TabularTransformer(PreTrainedModel):
-    """One trunk, two heads: class scores, or a histogram over the standardised target."""
+class TabularTransformer(nn.Module):
+    """One trunk, two heads: class scores, or a histogram over the standardised target.
 
-    config_class = TabularConfig
-    config: TabularConfig
+    `icl.network.pretrained` makes a model of transformers of it, whose import takes as long as that of torch.
+    """
+
     cache_is_all = True  # reading a context takes no keys and values but those of its cache
-    base_model_prefix = "icl_tabular"
 
     def __init__(self, config: TabularConfig):
-        super().__init__(config)
+        super().__init__()
+        self.config = config
+        self.build(config)
+        self.apply(self._init_weights)
+
+    def build(self, config: TabularConfig) -> None:
+        """The modules and parameters; weights are drawn after it."""
         self.cells = CellEncoder(config)
         self.target = TargetEncoder(config)
         self.thinking = nn.Parameter(torch.randn(config.n_thinking_rows, config.d_embed) * 0.5)
@@ -59,20 +64,26 @@ class TabularTransformer(PreTrainedModel):
         self.norm = nn.RMSNorm(2 * config.d_embed, eps=1e-6)
         self.class_head = score_head(2 * config.d_embed, config.max_classes)
         self.bin_head = score_head(2 * config.d_embed, config.n_bins)
-        self.post_init()
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights lie."""
+        return self.thinking.device
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Of the weights."""
+        return self.thinking.dtype
 
     def _init_weights(self, module: nn.Module) -> None:
         if isinstance(module, nn.Linear):
             nn.init.trunc_normal_(module.weight, std=1 / math.sqrt(module.in_features))
+            if getattr(module, "starts_at_zero", False):
+                nn.init.zeros_(module.weight)
             if module.bias is not None:
                 nn.init.zeros_(module.bias)
         elif isinstance(module, nn.Embedding):
             nn.init.normal_(module.weight, std=0.5)
-        # Zero-initialised outputs make every block start as the identity.
-        if isinstance(module, Attention):
-            nn.init.zeros_(module.out.weight)
-        elif isinstance(module, Block):
-            nn.init.zeros_(module.down.weight)
 
     def forward(
         self,
@@ -242,6 +253,3 @@ class TabularTransformer(PreTrainedModel):
         """The predictive distribution of each query row, batch shape (B, M), in the units of `y_BN`."""
         scores = self(X_BRF, y_BN, is_categorical_BF, n_classes)
         return predictive(scores, y_BN, n_classes)
-
-
-AutoModel.register(TabularConfig, TabularTransformer, exist_ok=True)

@@ -1,9 +1,11 @@
 """Laws of the network, in float64 to 1e-10."""
 
 import copy
+import importlib
 
 import pytest
 import torch
+from torch import nn
 from torch.testing import assert_close
 from transformers import AutoModel
 
@@ -122,9 +124,20 @@ def test_gradients_reach_every_parameter(tiny_model, seeded):
     assert silent == []
 
 
+@pytest.mark.parametrize("module", ["icl.network.model", "icl.network.pretrained"])
+def test_every_block_of_a_new_network_is_the_identity(module, seeded):
+    """Whoever draws the weights: transformers once skipped the zeros of modules without parameters of their own."""
+    new = importlib.import_module(module).TabularTransformer(TabularConfig(d_embed=12, n_layers=2, n_heads=2))
+    x_BSTE = torch.randn(2, 9, 3, 12, generator=seeded(0))
+    for block in new.blocks:
+        assert_close(block(x_BSTE, 6), x_BSTE, rtol=0, atol=0)
+        nn.init.normal_(block.down.weight)
+        assert not torch.equal(block(x_BSTE, 6), x_BSTE)
+
+
 def test_automodel_loads_a_release(tiny_release, tiny_model, seeded):
     loaded = AutoModel.from_pretrained(tiny_release)
-    assert type(loaded) is TabularTransformer
+    assert isinstance(loaded, TabularTransformer)
     X, y = torch.randn(1, 9, 3, generator=seeded(7)), torch.randn(1, 6, generator=seeded(8))
     with torch.no_grad():
         assert_close(loaded.eval()(X, y), tiny_model(X, y))

@@ -47,11 +47,12 @@ def test_half_precision_on_disk_is_float32_in_memory(tiny_model, tmp_path):
 
 
 def test_what_save_pretrained_writes_is_a_release_and_the_other_way_round(tiny_model, release, tmp_path, seeded):
-    from icl.network.model import TabularTransformer
+    from icl.network.pretrained import TabularTransformer
 
     expected = scores(tiny_model, seeded)
-    assert_close(scores(TabularTransformer.from_pretrained(release), seeded), expected, rtol=0, atol=0)
-    tiny_model.save_pretrained(tmp_path / "theirs")
+    model = TabularTransformer.from_pretrained(release)
+    assert_close(scores(model, seeded), expected, rtol=0, atol=0)
+    model.save_pretrained(tmp_path / "theirs")
     assert_close(scores(load_release(tmp_path / "theirs"), seeded), expected, rtol=0, atol=0)
     ours, theirs = (json.loads((p / "config.json").read_text()) for p in (release, tmp_path / "theirs"))
     assert {key: theirs[key] for key in ours} == ours  # the rest is bookkeeping
@@ -66,6 +67,9 @@ import sys
 import {first}
 import icl
 assert "{first}" != "icl" or "torch" not in sys.modules
+from icl import ICLRegressor
+# Which takes longer to import than torch, and which prediction does without.
+assert "{first}" != "icl" or "transformers.modeling_utils" not in sys.modules
 from transformers import AutoConfig, AutoModel
 assert type(AutoConfig.from_pretrained({str(folder)!r})).__name__ == "TabularConfig"
 model = AutoModel.from_pretrained({str(folder)!r})
