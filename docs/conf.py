@@ -1,5 +1,6 @@
 """The documentation site: `make docs` builds it, offline, and a warning is an error."""
 
+import os
 import re
 import sys
 from pathlib import Path
@@ -38,6 +39,8 @@ nb_execution_mode = "force"
 nb_execution_timeout = 900  # of a cell, on a machine that others load
 nb_execution_raise_on_error = True
 nb_merge_streams = True
+# Where cells run: said by a library that looks for widgets, with a path of this machine.
+os.environ["PYTHONWARNINGS"] = "ignore:IProgress not found"
 
 autodoc_typehints = "none"  # the signature has them
 autodoc_member_order = "bysource"
