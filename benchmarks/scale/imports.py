@@ -77,7 +77,8 @@ def main() -> None:
         "|---|--:|--:|",
         *lines,
         "",
-        f"Packages that `pip install icl` brings: {said}. No statement imports ray where it is installed. Asked for "
+        f"Packages that `pip install icl` brings: {said}. No statement imports ray where it is installed; "
+        "what `import icl.inference` takes more is its new estimands. Asked for "
         "without it (`tests/test_scale.py`):",
         "",
         "```",

@@ -121,9 +121,14 @@ def model_of(infer: list[dict], predict: list[dict]) -> list[str]:
     return [*lines, ""]
 
 
+def written(name: str, first: int) -> list[str]:
+    """Lines of what another script of this folder wrote, without its title."""
+    path = HERE / name
+    return path.read_text(encoding="utf-8").rstrip().splitlines()[first:] if path.is_file() else ["Not measured yet."]
+
+
 def main() -> None:
     infer, predict = (Measurements(HERE / f"{name}.jsonl").rows() for name in ("infer", "predict"))
-    training = HERE / "training.md"
     machines = list(dict.fromkeys(row["machine"] for row in [*infer, *predict]))
     lines = [
         "# Past one machine",
@@ -164,7 +169,15 @@ def main() -> None:
         "",
         "## Training",
         "",
-        *(training.read_text(encoding="utf-8").splitlines()[2:] if training.is_file() else ["Not measured yet."]),
+        *written("training.md", 2),
+        "",
+        "By torchrun's own restarts:",
+        "",
+        *written("torchrun.md", 2),
+        "",
+        "## Without Ray",
+        "",
+        *written("imports.md", 0),
         "",
     ]
     OUT.write_text("\n".join(lines).rstrip() + "\n", encoding="utf-8")
