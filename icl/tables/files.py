@@ -143,7 +143,7 @@ def open_table(name: str | os.PathLike | bytes, reading: Reading = Reading()) ->
     """
     data = name if isinstance(name, bytes) else sys.stdin.buffer.read() if str(name) == "-" else None
     if data is not None:
-        path = Path("bytes" if isinstance(name, bytes) else "stdin")
+        path = Path("the file" if isinstance(name, bytes) else "stdin")
         is_empty = not data
     else:
         path = Path(name).expanduser()  # type: ignore[arg-type]

@@ -236,7 +236,7 @@ def test_a_second_file_is_read_as_the_first(tmp_path):
 
 def test_the_reader_is_public_and_takes_buffers():
     assert icl.read_table(io.BytesIO(b"a,b\n1,2\n"))["b"].tolist() == [2]
-    with pytest.raises(ValueError, match="bytes is empty"):
+    with pytest.raises(ValueError, match="the file is empty"):
         icl.read_table(b"")
 
 
