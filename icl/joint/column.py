@@ -16,6 +16,8 @@ from typing import Any, Protocol
 import numpy as np
 import pandas as pd
 
+from icl.estimators.classifier import ICLClassifier
+from icl.estimators.regressor import ICLRegressor
 from icl.joint.kinds import Kind
 from icl.joint.marginal import MarginalColumn
 from icl.joint.network import LeftOut, NetworkColumn, answers, settle
@@ -24,6 +26,13 @@ from icl.joint.quick import QuickColumn
 MODELS = ("network", "quick")
 # Fewer rows than this say nothing of how a column depends on others.
 FEWEST_ROWS = 5
+
+
+def check_options(options: Mapping[str, Any]) -> None:
+    """TypeError for options that estimators do not have, also where no column is given to one."""
+    known = {**ICLRegressor().get_params(deep=False), **ICLClassifier().get_params(deep=False)}
+    if unknown := [name for name in options if name not in known]:
+        raise TypeError(f"unknown options {unknown}; beside the named ones, those of estimators: {', '.join(known)}.")
 
 
 class ColumnModel(Protocol):

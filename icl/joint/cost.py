@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
+from numbers import Integral
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,8 @@ import pandas as pd
 from icl.estimators.classifier import ICLClassifier
 from icl.estimators.regressor import ICLRegressor
 from icl.estimators.timed import words_of_seconds
+from icl.joint.column import check_options
+from icl.joint.impute import check_numbers
 from icl.joint.kinds import Kind
 from icl.joint.layout import MOST_SHOWN, Layout, n_rounds, read_table
 from icl.joint.synthetic.chain import kinds_of
@@ -43,7 +46,16 @@ class JointTime:
 
 
 def imputation_time(
-    table: Any, m: int = 20, *, rounds: int | None = None, budget: float = 4e6, **options: Any
+    table: Any,
+    m: int = 20,
+    seed: int = 0,
+    *,
+    shift: Any = None,
+    keep: Any = (),
+    rounds: int | None = None,
+    budget: float = 4e6,
+    progress: bool | None = None,
+    **options: Any,
 ) -> JointTime:
     """What `icl.impute` with these arguments will take: right to a factor of two on an idle machine.
 
@@ -56,6 +68,8 @@ def imputation_time(
         >>> icl.imputation_time(table.mask(table > 1), m=5).seconds > 0
         True
     """
+    check_options(options)
+    check_numbers(m, seed, rounds)  # draws, shifts and what is kept take no time of their own
     frame = read_table(table)
     layout = Layout.of(frame, m, rounds, budget)
     turns, width = n_rounds(layout.incomplete, rounds), max(len(layout.kinds) - 1, 1)
@@ -78,10 +92,14 @@ def imputation_time(
 def generation_time(
     table: pd.DataFrame,
     rows: int | None = None,
+    given: Sequence[Hashable] | Mapping[Hashable, Any] | pd.DataFrame | None = None,
+    seed: int = 0,
     *,
-    given: Sequence[Hashable] | Mapping[Hashable, Any] = (),
+    constraints: Any = (),
     orders: int | str = "auto",
     model: str = "network",
+    folds: int | None = None,
+    progress: bool | None = None,
     **options: Any,
 ) -> JointTime:
     """What `icl.generate` with these arguments will take: right to a factor of two on an idle machine.
@@ -91,7 +109,8 @@ def generation_time(
     come on top.
 
     Args:
-        given: columns that conditions name; a column with one value for all rows is not drawn.
+        given: as for `icl.generate`, or names of columns that are given: a column whose value is given for each row is
+            not drawn.
 
     Examples:
         >>> import icl
@@ -99,16 +118,24 @@ def generation_time(
         >>> icl.generation_time(load_iris(as_frame=True).frame, 1_000_000).seconds > 60
         True
     """
+    check_options(options)
     kinds = kinds_of(table)
-    rows = len(table) if rows is None else rows
-    drawn = [name for name in table.columns if name not in given]
+    if rows is None:
+        rows = len(given) if isinstance(given, pd.DataFrame) else len(table)
+    if isinstance(rows, bool) or not isinstance(rows, Integral) or rows < 1:
+        raise ValueError(f"rows must be a whole number of at least 1, got {rows!r}.")
+    if isinstance(given, Mapping):  # a range or several values: drawn until one of them comes
+        given = [name for name, value in given.items() if not isinstance(value, tuple | list | set)]
+    named = [] if given is None else list(given)
+    drawn = [name for name in table.columns if name not in named]
     n_chains, width = n_orders(orders, len(drawn)), table.shape[1]
     parts, n_fits = [], 0
     for name in drawn:
         known = kinds[name].numbers(table[name])
         known = known[np.isfinite(known)]
         # In a random order a column follows half of the others.
-        sizes = (min(len(table), MOST_ROWS_SHOWN), max((width - 1) // 2, 1), -(-rows // n_chains), n_chains)
+        n_drawn = -(-rows // (n_chains * (folds or 1)))
+        sizes = (min(len(table), MOST_ROWS_SHOWN), max((width - 1) // 2, 1), n_drawn, n_chains)
         parts.append(_seconds(model == "network", kinds[name], known, *sizes, options))
         n_fits += n_chains
         if table[name].isna().any():
@@ -116,6 +143,8 @@ def generation_time(
             parts.append(_seconds(model == "network", gaps, np.array([0.0, 1.0]), *sizes, options))
             n_fits += n_chains
     what = f"{rows:,} rows of {len(drawn)} columns in {n_chains} order{'s' * (n_chains > 1)}"
+    if folds is not None:  # each fold draws its share of the rows, from models of its own
+        parts, n_fits, what = [(folds * a, folds * b) for a, b in parts], folds * n_fits, f"{what}, {folds} folds"
     return _total(parts, n_fits, what)
 
 

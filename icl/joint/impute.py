@@ -9,6 +9,7 @@ from numbers import Integral
 from typing import Any
 
 from icl.joint.chains import Chains
+from icl.joint.column import check_options
 from icl.joint.imputations import Imputations
 from icl.joint.layout import Layout, n_rounds, read_shift, read_table
 from icl.joint.progress import Progress
@@ -53,7 +54,7 @@ def impute(
     Returns:
         Imputations: iterate over it for the m tables.
     Raises:
-        ValueError: for a table without rows or gaps that could be filled, or arguments that cannot be used.
+        ValueError: for a table without rows, or arguments that cannot be used. A table without gaps comes back m times.
 
     Examples:
         >>> import icl, numpy as np, pandas as pd
@@ -65,8 +66,9 @@ def impute(
         (3, 0)
     """
     started = time.perf_counter()
+    check_options(options)
     frame = read_table(table)
-    _check(m, seed, rounds)
+    check_numbers(m, seed, rounds)
     kept = _names(keep, frame)
     layout = Layout.of(frame, m, rounds, budget)
     shifts = read_shift(shift, frame, layout)
@@ -80,7 +82,8 @@ def impute(
     return imputed
 
 
-def _check(m: int, seed: int, rounds: int | None) -> None:
+def check_numbers(m: int, seed: int, rounds: int | None) -> None:
+    """ValueError for what is no number of tables, seed or number of rounds."""
     for name, value, least in (("m", m, 2), ("seed", seed, 0), ("rounds", 1 if rounds is None else rounds, 1)):
         if isinstance(value, bool) or not isinstance(value, Integral) or value < least:
             raise ValueError(f"{name} got {value!r}; pass a whole number of at least {least}.")

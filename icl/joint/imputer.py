@@ -10,7 +10,7 @@ import pandas as pd
 from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.utils.validation import check_is_fitted
 
-from icl.joint.impute import impute
+from icl.joint.impute import ImputationWarning, impute
 from icl.tables.encoder import as_table
 
 FILLS = ("mean", "draw")
@@ -57,16 +57,28 @@ class ICLImputer(TransformerMixin, BaseEstimator):
         return self._filled(self.table_, len(self.table_), 0, X)
 
     def transform(self, X):
-        """The rows of X, filled from the rows of `fit` and from one another; X keeps its type."""
+        """The rows of X, filled from the rows of `fit` and from one another; X keeps its type and order of columns."""
         check_is_fitted(self, "table_")
-        rows, _ = as_table(X)
+        rows, has_names = as_table(X)
         if rows.shape[1] != self.n_features_in_:
             raise ValueError(
                 f"X has {rows.shape[1]} features, but ICLImputer is expecting {self.n_features_in_} features as input."
             )
-        rows = rows.set_axis(self.table_.columns, axis=1)
+        if not (has_names and self._has_names):
+            rows = rows.set_axis(self.table_.columns, axis=1)
+        elif unknown := [name for name in rows.columns if name not in self.table_.columns]:
+            raise ValueError(f"X has the columns {unknown}, which fit did not see; it saw {list(self.table_.columns)}.")
+        wanted = list(rows.columns)
+        rows = rows[self.table_.columns]
         both = pd.concat([self.table_, rows], ignore_index=True)
-        return self._filled(both, len(rows), len(self.table_), X)
+        # Together, categoricals of different levels would become text.
+        levels = {name: dtype for name, dtype in self.table_.dtypes.items() if isinstance(dtype, pd.CategoricalDtype)}
+        if levels:
+            for name, dtype in levels.items():
+                if new := [level for level in rows[name].dropna().unique() if level not in dtype.categories]:
+                    levels[name] = pd.CategoricalDtype([*dtype.categories, *new], dtype.ordered)
+            both = both.astype(levels)
+        return self._filled(both[wanted], len(rows), len(self.table_), X)
 
     def _filled(self, table: pd.DataFrame, n: int, start: int, like: Any):
         own = slice(start, start + n)
@@ -78,6 +90,12 @@ class ICLImputer(TransformerMixin, BaseEstimator):
             imputed = impute(table, m, self.random_state, budget=self.budget, checkpoint=self.checkpoint)
         whole = imputed.mean() if self.fill == "mean" else imputed[0]
         rows = whole.iloc[own]
+        if gaps := int(rows.isna().any(axis=1).sum()):
+            warnings.warn(
+                f"{gaps} of {n} rows keep gaps: nothing of such a row, or nothing of such a column, is observed.",
+                ImputationWarning,
+                stacklevel=3,
+            )
         if isinstance(like, pd.DataFrame):
             return rows.set_axis(like.index, axis=0)
         return rows.to_numpy()

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
+from numbers import Real
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -126,7 +128,7 @@ def read_shift(
             raise ValueError(f"shift names {name!r}, of which no cell is imputed; those imputed are {list(names)}.")
         kind = layout.kinds[names[name]]
         if kind.levels is None:
-            if not isinstance(amount, int | float):
+            if not isinstance(amount, Real) or not np.isfinite(float(amount)):
                 raise ValueError(
                     f"shift[{name!r}] got {amount!r}; it is a column of numbers: give a number of standard deviations."
                 )
@@ -134,10 +136,14 @@ def read_shift(
             added[names[name]] = float(amount) * spread
             continue
         levels = list(kind.levels)
-        if not isinstance(amount, Mapping) or not set(amount) <= set(levels):
+        if not isinstance(amount, Mapping) or not set(amount) <= set(levels) or not _all_finite(amount):
             raise ValueError(
                 f"shift[{name!r}] got {amount!r}; it is a column of levels: give log odds to add to some of them, "
                 f"such as {{{levels[0]!r}: 0.5}}."
             )
         tilted[names[name]] = np.array([float(amount.get(level, 0.0)) for level in levels])
     return added, tilted
+
+
+def _all_finite(amounts: Mapping[Any, Any]) -> bool:
+    return all(isinstance(amount, Real) and np.isfinite(float(amount)) for amount in amounts.values())

@@ -75,7 +75,7 @@ def drawn_codes(probs: np.ndarray, codes: np.ndarray, u: np.ndarray, tilt: np.nd
         tilt: log odds to add, one for each of all levels; None for none.
     """
     if tilt is not None:
-        probs = probs * np.exp(tilt[codes])
+        probs = probs * np.exp(tilt[codes] - tilt[codes].max())  # log odds of a thousand are no overflow
     cumulative = probs.cumsum(1)
     place = (u[:, None] * cumulative[:, -1:] >= cumulative).sum(1)
     return codes[np.minimum(place, len(codes) - 1)].astype(np.float64)

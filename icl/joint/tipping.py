@@ -78,6 +78,8 @@ def tipping_point(
         >>> tips.frame["shift"].tolist(), tips.term
         ([0.0, 1.0], 'x')
     """
+    if not len(shifts):
+        raise ValueError("shifts is empty; pass the shifts to try, such as (-0.5, 0.0, 0.5).")
     rows = []
     for shift in sorted(shifts):
         amount = shift if level_of is None else {level_of: shift}

@@ -54,6 +54,8 @@ def patterns_of(
     Raises:
         ValueError: if no row is complete.
     """
+    if unknown := [name for name in features or () if name not in table.columns]:
+        raise ValueError(f"features names {unknown}, which the table does not have; it has {list(table.columns)}.")
     missing = table[list(needed)].isna().to_numpy()
     complete = np.flatnonzero(~missing.any(axis=1))
     if not len(complete):

@@ -43,12 +43,12 @@ class Memorised:
         n_exact: synthetic rows equal to a training row in every cell; `expected_exact` as many would be at the rate of
             held-out rows (or of the training rows among one another).
         near, expected_near: share of the near synthetic rows whose nearest real row was trained on, and what it would
-            be if none were remembered; without held-out rows the share of synthetic rows that are near, and that of
-            real rows.
+            be if none were remembered; without held-out rows the share of synthetic rows that are near to a half of the
+            real rows, and that of the other half.
         p_exact, p_near: of an excess by chance.
         rows: the nearest synthetic rows: index of both, distance.
-        found, reference: distances to the nearest training row of synthetic rows, and of rows that were not trained on
-            (or of each training row to the others).
+        found, reference: distances to the nearest training row of synthetic rows, and of rows that were not trained on;
+            without these, of both kinds of rows to a half of the training rows, the other half standing for new ones.
     """
 
     n_exact: int
@@ -77,15 +77,17 @@ def memorised(
     """Arguments are `Coder.ranks`; `names` those of the training and of the synthetic rows."""
     found, which = _nearest(synthetic, train, is_level)
     if holdout is None:
-        reference, _ = _nearest(train, train, is_level, without_self=True)
+        same, _ = _nearest(train, train, is_level, without_self=True)
+        shown, reference = _beside_a_half(train, synthetic, is_level)
         threshold = np.quantile(reference, _NEAR)
-        near, expected = float((found <= threshold).mean()), float((reference <= threshold).mean())
+        near, expected = float((shown <= threshold).mean()), float((reference <= threshold).mean())
         # Rows near one training row come together: counted as if half of them were there, it errs on the safe side.
-        p_near = _excess(np.sort(found)[::2] <= threshold, np.sort(reference)[::2] <= threshold)
+        p_near = _excess(np.sort(shown)[::2] <= threshold, np.sort(reference)[::2] <= threshold)
     else:
-        reference, _ = _nearest(holdout, train, is_level)
+        same, _ = _nearest(holdout, train, is_level)
+        shown, reference = found, same
         near, expected, p_near = _near_to_trained(train, holdout, synthetic, is_level)
-    copied, by_chance = found <= _SAME, reference <= _SAME
+    copied, by_chance = found <= _SAME, same <= _SAME
     p_exact = _excess(copied, by_chance)
     if copied.any() and not by_chance.any():
         p_exact = min(p_exact, _coincidence(train, synthetic[copied], len(synthetic)))
@@ -93,8 +95,30 @@ def memorised(
     rows = pd.DataFrame({"synthetic": names[1][order], "real": names[0][which[order]], "distance": found[order]})
     expected_exact = float(by_chance.mean() * len(found))
     return Memorised(
-        int(copied.sum()), expected_exact, near, expected, p_exact, p_near, holdout is not None, rows, found, reference
+        int(copied.sum()), expected_exact, near, expected, p_exact, p_near, holdout is not None, rows, shown, reference
     )
+
+
+def _beside_a_half(train: np.ndarray, synthetic: np.ndarray, is_level: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Distances of synthetic rows and of one half of the training rows to the nearest row of the other half.
+
+    To all training rows they could not be compared: a new number falls between two ranks and is half a step from both,
+    while a training row is a whole step from its neighbours. Ranks are therefore taken anew, among the other half.
+    """
+    order = np.random.default_rng(0).permutation(len(train))
+    half, rest = train[order[::2]], train[order[1::2]]
+
+    def ranked(rows: np.ndarray) -> np.ndarray:
+        out = rows.copy()
+        for j in np.flatnonzero(~is_level):
+            seen = np.sort(half[~np.isnan(half[:, j]), j])
+            known = ~np.isnan(rows[:, j])
+            sides = (np.searchsorted(seen, rows[known, j], side) for side in ("left", "right"))
+            out[known, j] = sum(sides) / (2 * max(len(seen), 1))
+        return out
+
+    others = ranked(half)
+    return _nearest(ranked(synthetic), others, is_level)[0], _nearest(ranked(rest), others, is_level)[0]
 
 
 def _nearest(

@@ -58,6 +58,14 @@ def train_on_synthetic(
 ) -> Usefulness:
     """Models of `train` and of `synthetic`, as many rows of each, compared on the rows `asked`."""
     parts = [table[table[target].notna()] for table in (train, synthetic, asked)]
+    for name, part in zip(("real", "synthetic", "asked"), parts):
+        if part[target].dtype.kind in "mM":
+            raise ValueError(f"target {target!r} holds dates; name a column of numbers or classes to be predicted.")
+        if not len(part) or (name == "real" and part[target].nunique() < 2):
+            raise ValueError(
+                f"target {target!r} has {part[target].nunique()} different values in the {name} rows, so there is "
+                f"nothing to predict; name another column."
+            )
     n = min(len(parts[0]), len(parts[1]), MOST_ROWS)
     learnt = [part.iloc[np.sort(rng.permutation(len(part))[:n])] for part in parts[:2]]
     asked = parts[2].iloc[np.sort(rng.permutation(len(parts[2]))[:MOST_ROWS])]
@@ -96,18 +104,26 @@ def _losses(
         numbers, spread = truth.to_numpy(dtype=float), float(all_labels.to_numpy(dtype=float).std())
         predicted = _fit(predictor, X, y).predict(X_asked) if y.nunique() > 1 else np.full(len(asked), y.iloc[0])
         return np.square((predicted - numbers) / spread), np.nan
-    classes = np.array(sorted(all_labels.astype(str).unique()))
+    classes = np.array(sorted(_words(all_labels).unique()))
     probs = np.zeros((len(asked), len(classes)))
-    y = y.astype(str)
+    y = _words(y)
     if y.nunique() == 1:
         probs[:, classes == y.iloc[0]] = 1.0
     else:
         model = _fit(predictor, X, y)
-        probs[:, np.searchsorted(classes, model.classes_)] = model.predict_proba(X_asked)
-    codes = pd.Index(classes).get_indexer(truth.astype(str))
+        place = pd.Index(classes).get_indexer(model.classes_)
+        # A class that only synthetic rows have is never right.
+        probs[:, place[place >= 0]] = model.predict_proba(X_asked)[:, place >= 0]
+    codes = pd.Index(classes).get_indexer(_words(truth))
     known = codes >= 0
     # A class that was not learnt at all costs what one row in a hundred would.
     return log_losses(probs[known], codes[known], 0.01), auc(probs[known], codes[known])
+
+
+def _words(labels: pd.Series) -> pd.Series:
+    """Labels as text; a whole number reads alike as int and as float, which a gap made of it."""
+    whole = labels.map(lambda label: int(label) if isinstance(label, float) and label.is_integer() else label)
+    return whole.astype(object).map(str)
 
 
 def _fit(predictor: Any, X: pd.DataFrame, y: pd.Series) -> Any:

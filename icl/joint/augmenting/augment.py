@@ -69,7 +69,7 @@ def augment(
     if isinstance(rows, bool) or not isinstance(rows, Integral) or rows < 0:
         raise ValueError(f"rows must be a whole number of at least 0, got {rows!r}.")
     condition = where.expression(target) if isinstance(where, Rarest) else where
-    constraint = Constraint(_named(condition, target), list(table.columns))
+    constraint = Constraint(_named(condition, target), list(table.columns), is_strict=True)
     chosen = constraint.holds(table)
     if not chosen.any():
         raise ValueError(f"where={condition!r} is satisfied by none of the {len(table)} rows.")
@@ -108,9 +108,9 @@ def labelled_table(X: pd.DataFrame, y: Any) -> tuple[pd.DataFrame, Hashable]:
     if labels.isna().any():
         raise ValueError(f"y lacks {int(labels.isna().sum())} labels; leave these rows out.")
     name = "y" if labels.name is None else labels.name
-    if name in X.columns:
+    if str(name) in map(str, X.columns):
         raise ValueError(f"the labels are called {name!r}, as a column of X is; rename one of them.")
-    return X.reset_index(drop=True).assign(**{str(name): labels.to_numpy()}), str(name)
+    return X.reset_index(drop=True).assign(**{str(name): labels.reset_index(drop=True)}), str(name)
 
 
 def recalibrated(probabilities: np.ndarray, learnt: np.ndarray, real: np.ndarray) -> np.ndarray:

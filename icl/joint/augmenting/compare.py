@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from numbers import Integral
 from typing import Any
 
 import numpy as np
@@ -20,6 +21,7 @@ from scipy.stats import t as student
 from sklearn.base import clone
 from sklearn.model_selection import StratifiedKFold
 
+from icl.inference.checks import check_level
 from icl.joint.augmenting.augment import METHODS, Rarest, augment, labelled_table, recalibrated
 from icl.network.metrics import class_scores
 from icl.pages.table import Row, Table
@@ -104,10 +106,14 @@ def compare_augmentation(
         'none'
     """
     table, target = labelled_table(X, y)
+    check_level(level)
+    for name, number, least in (("folds", folds, 2), ("repeats", repeats, 1)):
+        if isinstance(number, bool) or not isinstance(number, Integral) or number < least:
+            raise ValueError(f"{name} must be a whole number of at least {least}, got {number!r}.")
     if metric not in METRICS:
         raise ValueError(f"metric must be one of {', '.join(map(repr, METRICS))}, got {metric!r}.")
-    if unknown := [name for name in methods if name not in METHODS]:
-        raise ValueError(f"methods must be among {', '.join(map(repr, METHODS))}, got {unknown}.")
+    if not len(methods) or any(name not in METHODS for name in methods):
+        raise ValueError(f"methods must be among {', '.join(map(repr, METHODS))}, got {list(methods) or 'none'}.")
     if not amounts or min(amounts) <= 0:
         raise ValueError(f"amounts must be positive shares such as (0.5, 1.0), got {amounts!r}.")
     X, y = table.drop(columns=target), table[target]

@@ -71,7 +71,7 @@ class Chain:
         options: Mapping[str, Any],
         step: Step = unseen,
     ):
-        self._step = step
+        self._step, self._n_rows = step, len(table)
         self.order, self.kinds = list(order), kinds
         self._gaps: dict[Hashable, ColumnModel] = {}
         self._observed: dict[Hashable, np.ndarray] = {}
@@ -115,7 +115,12 @@ class Chain:
         out: dict[Hashable, Any] = {}
         for j, name in enumerate(self.order):
             before, own = rows[self.order[:j]], rows[name]
-            found = np.nan_to_num(self._values[name].log_density(before, own), nan=0.0)
+            found, is_gap = self._values[name].log_density(before, own), own.isna().to_numpy()
+            unseen = np.log(0.5 / (self._n_rows + 1))
+            # A level that the table does not hold is rarer than any that it does; an infinite number is impossible.
+            other = np.isnan(found) & ~is_gap
+            found[other] = unseen if self.kinds[name].is_class else -np.inf
+            found[is_gap] = 0.0 if name in self._gaps else unseen
             if name in self._gaps:
                 found = found + self._gaps[name].log_density(before, _gaps(own))
             out[name] = found

@@ -30,12 +30,15 @@ class Constraint:
     Args:
         given: an expression, or a function of a DataFrame that returns a bool for each row.
         columns: of the table.
+        is_strict: whether a row must be known to satisfy it, as where rows are chosen by it.
     Raises:
         ValueError: for what is no expression of this kind, or names other columns.
     """
 
-    def __init__(self, given: str | Callable[[pd.DataFrame], Any], columns: Sequence[Hashable]):
-        self.given, self._columns = given, list(columns)
+    def __init__(
+        self, given: str | Callable[[pd.DataFrame], Any], columns: Sequence[Hashable], is_strict: bool = False
+    ):
+        self.given, self._columns, self._is_strict = given, list(columns), is_strict
         if callable(given):
             self._tree = None
             return
@@ -60,9 +63,9 @@ class Constraint:
             found = np.asarray(self.given(rows))
             if found.shape != (len(rows),) or found.dtype.kind not in "bO":
                 raise ValueError(f"the constraint must return a bool for each of {len(rows)} rows, got {found.shape}.")
-            return np.asarray(pd.Series(found).fillna(True), dtype=bool)
+            return np.asarray(pd.Series(found).fillna(not self._is_strict), dtype=bool)
         truth, known = self._truth(self._tree, rows)
-        return truth | ~known
+        return truth & known if self._is_strict else truth | ~known
 
     def __str__(self) -> str:
         return str(self.given) if self._tree is not None else getattr(self.given, "__name__", "a function")
@@ -119,19 +122,47 @@ class Constraint:
         truth = np.ones(len(rows), dtype=bool)
         known = np.all([~np.asarray(pd.isna(value)) | np.zeros(len(rows), bool) for value in values], axis=0)
         for op, left, right in zip(node.ops, values, values[1:]):
-            truth[known] &= np.asarray(_COMPARISONS[type(op)](_at(left, known), _at(right, known)), dtype=bool)
+            try:
+                sides = _by_place(_at(left, known), _at(right, known))
+                truth[known] &= np.asarray(_COMPARISONS[type(op)](*sides), dtype=bool)
+            except TypeError as error:
+                raise ValueError(
+                    f"constraint {self.given!r} compares what has no order between them ({error}); compare numbers "
+                    f"with numbers, text with text."
+                ) from error
         return truth & known, known
 
     def _value(self, node: ast.AST, rows: pd.DataFrame) -> Any:
-        if isinstance(node, ast.BinOp):
-            return _ARITHMETIC[type(node.op)](self._value(node.left, rows), self._value(node.right, rows))
-        if isinstance(node, ast.UnaryOp):
-            return -self._value(node.operand, rows)
+        if isinstance(node, ast.BinOp | ast.UnaryOp):
+            try:
+                if isinstance(node, ast.UnaryOp):
+                    return -self._value(node.operand, rows)
+                return _ARITHMETIC[type(node.op)](self._value(node.left, rows), self._value(node.right, rows))
+            except TypeError as error:
+                raise ValueError(f"constraint {self.given!r} computes with what is no number ({error}).") from error
         if isinstance(node, ast.Name):
             cells = rows[self._names[node.id]]
-            return cells.astype(object) if isinstance(cells.dtype, pd.CategoricalDtype) else cells
+            is_unordered = isinstance(cells.dtype, pd.CategoricalDtype) and not cells.dtype.ordered
+            return cells.astype(object) if is_unordered else cells
         assert isinstance(node, ast.Constant)
         return node.value
+
+
+def _by_place(left: Any, right: Any) -> tuple[Any, Any]:
+    """Both sides of a comparison; where one is of ordered levels, both as places in their order, not as text."""
+    dtypes = [getattr(side, "dtype", None) for side in (left, right)]
+    ordered = [dtype for dtype in dtypes if isinstance(dtype, pd.CategoricalDtype)]
+    if not ordered:
+        return left, right
+    place = {level: k for k, level in enumerate(ordered[0].categories)}
+
+    def placed(side: Any) -> Any:
+        cells = list(side) if isinstance(side, pd.Series) else [side]
+        if unknown := [cell for cell in cells if cell not in place]:
+            raise TypeError(f"{unknown[0]!r} is none of the levels {list(place)}")
+        return np.array([place[cell] for cell in cells])
+
+    return placed(left), placed(right)
 
 
 def _at(value: Any, known: np.ndarray) -> Any:

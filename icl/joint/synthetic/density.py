@@ -73,12 +73,13 @@ def outlier_scores(
         7
     """
     total = None
-    for parts in _by_column(table, None, orders, folds, seed, model, options):
+    densities = _by_column(table, None, orders, folds, seed, model, options)
+    for parts in densities:
         usual = parts.mask(table.isna()).median()  # a gap has no density, only its probability
         strange = -(parts - usual.where(usual.notna(), 0.0) * table.notna()).sum(axis=1)
         total = strange if total is None else total + strange
     assert total is not None
-    return (total / orders).rename("outlier_score")
+    return (total / len(densities)).rename("outlier_score")
 
 
 def _by_column(
@@ -97,6 +98,10 @@ def _by_column(
             raise ValueError(f"{name} must be a whole number of at least {least}, got {number!r}.")
     if at is not None and (lacking := [name for name in table.columns if name not in at.columns]):
         raise ValueError(f"the rows to score lack the columns {lacking} of the table.")
+    for rows in (table, table if at is None else at):
+        for name in table.columns:
+            if rows[name].dtype.kind == "f" and np.isinf(rows[name].to_numpy(dtype=float, na_value=0.0)).any():
+                raise ValueError(f"column {name!r} holds infinity, which has no density; put a number or a gap there.")
     rng = np.random.default_rng(seed)
     found = []
     fold = rng.permutation(len(table)) % folds

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from icl.joint.column import check_options
 from icl.joint.kinds import Kind
 from icl.joint.progress import Progress, Step, unseen
 from icl.joint.synthetic.chain import Chain, draw_orders, kinds_of
@@ -72,6 +73,7 @@ def generate(
         >>> new.shape, bool(new["petal length (cm)"].between(1, 2).all()), set(new["target"])
         ((5, 2), True, {'0'})
     """
+    check_options(options)
     kinds = kinds_of(table)
     if rows is None:
         rows = len(given) if isinstance(given, pd.DataFrame) else len(table)
@@ -94,6 +96,8 @@ def _out_of_fold(
     index = asked.fixed.index
     if isinstance(folds, bool) or not isinstance(folds, Integral) or folds < 2:
         raise ValueError(f"folds must be a whole number of at least 2, got {folds!r}.")
+    if folds > len(index):
+        raise ValueError(f"folds={folds} for {len(index)} rows of conditions; pass at most as many folds as rows.")
     if asked.allowed or not asked.fixed.shape[1] or not (table.index.is_unique and index.is_unique):
         raise ValueError(
             "folds= needs given= a DataFrame, and row names (an index) that do not repeat, in it and in the table: "
