@@ -49,7 +49,7 @@ def test_what_is_there_is_not_done_again_and_a_failed_shard_leaves_nothing(folde
     out, seen = tmp_path / "out", []
     with pytest.raises(RuntimeError, match="killed"):
         work_through(Copy(fails_at="c.parquet"), folder, out)
-    assert sorted(p.name for p in out.rglob("*") if p.is_file()) == ["a.parquet", "shards.json"]
+    assert sorted(p.name for p in out.rglob("*") if p.is_file()) == ["_shards.json", "a.parquet"]
     again = Copy()
     report = work_through(again, folder, out, on_shard=lambda done, total: seen.append((done, total)))
     assert again.calls == ["c.parquet", "b.parquet"] and seen == [(30, 101), (100, 101), (101, 101)]
