@@ -3,18 +3,30 @@
 Ray itself runs in the tests marked slow, where it is installed, and in benchmarks/scale.
 """
 
+import copy
 import json
+import pickle
 import subprocess
 import sys
+from datetime import date, datetime
+from decimal import Decimal
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.dataset
+import pyarrow.parquet as pq
 import pytest
+import torch
 from numpy.testing import assert_allclose
+from sklearn.tree import DecisionTreeClassifier
 
-from icl import ICLClassifier, ICLRegressor
+from icl import ICLClassifier, ICLRegressor, load, load_release
 from icl.commands.main import main
+from icl.estimators import identity
+from icl.estimators.identity import identity_of
+from icl.inference import Mean, infer
 from icl.scale.shards import work_through
 
 
@@ -84,7 +96,7 @@ def test_refused_before_any_work(folder, tmp_path):
 def labelled() -> pd.DataFrame:
     rng = np.random.default_rng(1)
     table = pd.DataFrame(rng.normal(size=(40, 3)), columns=list("abc"))
-    return table.assign(y=table.a - table.b, k=np.where(table.a > 0, "up", "down"))
+    return table.assign(y=table.a - table.b, k=np.where(table.a > 0, "up", "down"), g=rng.choice(list("uvw"), 40))
 
 
 def read(folder: Path, out: Path) -> pd.DataFrame:
@@ -123,9 +135,246 @@ def test_predict_dataset_says_what_predict_says(kind, labelled, folder, tmp_path
         )
 
 
+OF_ANOTHER_KIND = {
+    "spelling of classes": {"k": lambda t: t.k.str.upper()},
+    "kind of classes": {"k": lambda t: t.k == "up"},
+    "numbers for classes": {"k": lambda t: (t.k == "up").astype(int)},
+    "types of such": {"k": lambda t: (t.k == "up").astype(float)},
+    "swapped names": {"X": lambda t: t.rename(columns={"a": "b", "b": "a"})},
+    "one name": {"X": lambda t: t.rename(columns={"c": "d"})},
+    "no names": {"X": lambda t: t.drop(columns="g").to_numpy()},
+    "spelling of levels": {"X": lambda t: t.assign(g=t.g.str.upper())},
+    "swapped levels": {"X": lambda t: t.assign(g=t.g.map({"u": "v", "v": "u", "w": "w"}))},
+    "scale of a column": {"X": lambda t: t.assign(a=t.a * 1000 + 5)},
+    "scale of all columns": {"X": lambda t: t.assign(**(2 * t[list("abc")]))},
+    "a cell": {"X": lambda t: t.assign(a=t.a.where(t.index != 3, 9.0))},
+    "a dropped column": {"X": lambda t: t.assign(always=1)},
+    "a row less": {"rows": slice(39)},
+    "order of rows": {"rows": slice(None, None, -1)},
+    "weights": {"weight": np.linspace(1, 2, 40)},
+    "whole weights": {"weight": np.arange(40) % 2 + 1},
+    "seed": {"random_state": 1},
+    "members": {"n_estimators": 3},
+    "companions": {"companions": ("ridge",)},
+    "temperature": {"softmax_temperature": 2.0},
+    "chosen temperature": {"calibrate": True},
+    "weights of the network": {"checkpoint": lambda: other_network(scale=1.01)},
+    "settings of the network": {"checkpoint": lambda: other_network(n_thinking_rows=8)},
+    "scikit-learn companions": {"companions": (DecisionTreeClassifier(max_depth=2),)},
+}
+
+
+def other_network(scale=1.0, **settings):
+    network = copy.deepcopy(load_release("nano"))
+    with torch.no_grad():
+        next(network.parameters()).mul_(scale)
+    vars(network.config).update(settings)
+    return network
+
+
+def fitted(table, **change):
+    """A classifier of a table, of which something may be other."""
+    change = {k: v() if k == "checkpoint" else v for k, v in change.items()}
+    rows = table.iloc[change.pop("rows", slice(None))]
+    X = change.pop("X", lambda t: t)(rows[list("abcg")])
+    y, weight = change.pop("k", lambda t: t.k)(rows), change.pop("weight", None)
+    params = {"checkpoint": "nano", "n_estimators": 1, "companions": ()} | change
+    return ICLClassifier(**params).fit(X, y, sample_weight=weight)
+
+
+@pytest.fixture(scope="module")
+def base(labelled):
+    return identity_of(fitted(labelled))
+
+
+@pytest.mark.parametrize("what", OF_ANOTHER_KIND)
+@pytest.mark.filterwarnings("ignore::UserWarning")
+def test_what_changes_answers_changes_the_identity(what, labelled, base):
+    model = fitted(labelled, **OF_ANOTHER_KIND[what])
+    assert identity_of(model) != base
+    assert identity_of(fitted(labelled, **OF_ANOTHER_KIND[what])) == identity_of(model)  # by nothing of chance
+
+
+def test_all_that_is_kept_and_every_parameter_count(labelled, base):
+    for name in set(ICLClassifier().get_params()) - identity._ONLY_HOW - {"fast_queries"}:
+        assert identity_of(fitted(labelled).set_params(**{name: "another"})) != base, name
+    model = fitted(labelled)
+    for name in set(model.__getstate__()) - set(model.get_params()) - identity._NOT_LEARNT - {"_plan", "chain_"}:
+        kept = getattr(model, name)
+        vars(model)[name] = kept + 1 if isinstance(kept, float) else "another"
+        assert identity_of(model) != base, name
+        vars(model)[name] = kept
+    assert identity_of(model) == base
+
+
+@pytest.mark.parametrize("dtype", ["str", "category", "Int64", "datetime64[ns, UTC]", "mixed", "list of dates"])
+def test_the_same_model_has_the_same_identity(dtype, labelled, tmp_path):
+    cells = {"str": labelled.g, "category": labelled.g.astype("category"), "mixed": [1, "a", None, 2.5] * 10}
+    cells["Int64"] = pd.array([1, None, 2**60, 4] * 10, dtype="Int64")
+    cells["datetime64[ns, UTC]"] = pd.date_range("2020-01-01", periods=40, freq="37h", tz="UTC")
+    cells["list of dates"] = [date(2020, 1 + i % 12, 1 + i % 7) for i in range(40)]
+    X = labelled[["a"]].assign(more=cells[dtype])
+    model = ICLRegressor("nano", n_estimators=2, companions=("ridge",)).fit(X, labelled.y)
+    found = identity_of(model)
+    json.dumps(found)
+    assert identity_of(pickle.loads(pickle.dumps(model))) == found
+    assert identity_of(model.set_params(memory_gb=1.0, fit_mode="low_memory", device="cpu")) == found
+    model.predict_interval(X.head(3))
+    assert identity_of(model) == found
+    assert identity_of(ICLRegressor("nano", n_estimators=2, companions=("ridge",)).fit(X, labelled.y)) == found
+    assert identity_of(load(model.save(tmp_path / "saved"))) == found
+
+
+def test_a_folder_does_not_mix_two_models(labelled, tmp_path):
+    (tmp_path / "in").mkdir()
+    labelled[list("abcg")].to_parquet(tmp_path / "in" / "a.parquet")
+    fitted(labelled).predict_dataset(tmp_path / "in", tmp_path / "out")
+    assert fitted(labelled).predict_dataset(tmp_path / "in", tmp_path / "out").n_before == 1
+    for what, part in (
+        ("spelling of classes", "model.classes"),
+        ("swapped names", "model.columns"),
+        ("swapped levels", "model.columns"),
+    ):
+        with pytest.raises(ValueError, match=f"answers of another kind .*{part}"):
+            fitted(labelled, **OF_ANOTHER_KIND[what]).predict_dataset(tmp_path / "in", tmp_path / "out")
+
+
+ARROW = {
+    "numbers with gaps": pa.array([None, 2**60 + 1] * 20, pa.int64()),
+    "small": pa.array(range(40), pa.int8()),
+    "float32": pa.array([0.1] * 40, pa.float32()),
+    "truth with gaps": pa.array([True, None] * 20),
+    "dictionary": pa.array(["x", "y"] * 20).dictionary_encode(),
+    "zone": pa.array([datetime(2020, 1, 1)] * 40, pa.timestamp("us", "Europe/Berlin")),
+    "date": pa.array([date(1000, 1, 1)] * 40),
+    "time": pa.array([12345] * 40, pa.time64("us")),
+    "decimal": pa.array([Decimal("1.50"), None] * 20, pa.decimal128(30, 2)),
+    "list": pa.array([[1], None, [], [1, 2]] * 10, pa.list_(pa.int16())),
+    "struct": pa.array([{"p": 1, "q": None}] * 40, pa.struct([("p", pa.int8()), ("q", pa.string())])),
+    "bytes": pa.array([b"\xff\x00"] * 40),
+    "text": pa.array(["007", None] * 20, pa.large_string()),
+    "nothing": pa.nulls(40),
+    "prediction": pa.array(range(40)),
+    "text of dates": pa.array(["17.02.2023", None] * 20),
+}
+
+
+@pytest.fixture
+def odd(labelled, tmp_path, monkeypatch):
+    """A folder whose first shard has no rows, and whose columns are of all types; the labelled rows as a file."""
+    monkeypatch.chdir(tmp_path)
+    Path("in").mkdir()
+    rows = pa.Table.from_pandas(labelled[list("abc")].set_axis([*range(100, 139), 7]).rename_axis("key"))
+    for name, cells in ARROW.items():
+        rows = rows.append_column(name, cells)
+    pq.write_table(rows, "in/b.parquet")
+    untyped = [f.with_type(pa.null()) if f.name in ("text", "key") else f for f in rows.schema]
+    pq.write_table(pa.schema(untyped, rows.schema.metadata).empty_table(), "in/a.parquet")
+    labelled[["a", "b", "c", "k"]].to_csv("train.csv", index=False)
+    return rows
+
+
+def check_odd(out, rows, kept):
+    made, empty = pq.read_table(f"{out}/b.parquet"), pq.read_table(f"{out}/a.parquet")
+    assert made.select(kept).equals(rows.select(kept)) and made.schema.equals(empty.schema)
+    answer = "icl_prediction" if "prediction" in kept else "prediction"
+    assert made.column_names == [*kept, answer, "p_down", "p_up"] and made.schema.field(answer).type == pa.string()
+    whole = pd.read_parquet(out)
+    assert len(whole) == 40 == pyarrow.dataset.dataset(out).count_rows() and whole[answer].notna().all()
+
+
+@pytest.mark.parametrize("columns", [None, "key", ["key"], ["decimal", "zone", "prediction"], list(ARROW)])
+def test_columns_pass_through_as_they_are(columns, labelled, odd):
+    model = ICLClassifier("nano", n_estimators=1, companions=()).fit(labelled[list("abc")], labelled.k)
+    model.predict_dataset("in", "out", columns=columns, proba=True)
+    check_odd("out", odd, odd.column_names if columns is None else [columns] if columns == "key" else columns)
+    if columns is None:
+        whole = pd.read_parquet("out")
+        assert (
+            whole.index.name == "key"
+            and whole["icl_prediction"].tolist() == model.predict(labelled[list("abc")]).tolist()
+        )
+
+
+@pytest.mark.parametrize("more", [[], ["--only_predictions"]])
+def test_the_command_passes_columns_through_too(more, labelled, odd, capsys):
+    own = ["--target", "k", "--checkpoint", "nano", "--members", "1", "--companions", "none", "--proba"]
+    assert main(["predict", "train.csv", "in", "--output", "out", *own, *more]) == 0, capsys.readouterr().err
+    check_odd("out", odd, [] if more else odd.column_names)
+
+
+@pytest.mark.parametrize("index", [pd.RangeIndex(5, 85, 2, name="key"), pd.Index(range(40, 0, -1), name="key")])
+def test_an_index_of_pandas_stays_one_and_may_be_a_feature(index, labelled, tmp_path, monkeypatch):
+    monkeypatch.setattr("icl.estimators.dataset._FEWEST_ROWS", 16)
+    monkeypatch.setattr("icl.estimators.dataset._MOST_ROWS", 16)
+    (tmp_path / "in").mkdir()
+    rows = labelled[list("abc")].set_axis(index)
+    rows.to_parquet(tmp_path / "in" / "a.parquet")
+    X = rows.reset_index()
+    model = ICLRegressor("nano", n_estimators=1, companions=()).fit(X, labelled.y)
+    for columns, out in ((None, "all"), ("key", "one")):
+        model.predict_dataset(tmp_path / "in", tmp_path / out, columns=columns)
+        found = pd.read_parquet(tmp_path / out)
+        assert found.index.name == "key" and found.index.tolist() == index.tolist()
+        assert_allclose(found["prediction"], model.predict(X), rtol=1e-5, atol=1e-6)
+
+
+def test_columns_that_are_not_there(labelled, folder, tmp_path):
+    model = ICLRegressor("nano", n_estimators=1, companions=()).fit(labelled[list("abc")], labelled.y)
+    for columns, said in (
+        ("ident", "columns= names 'ident', which .*a.parquet lacks"),
+        (["ID"], "did you mean 'id'"),
+        ([3], "names 3"),
+    ):
+        with pytest.raises(ValueError, match=said):
+            model.predict_dataset(folder, tmp_path / "out", columns=columns)
+    assert not (tmp_path / "out").exists()
+
+
+def test_the_output_is_read_as_one_whenever_the_run_ended(labelled, folder, tmp_path, monkeypatch):
+    model = ICLRegressor("nano", n_estimators=1, companions=()).fit(labelled[list("abc")], labelled.y)
+    out, real = tmp_path / "out", pq.ParquetWriter.write_table
+
+    def stops(writer, table, *args):
+        real(writer, table, *args)
+        if table.num_rows == 70:
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+        patched.setattr(pq.ParquetWriter, "write_table", stops)
+        model.predict_dataset(folder, out)
+    (out / ".partial-00000000-c.parquet").write_bytes(b"what a kill leaves")
+    for n in (30, 101):
+        assert len(pd.read_parquet(out)) == n == pyarrow.dataset.dataset(out).count_rows()
+        known = labelled.assign(prediction=model.predict(labelled[list("abc")]))
+        assert infer(Mean("y"), labeled=known, unlabeled=str(out), predictions="prediction").interval() is not None
+        model.predict_dataset(folder, out)
+
+
+def test_a_record_of_the_old_name_and_a_damaged_one(folder, tmp_path):
+    out = tmp_path / "out"
+    work_through(Copy(), folder, out)
+    record, old = out / "_shards.json", out / "shards.json"
+    for text in ("", "{", "[1]", "null", '"x"', b"\xff\xfe"):
+        for path in (old, record):
+            record.unlink(missing_ok=True)
+            path.write_bytes(text if isinstance(text, bytes) else text.encode())
+            with pytest.raises(ValueError, match=f"{path.name} is damaged .* name another folder, or remove this one"):
+                work_through(Copy(), folder, out)
+        old.unlink()
+    record.unlink()
+    old.write_text(json.dumps({"list": [1, 2]}))  # which noted less
+    assert work_through(Copy(), folder, out).n_before == 3
+    assert not old.exists() and json.loads(record.read_text())["of"] == "copies"
+    record.unlink()
+    old.write_text(json.dumps({"of": "others"}))
+    with pytest.raises(ValueError, match=r"another kind \(of changed"):
+        work_through(Copy(), folder, out)
+
+
 def test_the_command_takes_a_folder(labelled, folder, tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    labelled.drop(columns="k").to_csv("train.csv", index=False)
+    labelled.drop(columns=["k", "g"]).to_csv("train.csv", index=False)
     read(folder, folder).to_parquet("all.parquet")
     own = ["--target", "y", "--checkpoint", "nano", "--members", "1", "--companions", "none", "--no_check"]
     assert main(["predict", "train.csv", "rows", *own, "--output", "out", "--id", "id"]) == 1

@@ -12,11 +12,11 @@ import numpy as np
 
 from icl.atomic import replacing
 from icl.estimators.answers import Wanted, answers, names_beside
+from icl.estimators.arrow import batches_of, check_columns, schema_like
 from icl.estimators.host import Host
 from icl.estimators.identity import identity_of
 from icl.scale.engines import check_engine, n_cpus, start
-from icl.scale.shards import Report, Shard, shards_of, work_through
-from icl.tables.files import did_you_mean
+from icl.scale.shards import Report, shards_of, work_through
 
 _MOST_ROWS, _FEWEST_ROWS = 65_536, 256
 # Bytes that a cell of the query rows takes until it is in the network: as read, as float64, encoded, dressed.
@@ -99,46 +99,6 @@ class ScoreShard:
         if self.columns is None or known is None:
             return None
         return list(dict.fromkeys([*(name for name in known if name in schema.names), *self.columns]))
-
-
-def batches_of(file: Any, n_rows: int, names: list[str] | None, like: Any) -> Iterator[Any]:
-    """Arrow tables of `n_rows` rows each; a file without rows gives one of none, with the types of `like`."""
-    import pyarrow as pa
-
-    n = 0
-    for batch in file.iter_batches(n_rows, columns=names):
-        if batch.num_rows:
-            n += batch.num_rows
-            yield pa.Table.from_batches([batch])
-    if n == 0:
-        schema = file.schema_arrow
-        known = set() if like is None else set(like.names)
-        typed = [like.field(field.name) if field.name in known else field for field in schema]
-        rows = pa.schema(typed, metadata=schema.metadata).empty_table()
-        yield rows if names is None else rows.select(names)
-
-
-def schema_like(shards: Sequence[Shard], columns: Sequence[str] | None = None) -> Any:
-    """Schema of the first shard with rows, or of the first.
-
-    Raises:
-        ValueError: for one that lacks some of `columns`.
-    """
-    import pyarrow.parquet as pq
-
-    if columns is not None:
-        for shard in shards:
-            check_columns(columns, pq.read_schema(shard.source).names, shard.source)
-    return pq.read_schema(next((shard for shard in shards if shard.n_rows), shards[0]).source)
-
-
-def check_columns(wanted: Sequence[str], there: Sequence[str], where: Any) -> None:
-    """ValueError for names that are not there, or twice."""
-    if missing := [name for name in wanted if name not in there]:
-        near = did_you_mean(str(missing[0]), list(there))
-        raise ValueError(f"columns= names {missing[0]!r}, which {where} lacks{near or '.'} It has {', '.join(there)}.")
-    if twice := sorted({name for name in wanted if list(there).count(name) > 1}):
-        raise ValueError(f"{where} has several columns called {twice[0]!r}; rename them.")
 
 
 def _arrow_answers(model: Any, X: Any, wanted: Wanted) -> Any:

@@ -15,7 +15,8 @@ from icl.commands.predict.labelled import Labelled, read_labelled
 from icl.commands.predict.request import Request
 from icl.commands.predict.run import CHUNK_ROWS, fit, query_chunks
 from icl.estimators.answers import Wanted
-from icl.estimators.dataset import ScoreShard, batches_of, schema_like
+from icl.estimators.arrow import batches_of, schema_like
+from icl.estimators.dataset import ScoreShard
 from icl.estimators.identity import digest_of, identity_of
 from icl.pages.progress import progress
 from icl.scale.engines import start
