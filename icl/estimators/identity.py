@@ -61,7 +61,7 @@ def digest_of(value: Any) -> str:
 
 def _settings(model: Any) -> list:
     """Of a network, sorted; not the version of a library that wrote them."""
-    config = getattr(model, "config", None)
+    config: Any = getattr(model, "config", None)
     given = config.to_dict() if hasattr(config, "to_dict") else vars(config) if config is not None else {}
     return sorted((k, repr(v)) for k, v in given.items() if not k.endswith("_version"))
 
