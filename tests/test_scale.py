@@ -284,6 +284,23 @@ def test_the_command_takes_a_folder(labelled, folder, tmp_path, capsys, monkeypa
         assert said in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("other", ["classes", "order of dates"])
+def test_the_command_does_not_go_on_with_another_model(other, labelled, tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("in").mkdir()
+    days = pd.Series(pd.date_range("2020-01-01", periods=40, freq="37D"))
+    rows = labelled[["a", "b"]].assign(day=days.dt.strftime("%d.%m.%Y"))
+    rows.to_parquet("in/a.parquet")
+    rows.assign(k=labelled.k).to_csv("one.csv", index=False)
+    day, k = (rows.day, labelled.k.str.upper()) if other == "classes" else (days.dt.strftime("%m.%d.%Y"), labelled.k)
+    rows.assign(day=day, k=k).to_csv("other.csv", index=False)
+    own = ["--output", "out", "--target", "k", "--checkpoint", "nano", "--members", "1", "--companions", "none"]
+    assert [main(["predict", f"{train}.csv", "in", *own]) for train in ("one", "one", "other")] == [0, 0, 1]
+    told = capsys.readouterr()
+    assert "1 of them before" in told.out and "another kind" in told.err
+    assert pq.read_table("out/a.parquet").column("day").to_pylist() == rows.day.tolist()  # text as it stands
+
+
 WITHOUT_RAY = """
 import sys
 sys.modules["ray"] = None  # an import of it fails, as where it is not installed
