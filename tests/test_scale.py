@@ -6,15 +6,21 @@ Ray itself runs in the tests marked slow, where it is installed, and in benchmar
 import json
 import subprocess
 import sys
+from datetime import date, datetime
+from decimal import Decimal
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.dataset
+import pyarrow.parquet as pq
 import pytest
 from numpy.testing import assert_allclose
 
 from icl import ICLClassifier, ICLRegressor
 from icl.commands.main import main
+from icl.inference import Mean, infer
 from icl.scale.shards import work_through
 
 
@@ -49,7 +55,7 @@ def test_what_is_there_is_not_done_again_and_a_failed_shard_leaves_nothing(folde
     out, seen = tmp_path / "out", []
     with pytest.raises(RuntimeError, match="killed"):
         work_through(Copy(fails_at="c.parquet"), folder, out)
-    assert sorted(p.name for p in out.rglob("*") if p.is_file()) == ["a.parquet", "shards.json"]
+    assert sorted(p.name for p in out.rglob("*") if p.is_file()) == ["_shards.json", "a.parquet"]
     again = Copy()
     report = work_through(again, folder, out, on_shard=lambda done, total: seen.append((done, total)))
     assert again.calls == ["c.parquet", "b.parquet"] and seen == [(30, 101), (100, 101), (101, 101)]
@@ -123,6 +129,139 @@ def test_predict_dataset_says_what_predict_says(kind, labelled, folder, tmp_path
         )
 
 
+ARROW = {
+    "numbers with gaps": pa.array([None, 2**60 + 1] * 20, pa.int64()),
+    "small": pa.array(range(40), pa.int8()),
+    "float32": pa.array([0.1] * 40, pa.float32()),
+    "truth with gaps": pa.array([True, None] * 20),
+    "dictionary": pa.array(["x", "y"] * 20).dictionary_encode(),
+    "zone": pa.array([datetime(2020, 1, 1)] * 40, pa.timestamp("us", "Europe/Berlin")),
+    "date": pa.array([date(1000, 1, 1)] * 40),
+    "time": pa.array([12345] * 40, pa.time64("us")),
+    "decimal": pa.array([Decimal("1.50"), None] * 20, pa.decimal128(30, 2)),
+    "list": pa.array([[1], None, [], [1, 2]] * 10, pa.list_(pa.int16())),
+    "struct": pa.array([{"p": 1, "q": None}] * 40, pa.struct([("p", pa.int8()), ("q", pa.string())])),
+    "bytes": pa.array([b"\xff\x00"] * 40),
+    "text": pa.array(["007", None] * 20, pa.large_string()),
+    "nothing": pa.nulls(40),
+    "prediction": pa.array(range(40)),
+    "text of dates": pa.array(["17.02.2023", None] * 20),
+}
+
+
+@pytest.fixture
+def odd(labelled, tmp_path, monkeypatch):
+    """A folder whose first shard has no rows, and whose columns are of all types; the labelled rows as a file."""
+    monkeypatch.chdir(tmp_path)
+    Path("in").mkdir()
+    rows = pa.Table.from_pandas(labelled[list("abc")].set_axis([*range(100, 139), 7]).rename_axis("key"))
+    for name, cells in ARROW.items():
+        rows = rows.append_column(name, cells)
+    pq.write_table(rows, "in/b.parquet")
+    untyped = [f.with_type(pa.null()) if f.name in ("text", "key") else f for f in rows.schema]
+    pq.write_table(pa.schema(untyped, rows.schema.metadata).empty_table(), "in/a.parquet")
+    labelled[["a", "b", "c", "k"]].to_csv("train.csv", index=False)
+    return rows
+
+
+def check_odd(out, rows, kept):
+    made, empty = pq.read_table(f"{out}/b.parquet"), pq.read_table(f"{out}/a.parquet")
+    assert made.select(kept).equals(rows.select(kept)) and made.schema.equals(empty.schema)
+    answer = "icl_prediction" if "prediction" in kept else "prediction"
+    assert made.column_names == [*kept, answer, "p_down", "p_up"] and made.schema.field(answer).type == pa.string()
+    whole = pd.read_parquet(out)
+    assert len(whole) == 40 == pyarrow.dataset.dataset(out).count_rows() and whole[answer].notna().all()
+
+
+@pytest.mark.parametrize("columns", [None, "key", ["key"], ["decimal", "zone", "prediction"], list(ARROW)])
+def test_columns_pass_through_as_they_are(columns, labelled, odd):
+    model = ICLClassifier("nano", n_estimators=1, companions=()).fit(labelled[list("abc")], labelled.k)
+    model.predict_dataset("in", "out", columns=columns, proba=True)
+    check_odd("out", odd, odd.column_names if columns is None else [columns] if columns == "key" else columns)
+    if columns is None:
+        whole = pd.read_parquet("out")
+        assert (
+            whole.index.name == "key"
+            and whole["icl_prediction"].tolist() == model.predict(labelled[list("abc")]).tolist()
+        )
+
+
+@pytest.mark.parametrize("more", [[], ["--only_predictions"]])
+def test_the_command_passes_columns_through_too(more, labelled, odd, capsys):
+    own = ["--target", "k", "--checkpoint", "nano", "--members", "1", "--companions", "none", "--proba"]
+    assert main(["predict", "train.csv", "in", "--output", "out", *own, *more]) == 0, capsys.readouterr().err
+    check_odd("out", odd, [] if more else odd.column_names)
+
+
+@pytest.mark.parametrize("index", [pd.RangeIndex(5, 85, 2, name="key"), pd.Index(range(40, 0, -1), name="key")])
+def test_an_index_of_pandas_stays_one_and_may_be_a_feature(index, labelled, tmp_path, monkeypatch):
+    monkeypatch.setattr("icl.estimators.dataset._FEWEST_ROWS", 16)
+    monkeypatch.setattr("icl.estimators.dataset._MOST_ROWS", 16)
+    (tmp_path / "in").mkdir()
+    rows = labelled[list("abc")].set_axis(index)
+    rows.to_parquet(tmp_path / "in" / "a.parquet")
+    X = rows.reset_index()
+    model = ICLRegressor("nano", n_estimators=1, companions=()).fit(X, labelled.y)
+    for columns, out in ((None, "all"), ("key", "one")):
+        model.predict_dataset(tmp_path / "in", tmp_path / out, columns=columns)
+        found = pd.read_parquet(tmp_path / out)
+        assert found.index.name == "key" and found.index.tolist() == index.tolist()
+        assert_allclose(found["prediction"], model.predict(X), rtol=1e-5, atol=1e-6)
+
+
+def test_columns_that_are_not_there(labelled, folder, tmp_path):
+    model = ICLRegressor("nano", n_estimators=1, companions=()).fit(labelled[list("abc")], labelled.y)
+    for columns, said in (
+        ("ident", "columns= names 'ident', which .*a.parquet lacks"),
+        (["ID"], "did you mean 'id'"),
+        ([3], "names 3"),
+    ):
+        with pytest.raises(ValueError, match=said):
+            model.predict_dataset(folder, tmp_path / "out", columns=columns)
+    assert not (tmp_path / "out").exists()
+
+
+def test_the_output_is_read_as_one_whenever_the_run_ended(labelled, folder, tmp_path, monkeypatch):
+    model = ICLRegressor("nano", n_estimators=1, companions=()).fit(labelled[list("abc")], labelled.y)
+    out, real = tmp_path / "out", pq.ParquetWriter.write_table
+
+    def stops(writer, table, *args):
+        real(writer, table, *args)
+        if table.num_rows == 70:
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+        patched.setattr(pq.ParquetWriter, "write_table", stops)
+        model.predict_dataset(folder, out)
+    (out / ".partial-00000000-c.parquet").write_bytes(b"what a kill leaves")
+    for n in (30, 101):
+        assert len(pd.read_parquet(out)) == n == pyarrow.dataset.dataset(out).count_rows()
+        known = labelled.assign(prediction=model.predict(labelled[list("abc")]))
+        assert infer(Mean("y"), labeled=known, unlabeled=str(out), predictions="prediction").interval() is not None
+        model.predict_dataset(folder, out)
+
+
+def test_a_record_of_the_old_name_and_a_damaged_one(folder, tmp_path):
+    out = tmp_path / "out"
+    work_through(Copy(), folder, out)
+    record, old = out / "_shards.json", out / "shards.json"
+    for text in ("", "{", "[1]", "null", '"x"', b"\xff\xfe"):
+        for path in (old, record):
+            record.unlink(missing_ok=True)
+            path.write_bytes(text if isinstance(text, bytes) else text.encode())
+            with pytest.raises(ValueError, match=f"{path.name} is damaged .* name another folder, or remove this one"):
+                work_through(Copy(), folder, out)
+        old.unlink()
+    record.unlink()
+    old.write_text(json.dumps({"list": [1, 2]}))  # which noted less
+    assert work_through(Copy(), folder, out).n_before == 3
+    assert not old.exists() and json.loads(record.read_text())["of"] == "copies"
+    record.unlink()
+    old.write_text(json.dumps({"of": "others"}))
+    with pytest.raises(ValueError, match=r"another kind \(of changed"):
+        work_through(Copy(), folder, out)
+
+
 def test_the_command_takes_a_folder(labelled, folder, tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)
     labelled.drop(columns="k").to_csv("train.csv", index=False)
@@ -143,6 +282,23 @@ def test_the_command_takes_a_folder(labelled, folder, tmp_path, capsys, monkeypa
     ):
         assert main(["predict", "train.csv", *words, *own]) == 1
         assert said in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("other", ["classes", "order of dates"])
+def test_the_command_does_not_go_on_with_another_model(other, labelled, tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("in").mkdir()
+    days = pd.Series(pd.date_range("2020-01-01", periods=40, freq="37D"))
+    rows = labelled[["a", "b"]].assign(day=days.dt.strftime("%d.%m.%Y"))
+    rows.to_parquet("in/a.parquet")
+    rows.assign(k=labelled.k).to_csv("one.csv", index=False)
+    day, k = (rows.day, labelled.k.str.upper()) if other == "classes" else (days.dt.strftime("%m.%d.%Y"), labelled.k)
+    rows.assign(day=day, k=k).to_csv("other.csv", index=False)
+    own = ["--output", "out", "--target", "k", "--checkpoint", "nano", "--members", "1", "--companions", "none"]
+    assert [main(["predict", f"{train}.csv", "in", *own]) for train in ("one", "one", "other")] == [0, 0, 1]
+    told = capsys.readouterr()
+    assert "1 of them before" in told.out and "another kind" in told.err
+    assert pq.read_table("out/a.parquet").column("day").to_pylist() == rows.day.tolist()  # text as it stands
 
 
 WITHOUT_RAY = """

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -63,9 +63,22 @@ def answers(estimator: Any, X: Any, wanted: Wanted) -> Answers:
     return found
 
 
+def names_beside(there: Sequence, names: Iterable[str]) -> dict[str, str]:
+    """What columns of answers are called beside others: icl_NAME where there is one of that name."""
+    taken, named = set(there), {}
+    for name in names:
+        free = name
+        while free in taken:
+            free = f"icl_{free}"
+        named[name] = free
+        taken.add(free)
+    return named
+
+
 def beside(shown: Any, columns: dict[str, Any]) -> Any:
     """A table and columns beside it, renamed to icl_NAME where it has one of that name."""
     import pandas as pd
 
-    named = {f"icl_{name}" if name in shown else name: values for name, values in columns.items()}
-    return pd.concat([shown, pd.DataFrame(named, index=shown.index)], axis=1)
+    named = names_beside(list(shown), columns)
+    answers = pd.DataFrame({named[name]: values for name, values in columns.items()}, index=shown.index)
+    return pd.concat([shown, answers], axis=1)

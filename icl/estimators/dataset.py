@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
 from icl.atomic import replacing
-from icl.estimators.answers import Wanted, answers, beside
+from icl.estimators.answers import Wanted, answers, names_beside
+from icl.estimators.arrow import batches_of, check_columns, schema_like
 from icl.estimators.host import Host
+from icl.estimators.identity import identity_of
 from icl.scale.engines import check_engine, n_cpus, start
-from icl.scale.shards import Report, work_through
+from icl.scale.shards import Report, shards_of, work_through
 
 _MOST_ROWS, _FEWEST_ROWS = 65_536, 256
 # Bytes that a cell of the query rows takes until it is in the network: as read, as float64, encoded, dressed.
@@ -25,40 +25,95 @@ _BYTES_A_CELL = 64
 
 @dataclass(frozen=True)
 class ScoreShard:
-    """Answers for the rows of one Parquet file, written as another."""
+    """Answers for the rows of one Parquet file, written as another. What passes through stays as Arrow has it."""
 
     model: Any
     wanted: Wanted
     columns: tuple[str, ...] | None
     """Of the file, that stand beside the answers; None for all."""
     identity: dict[str, Any]
+    like: Any = None
+    """Schema of a file with rows: one without has its types, where its own tell little."""
 
     def __call__(self, source: Path, target: Path) -> int:
-        import pyarrow as pa
         import pyarrow.parquet as pq
 
         n_rows, writer = 0, None
-        with replacing(target) as partial, pq.ParquetFile(source) as file:
-            names = None if self.columns is None else list(dict.fromkeys([*_needed(self.model, file), *self.columns]))
+        with replacing(target) as partial:
             try:
-                for batch in file.iter_batches(batch_rows(self.model), columns=names):
-                    made = pa.Table.from_pandas(self.frame(batch.to_pandas()), preserve_index=False)
+                for rows, X in self.parts(source):
+                    made = self.beside(rows, X)
                     writer = writer or pq.ParquetWriter(partial, made.schema)
-                    writer.write_table(made.cast(writer.schema))
+                    writer.write_table(made)
                     n_rows += made.num_rows
-                if writer is None:  # no rows: an empty table with the columns that were there
-                    pq.write_table(file.schema_arrow.empty_table(), partial)
             finally:
                 if writer is not None:
                     writer.close()
         return n_rows
 
+    def parts(self, source: Path) -> Iterator[tuple[Any, Any]]:
+        """Rows of a file, a part after the other, at least one; and what of them is asked."""
+        import pyarrow.parquet as pq
+
+        with pq.ParquetFile(source) as file:
+            for rows in batches_of(file, batch_rows(self.model), self._needed(file.schema_arrow), self.like):
+                yield rows, self._features(rows)
+
     def frame(self, rows: Any) -> Any:
-        """Rows, or the columns of them that are kept, and the answers beside them."""
+        """The columns of an Arrow table that are kept, and the answers beside them."""
+        return self.beside(rows, self._features(rows))
+
+    def beside(self, rows: Any, X: Any) -> Any:
+        """The kept columns of `rows`, untouched, and the answers for `X` beside them."""
+        import pyarrow as pa
+
+        kept = rows.column_names if self.columns is None else list(self.columns)
+        check_columns(kept, rows.column_names, "a part of the input")
+        shown = rows.select(kept)
+        made = _arrow_answers(self.model, X, self.wanted)
+        fields = [
+            field.with_name(name) for field, name in zip(made.schema, names_beside(kept, made.column_names).values())
+        ]
+        # What another library notes of all columns ("huggingface") would be wrong; what pandas notes of each is kept.
+        noted = {k: v for k, v in (rows.schema.metadata or {}).items() if k != b"huggingface"}
+        return pa.Table.from_arrays(
+            [*shown.columns, *made.columns], schema=pa.schema([*shown.schema, *fields], metadata=noted)
+        )
+
+    def _features(self, rows: Any) -> Any:
+        """The rows as pandas reads them, with the columns of `fit`; what the file has as an index may be one."""
+        try:
+            frame = rows.to_pandas()
+        except (ValueError, TypeError, KeyError, AttributeError, IndexError):
+            frame = rows.replace_schema_metadata(None).to_pandas()  # of what another program wrote under pandas' key
         known = getattr(self.model, "feature_names_in_", None)
-        X = rows if known is None else rows[[name for name in known if name in rows]]
-        shown = rows if self.columns is None else rows[list(self.columns)]
-        return beside(shown, answers(self.model, X, self.wanted).columns)
+        if known is None:
+            return frame
+        if hidden := [name for name in known if name not in frame and name in frame.index.names]:
+            frame = frame.reset_index(hidden)
+        return frame[[name for name in known if name in frame]]
+
+    def _needed(self, schema: Any) -> list[str] | None:
+        """Names of the columns that are read; None for all."""
+        known = getattr(self.model, "feature_names_in_", None)
+        if self.columns is None or known is None:
+            return None
+        return list(dict.fromkeys([*(name for name in known if name in schema.names), *self.columns]))
+
+
+def _arrow_answers(model: Any, X: Any, wanted: Wanted) -> Any:
+    """The columns of answers as an Arrow table, whose types are the same for all rows, and for none."""
+    import pyarrow as pa
+
+    # Without rows there is nothing to ask; a row that was labelled has answers of the same types.
+    columns = answers(model, X if len(X) else model._labeled[0].head(1), wanted).columns
+    classes = getattr(model, "classes_", None)
+    types = {} if classes is None else {"prediction": pa.array(classes).type}
+    made = {
+        name: pa.array(values, type=types.get(name, None if isinstance(values, np.ndarray) else pa.string()))
+        for name, values in columns.items()
+    }
+    return pa.table(made) if len(X) else pa.table(made).slice(0, 0)
 
 
 class _Scorer:
@@ -81,7 +136,7 @@ class DatasetMixin(Host):
         data: Any,
         output: str | os.PathLike | None = None,
         *,
-        columns: Sequence[str] | None = None,
+        columns: Sequence[str] | str | None = None,
         proba: bool = False,
         quantiles: Sequence[float] = (),
         interval: float | None = None,
@@ -98,7 +153,7 @@ class DatasetMixin(Host):
         Args:
             data: a folder, or a Ray Dataset, which gives one with the answers beside its columns, made when it is read.
             output: a new folder, or that of an earlier run; for a folder only.
-            columns: of the input, that are written beside the answers; default: all.
+            columns: of the input, that are written beside the answers, as they are there; default: all.
             proba, quantiles, interval: as the options of `icl predict`: probabilities of classes, quantiles of numbers,
                 coverage of conformal intervals (or sets of classes).
             engine: for a folder: "local", this process, or "ray", with the extra of that name.
@@ -122,9 +177,10 @@ class DatasetMixin(Host):
             20
         """
         check_engine(engine)
-        wanted = Wanted(proba, tuple(quantiles), interval)
+        wanted = Wanted(bool(proba), tuple(map(float, quantiles)), None if interval is None else float(interval))
         wanted.check(self)
-        kept = None if columns is None else tuple(columns)
+        given = [columns] if isinstance(columns, str) else columns
+        kept = None if given is None else tuple(dict.fromkeys(given))
         identity = {"model": identity_of(self), "wanted": asdict(wanted), "columns": kept}
         work = ScoreShard(self, wanted, kept, identity)
         if hasattr(data, "map_batches"):
@@ -134,21 +190,8 @@ class DatasetMixin(Host):
         if output is None:
             raise ValueError("output= is missing: name the folder that the answers are written to.")
         folder, out = Path(data).expanduser(), Path(output).expanduser()
+        work = replace(work, like=schema_like(shards_of(folder, out), kept))
         return work_through(work, folder, out, engine, workers, gpus)
-
-
-def identity_of(estimator: Any) -> dict[str, Any]:
-    """What decides the answers of a fitted estimator, as text: parameters, context and weights."""
-    fitted = estimator.answering()  # says so if nothing was fitted
-    state = vars(estimator)
-    shown = {k: repr(v) for k, v in estimator.get_params(deep=False).items() if k not in ("checkpoint", "device")}
-    context, weights = hashlib.sha256(), hashlib.sha256()
-    for name in ("_context_NF", "_y_N"):
-        context.update(np.ascontiguousarray(state[name]).tobytes())
-    for value in fitted.model.state_dict().values():
-        weights.update(value.detach().cpu().contiguous().view(torch.uint8).numpy().tobytes())
-    own = {"class": type(estimator).__name__, "context": context.hexdigest(), "weights": weights.hexdigest()}
-    return own | shown
 
 
 def batch_rows(estimator: Any) -> int:
@@ -161,18 +204,13 @@ def batch_rows(estimator: Any) -> int:
     return int(np.clip(rows, _FEWEST_ROWS, _MOST_ROWS))
 
 
-def _needed(estimator: Any, file: Any) -> list[str]:
-    known = getattr(estimator, "feature_names_in_", None)
-    return list(file.schema_arrow.names) if known is None else [n for n in known if n in file.schema_arrow.names]
-
-
 def _of_ray(work: ScoreShard, data: Any, workers: int | None, gpus: float) -> Any:
     ray = start()
     held = [ray.put(work)]  # in a list it arrives as the reference that it is
     return data.map_batches(
         _Scorer,
         fn_constructor_args=(held,),
-        batch_format="pandas",
+        batch_format="pyarrow",
         batch_size=batch_rows(work.model),
         compute=ray.data.ActorPoolStrategy(size=workers or n_cpus(ray)),
         num_cpus=1,

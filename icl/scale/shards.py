@@ -1,8 +1,9 @@
 """Parquet shards in, Parquet shards out: each whole or not at all, and none done twice.
 
 A shard of the output carries the name of its source. It is there once it is whole; so a run that was interrupted, by
-whatever, is continued by the same command, and a worker that dies costs the shard that it was at. `shards.json` in the
-output says what made it, so that two kinds of answers never share a folder.
+whatever, is continued by the same command, and a worker that dies costs the shard that it was at. `_shards.json` in
+the output says what made it, so that two kinds of answers never share a folder; readers of a folder of Parquet files
+pass over names that begin with "_".
 """
 
 from __future__ import annotations
@@ -17,7 +18,9 @@ from typing import Any, Protocol
 from icl.atomic import write_atomically
 from icl.scale.engines import check_engine, n_cpus, start
 
-RECORD = "shards.json"
+RECORD = "_shards.json"
+# The name that it had, and what says that all of the identity is in it: what has neither was written by that version.
+_OLD_RECORD, _FORMAT = "shards.json", {"format": 2}
 _ENDINGS = (".parquet", ".pq")
 
 
@@ -131,19 +134,50 @@ def work_through(
 
 
 def _record(work: Work, output: Path) -> None:
-    path = output / RECORD
-    identity = json.loads(json.dumps(work.identity))  # as it will be read back: tuples become lists
-    if path.is_file():
-        before = json.loads(path.read_text(encoding="utf-8"))
-        if changed := [k for k in {**before, **identity} if before.get(k) != identity.get(k)]:
+    """Compare with what made the output before, and note what makes it now."""
+    path, old = output / RECORD, output / _OLD_RECORD
+    now = json.loads(json.dumps(work.identity | _FORMAT))  # as it will be read back: tuples become lists
+    found = path if path.is_file() else old if old.is_file() else None
+    if found is None:
+        if any(p.suffix.lower() in _ENDINGS for p in output.rglob("*")):
+            raise ValueError(
+                f"{output} holds Parquet files that are not ours (there is no {RECORD}); name another folder."
+            )
+    else:
+        before = _read_record(found)
+        parts, others = _parts(now), _parts(before)
+        # The first version noted less: what it did note must agree.
+        names = {**others, **parts} if "format" in before else [name for name in others if name in parts]
+        if changed := [name for name in names if others.get(name) != parts.get(name)]:
             raise ValueError(
                 f"{output} holds answers of another kind ({', '.join(changed)} changed); name another folder, or "
                 "remove it first."
             )
-    elif any(p.suffix.lower() in _ENDINGS for p in output.rglob("*")):
-        raise ValueError(f"{output} holds Parquet files that are not ours (there is no {RECORD}); name another folder.")
-    else:
-        write_atomically(path, json.dumps(identity, indent=1) + "\n")
+        if before == now:
+            return
+        if found == old:
+            old.replace(path)
+    write_atomically(path, json.dumps(now, indent=1) + "\n")
+
+
+def _read_record(path: Path) -> dict[str, Any]:
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        found = error
+    if not isinstance(found, dict):
+        said = found if isinstance(found, ValueError) else f"a {type(found).__name__}, where names and values belong"
+        raise ValueError(
+            f"{path} is damaged ({said}), so that nothing tells what made the answers in {path.parent}; name another "
+            "folder, or remove this one first."
+        )
+    return found
+
+
+def _parts(identity: dict[str, Any]) -> dict[str, Any]:
+    """What an identity says, the parts of its parts by themselves: {"model.class": ...}."""
+    groups = [((name, value) if isinstance(value, dict) else ("", {name: value})) for name, value in identity.items()]
+    return {f"{name}.{k}" if name else k: v for name, group in groups for k, v in group.items()}
 
 
 def _by_ray(work: Work, todo: list[Shard], workers: int | None, gpus: float) -> Iterator[int]:

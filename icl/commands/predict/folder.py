@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import time
 import warnings
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,34 +13,35 @@ from icl.commands.outputs import check_folder
 from icl.commands.predict import page
 from icl.commands.predict.labelled import Labelled, read_labelled
 from icl.commands.predict.request import Request
-from icl.commands.predict.run import Tally, answered, fit
+from icl.commands.predict.run import CHUNK_ROWS, fit, query_chunks
+from icl.estimators.answers import Wanted
+from icl.estimators.arrow import batches_of, schema_like
+from icl.estimators.dataset import ScoreShard
+from icl.estimators.identity import digest_of, identity_of
 from icl.pages.progress import progress
 from icl.scale.engines import start
 from icl.scale.shards import shards_of, work_through
 from icl.tables.files import open_table
-from icl.tables.writer import TableWriter
 
 # Options that change how the work is done, and no answer.
 _ONLY_HOW = ("output", "engine", "workers", "gpus", "device", "check", "memory_gb")
 
 
-@dataclass(frozen=True)
-class PredictShard:
-    """Answers for the rows of one Parquet file beside these rows, written as another."""
+@dataclass(frozen=True, kw_only=True)
+class PredictShard(ScoreShard):
+    """Answers for the rows of one Parquet file, read as the labelled ones are, beside these rows as they stand."""
 
-    model: Any
     labelled: Labelled
     request: Request
-    identity: dict[str, Any]
 
-    def __call__(self, source: Path, target: Path) -> int:
-        n_rows = 0
-        with TableWriter(target) as writer, warnings.catch_warnings():
+    def parts(self, source: Path) -> Iterator[tuple[Any, Any]]:
+        import pyarrow.parquet as pq
+
+        with pq.ParquetFile(source) as file, warnings.catch_warnings():
             warnings.simplefilter("ignore")  # said of every part of every file
-            file = open_table(source, self.request)
-            for out in answered(self.model, self.labelled, file, self.request, False, writer, Tally()):
-                n_rows += len(out)
-        return n_rows
+            read = query_chunks(open_table(source, self.request), self.labelled, self.request, False, None)
+            for rows, (X, _) in zip(batches_of(file, CHUNK_ROWS, None, self.like), read, strict=True):
+                yield rows, X[list(self.labelled.X.columns)]
 
 
 def run_folder(train: str, folder: Path, request: Request, console: Any) -> None:
@@ -48,8 +50,6 @@ def run_folder(train: str, folder: Path, request: Request, console: Any) -> None
     Raises:
         ValueError, OSError: for what cannot be read, used or written, found before the work begins where possible.
     """
-    from icl.estimators.dataset import identity_of
-
     started = time.perf_counter()
     if request.output in (None, "-"):
         raise ValueError(f"{folder} is a folder; name one for the answers too: --output FOLDER.")
@@ -68,7 +68,13 @@ def run_folder(train: str, folder: Path, request: Request, console: Any) -> None
         page.show_facts(console, train_file, labelled, request, model, same=False)
         page.show_notes(console, [*labelled.table.notes, *labelled.table.notes_on(request.target), *notes])
         asked = {k: v for k, v in asdict(request).items() if k not in _ONLY_HOW}
-        work = PredictShard(model, labelled, request, {"model": identity_of(model), "asked": asked})
+        # The same cells may have been read from texts of another form, in which those of the shards are read too.
+        read = [replace(t, values=None, look=None, coded=None) for t in labelled.table.columns if t.name in labelled.X]
+        identity = {"model": identity_of(model), "asked": asked, "read": digest_of(read)}
+        wanted = Wanted(request.proba, tuple(map(float, request.quantiles)), request.interval)
+        like = schema_like(shards)
+        kept = tuple(name for name in request.id if name in like.names) if request.only_predictions else None
+        work = PredictShard(model, wanted, kept, identity, like, labelled=labelled, request=request)
         advance, seen = step("predicting", n_rows), [0]
 
         def on_shard(done: int, total: int) -> None:

@@ -101,7 +101,7 @@ def answered(
     """Rows of a file with the answers beside them, part by part, each as it is written."""
     from icl.estimators.answers import beside
 
-    for rows, shown in _query_chunks(file, labelled, request, same, writer):
+    for rows, shown in query_chunks(file, labelled, request, same, writer):
         found = answer_rows(model, labelled, rows, request, tally)
         if writer and writer.kind == TEXT:
             found = without_formulas(found)  # the rows of the file itself stay as they are
@@ -139,7 +139,7 @@ def answer_rows(model, labelled: Labelled, rows: pd.DataFrame, request: Request,
     return pd.DataFrame(found.columns, index=rows.index)
 
 
-def _query_chunks(
+def query_chunks(
     file: TableFile, labelled: Labelled, request: Request, same: bool, writer: TableWriter | None
 ) -> Iterator[tuple[pd.DataFrame, pd.DataFrame]]:
     """Rows to answer, and the same rows as they shall stand beside the answers."""
