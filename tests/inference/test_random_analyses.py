@@ -19,6 +19,15 @@ def test_every_answer_keeps_the_laws_and_every_refusal_is_a_sentence(analysis):
     check(analysis)
 
 
+@pytest.mark.parametrize("estimand", ["median", "upper"])
+@pytest.mark.parametrize("seed", [1246, *range(6)])
+def test_bounds_are_in_order_where_the_distribution_jumps(seed, estimand):
+    """Of two values and 11 labels the rectified share may jump over all that is not rejected at once."""
+    case = Analysis(estimand, "synsurr", "none", "useless", "two values", "categories", "tree", "HC1", 11, 79, 7,
+                    seed, -175, -1051294)  # fmt: skip
+    assert check(case)
+
+
 def lose(result):
     object.__setattr__(result._answer, "covariance", result._answer.covariance * np.nan)
     return result

@@ -49,7 +49,8 @@ class ShareCurve:
             lower = self.t[int(np.argmax(here >= critical))]
         if tail_above is not None and here[-1] > (critical := -t_quantile(self.df, tail_above)):
             upper = self.t[len(below) - 1 - int(np.argmax(below[::-1] <= critical))]
-        return float(lower), float(upper)
+        # Where F jumps over all that is not rejected, from one point to the next, both bounds lie between the two.
+        return float(min(lower, upper)), float(max(lower, upper))
 
     def std_error_at(self, value: float) -> float:
         """Standard error of F at the first point from `value` on."""
