@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from typing import Any
+
 from jsonargparse.typing import NonNegativeInt, OpenUnitInterval
 
 from icl.commands.console import make_console, status
@@ -53,11 +56,10 @@ def audit(
     tables = {"real": read.frame}
     for name, path in (("synthetic", synthetic), ("holdout", holdout)):
         if path:
-            file = open_table(path, how)
+            file = _opened(path, how)
             lacking = [column for column in read.frame if column not in next(iter(file.chunks(100))).columns]
             needed = [column for column in read.frame if column not in lacking]
-            # Read as the real rows are, whatever the file itself looks like.
-            tables[name] = pd.concat(list(read.chunks_of(file, None, needed)), ignore_index=True)[needed]
+            tables[name] = pd.concat(_chunks_alike(read, file, needed), ignore_index=True)[needed]
     unfit = unfit_columns(read.frame)
     kept = [column for column in read.frame if column not in unfit]
     for column, why in unfit.items():
@@ -78,6 +80,32 @@ def audit(
             output, found.to_html() if output.endswith(".html") else json.dumps(found.to_dict(), indent=1) + "\n"
         )
         console.print(terminal(f"wrote {output}"))
+
+
+def _opened(path: str, how: Reading) -> Any:
+    """A file beside the real one: read as that, but `icl generate` wrote UTF-8, and no sheets but into Excel."""
+    from icl.tables.files import EXCEL, open_table
+
+    try:
+        file = open_table(path, replace(how, encoding="auto", sheet=""))
+    except ValueError:
+        return open_table(path, how)
+    return open_table(path, how) if file.kind == EXCEL or file.encoding != "utf-8" else file
+
+
+def _chunks_alike(read: Any, file: Any, needed: list[Any]) -> list[Any]:
+    """A file as the real rows are read, whatever it looks like itself, or in the notation of `icl generate`.
+
+    Raises:
+        ValueError: naming a cell that is neither.
+    """
+    try:
+        return list(read.chunks_of(file, None, needed))
+    except ValueError as error:
+        try:
+            return list(read.written_plainly().chunks_of(file, None, needed))
+        except ValueError:
+            raise error from None
 
 
 # jsonargparse looks for the shortest address of a function: under this name it would meet `icl.audit`, and torch.

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import shlex
+from collections.abc import Mapping
+from dataclasses import fields
+from functools import partial
 from typing import Any, Literal
 
 from jsonargparse.typing import NonNegativeInt, PositiveInt
@@ -34,9 +38,12 @@ def generate(
         table: CSV, TSV, Parquet, Feather or Excel file with the rows to learn from; - for the standard input.
         rows: to draw; default as many as there are.
         given: conditions, separated by commas: sex=F for a value, age=60..80 for a range (one side may be left out),
-            region=north|east for several values, income= for a missing cell.
+            region=north|east for several values, income= for a missing cell. Dates are read in the order of day, month
+            and year that the file has, or as 2020-03-31.
         constraints: between columns, separated by semicolons, which every row keeps: "start <= end; height > 0".
-        output: file for the rows; - for the standard output; default: the first rows are shown.
+        output: file for the rows; - for the standard output; default: the first rows are shown. Text stays as it is in
+            the table, =1+1 too, which a spreadsheet calculates when it opens a CSV; dates are written as 2020-03-31,
+            numbers as 1234.5.
         seed: the same seed, file and options give the same rows.
         orders: of the columns, over which rows are shared out; time grows with them.
         model: the in-context network, or a straight part and a small forest, which are quick.
@@ -54,14 +61,15 @@ def generate(
     from icl.tables.writer import TableWriter
 
     console = make_console(output)
-    read = read_file(open_table(table, how)).frame
+    file = read_file(open_table(table, how))
+    read, formats = file.frame, {taken.name: taken.format for taken in file.columns}
     unfit = unfit_columns(read)
     read = read.drop(columns=list(unfit))
     for name, why in unfit.items():
         console.print(terminal(f"left out {name}: {why}"))
     wanted = [part.strip() for part in constraints.split(";") if part.strip()]
     options: dict[str, Any] = {} if checkpoint is None else {"checkpoint": checkpoint}
-    conditions = read_conditions(given, read)
+    conditions = read_conditions(given, read, formats)
     from icl.joint.cost import generation_time
 
     fixed = [name for name, value in (conditions or {}).items() if not isinstance(value, tuple | list)]
@@ -71,10 +79,10 @@ def generate(
         drawn = draw(read, rows, conditions, seed, constraints=wanted, orders=orders, model=model, **options)
     if output:
         with TableWriter(output) as writer:
-            writer.write(drawn)
-        console.print(
-            terminal(f"wrote {len(drawn):,} rows to {output}; what they are worth: icl audit {table} {output}")
-        )
+            writer.write(drawn)  # all text is a level or name of the file's own: it stays as it is
+        next_step = shlex.join(["icl", "audit", table, output, *_said(how)])
+        said = f"wrote {len(drawn):,} rows to {output}; what they are worth: {next_step}"
+        console.print(terminal(said), soft_wrap=True)  # one line, to be copied
         return
     shown = drawn.head(PREVIEW_ROWS)
     cells = [Row(["" if value != value else str(value) for value in row]) for row in shown.itertuples(index=False)]
@@ -86,8 +94,25 @@ def generate(
 generate.__qualname__ = "generate_command"
 
 
-def read_conditions(text: str, table: Any) -> Any:
-    """sex=F,age=60..80,region=north|east as `icl.generate` takes it, in the kinds of the table's columns."""
+def _said(how: Reading) -> list[str]:
+    """The options of reading that are not the default, as a command takes them."""
+    words = []
+    for option in fields(how):
+        value = getattr(how, option.name)
+        if value != option.default:
+            words += [f"--{option.name}", value if isinstance(value, str) else ",".join(value)]
+    return words
+
+
+def read_conditions(text: str, table: Any, formats: Mapping[Any, Any] | None = None) -> Any:
+    """sex=F,age=60..80,region=north|east as `icl.generate` takes it, in the kinds of the table's columns.
+
+    Args:
+        formats: how the file writes the dates and numbers of a column; conditions are written alike, or as 2020-03-31
+            and 3.5 are.
+    Raises:
+        ValueError: for what names no column, or is no value of it.
+    """
     found: dict[str, Any] = {}
     for part in (part.strip() for part in text.split(",")):
         if not part:
@@ -100,18 +125,18 @@ def read_conditions(text: str, table: Any) -> Any:
             raise ValueError(
                 f"--given names {name!r} twice; write a range as {name}=1..9, several values as {name}=a|b."
             )
-        column = table[name]
+        cell = partial(_cell, column=table[name], name=name, format=(formats or {}).get(name))
         low, dots, high = value.partition("..")
         if dots:
-            found[name] = tuple(_cell(side, column, name) if side else None for side in (low, high))
+            found[name] = tuple(cell(side) if side else None for side in (low, high))
         elif "|" in value:
-            found[name] = [_cell(one, column, name) for one in value.split("|")]
+            found[name] = [cell(one) for one in value.split("|")]
         else:
-            found[name] = _cell(value, column, name) if value else None
+            found[name] = cell(value) if value else None
     return found or None
 
 
-def _cell(text: str, column: Any, name: str) -> Any:
+def _cell(text: str, column: Any, name: str, format: Any) -> Any:
     """One value as a cell of the column."""
     import pandas as pd
 
@@ -119,9 +144,46 @@ def _cell(text: str, column: Any, name: str) -> Any:
     for level in seen.unique() if column.dtype.kind not in "iufmM" else ():
         if str(level) == text:
             return level
+    if column.dtype.kind == "M":
+        return _moment(text, name, format)
     if column.dtype.kind not in "iuf" or isinstance(column.dtype, pd.CategoricalDtype):
         return text
+    read = {float(value) for value in (_number(text), *_as_in_file(text, format)) if value is not None}
+    if len(read) > 1:
+        raise ValueError(
+            f"--given asks for {text!r} in {name}, which may be {' or '.join(f'{v:g}' for v in sorted(read))}, as the "
+            f"file writes {format}; write it without marks between thousands."
+        )
+    if not read:
+        raise ValueError(f"--given asks for {text!r} in {name}, which holds numbers.")
+    return read.pop()
+
+
+def _number(text: str) -> float | None:
     try:
         return float(text)
     except ValueError:
-        raise ValueError(f"--given asks for {text!r} in {name}, which holds numbers.") from None
+        return None
+
+
+def _as_in_file(text: str, format: Any) -> list[Any]:
+    """What the text says in the notation of a column of the file; nothing if it is another one."""
+    import pandas as pd
+
+    if format is None:
+        return []
+    values, wrong = format.read(pd.Series([text], dtype="str"))
+    return [] if wrong[0] or values.isna()[0] else values.tolist()
+
+
+def _moment(text: str, name: str, format: Any) -> Any:
+    """A date in the order of day, month and year that the column of the file has; others as they stand."""
+    from icl.tables.dates import Dates, look_for_dates
+
+    for found in _as_in_file(text, format):
+        return found
+    if isinstance(format, Dates) and format.order in ("dmy", "mdy"):  # 1/2/2020 where the file has 1.2.2020
+        dates, odd = look_for_dates({text: 1}, name, format.order)
+        for found in _as_in_file(text, dates) if not odd else ():
+            return found
+    return text

@@ -42,7 +42,8 @@ def impute(
         checkpoint: name of a shipped checkpoint or path of a release folder; default: the best one shipped.
         level: coverage of the intervals, a fraction.
         output: file for all completed tables under one another, after a column "imputation"; CSV, Parquet, Feather or
-            Excel; - for the standard output.
+            Excel; - for the standard output. Text stays as it is in the table, =1+1 too, which a spreadsheet
+            calculates when it opens a CSV; dates are written as 2020-03-31, numbers as 1234.5.
     """
     how = Reading(**reading)
     if output:
@@ -105,15 +106,13 @@ def _words(r_hat: float) -> str:
 
 
 def _write(output: str, imputed: Any) -> None:
-    from icl.pages.escape import without_formulas
-    from icl.tables.files import EXCEL, TEXT
     from icl.tables.writer import TableWriter
 
     with TableWriter(output) as writer:
         for i, whole in enumerate(imputed):
             whole = whole.reset_index(drop=True)
             whole.insert(0, "imputation", i)
-            writer.write(without_formulas(whole) if writer.kind in (TEXT, EXCEL) else whole)
+            writer.write(whole)  # all text is the file's own, drawn cells being levels of it: it stays as it is
 
 
 # jsonargparse looks for the shortest address of a function: under this name it would meet `icl.impute`, and torch.

@@ -125,6 +125,9 @@ class Dates:
         return f"{year:04d}-{month:02d}-{day:02d}{_clock(part)}"
 
 
+PLAIN_DATES = Dates("ymd", "ymd-")
+
+
 def few_are_dates(head: Iterable[str], shape: str = "") -> bool:
     """Whether most of some texts are no dates, of a shape or of any."""
     texts = list(head)

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Collection, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import IO, TYPE_CHECKING, Any
 
 from icl.tables.cells import is_text, text_of
-from icl.tables.dates import AmbiguousDatesError, Dates
+from icl.tables.dates import PLAIN_DATES, AmbiguousDatesError, Dates
 from icl.tables.files import TableFile, did_you_mean, open_table
 from icl.tables.numbers import Numbers, may_be_thousands
 from icl.tables.reading import Reading
@@ -57,6 +57,14 @@ class ReadTable:
                 example = example.removesuffix(" 00:00:00")
             rows.append((str(taken.name), taken.kind, taken.why, example[:40]))
         return pd.DataFrame(rows, columns=["column", "taken_for", "why", "example"])
+
+    def written_plainly(self) -> ReadTable:
+        """The same columns in a file that this program wrote: dates as 2020-03-31, numbers as 1234.5."""
+        plain = [
+            replace(taken, format=PLAIN_DATES if isinstance(taken.format, Dates) else taken.format and Numbers())
+            for taken in self.columns
+        ]
+        return replace(self, columns=plain)
 
     def chunks_of(self, file: TableFile, n_rows: int | None, needed: Collection) -> Iterator[pd.DataFrame]:
         """Parts of another file, its columns read as those of this table are; see `pairs_of`."""

@@ -1,5 +1,7 @@
 """`icl impute`: gaps of a file filled, told, pooled and written."""
 
+from functools import partial
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -55,3 +57,20 @@ def test_estimate_uses_rows_with_gaps(file, capsys):
     assert "20 completed tables" in capsys.readouterr().out
     assert main([*ask, "--missing", "impute", "--unlabeled", str(file)]) == 1
     assert "takes one table" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("ending", ["csv", "tsv", "xlsx", "parquet"])
+def test_text_of_the_file_stays_as_it_is(tmp_path, ending):
+    marks = ["+", "-", "=1+1", "@a", "-b", "'c"]
+    table = pd.DataFrame({"x": np.arange(60.0), "=name": marks * 10, "whole": np.arange(60) % 7})
+    table.loc[::7, "=name"] = None
+    table.loc[::5, "x"] = np.nan
+    table.to_csv(tmp_path / "t.csv", index=False)
+    out = tmp_path / f"out.{ending}"
+    assert main(["impute", str(tmp_path / "t.csv"), "--m", "2", "--budget", "1", "--output", str(out)]) == 0
+    read = {"csv": pd.read_csv, "tsv": partial(pd.read_csv, sep="\t"), "xlsx": pd.read_excel}
+    written = read.get(ending, pd.read_parquet)(out)
+    seen = table["=name"].notna().to_numpy()
+    for number in range(2):
+        cells = written.loc[written["imputation"] == number, "=name"].to_numpy()
+        assert (cells[seen] == table["=name"].to_numpy()[seen]).all() and set(cells) <= set(marks)

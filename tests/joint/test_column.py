@@ -61,6 +61,59 @@ def test_cells_come_back_as_they_were(table):
         assert np.isnan(kind.numbers(gaps)).sum() == 40
 
 
+N = 60
+DAYS = pd.Series(pd.date_range("2020-01-01", periods=N))
+SENTINEL = DAYS.where(DAYS.index % 10 > 0, pd.Timestamp("9999-12-31"))
+COUNTS = pd.Series(np.random.default_rng(0).poisson(3, N))
+NARROW = {
+    **{f"{unit} sentinel": SENTINEL.astype(f"M8[{unit}]") for unit in ("s", "ms", "us")},
+    "sentinel in a zone": SENTINEL.dt.tz_localize("America/New_York"),
+    "sentinel of Arrow": SENTINEL.astype("timestamp[us][pyarrow]"),
+    "zone of Arrow": DAYS.dt.tz_localize("UTC").astype("timestamp[ms, tz=Europe/Berlin][pyarrow]"),
+    "days of Arrow": DAYS.astype("date32[day][pyarrow]"),
+    "1500": pd.Series(pd.date_range("1500-01-01", periods=N)),
+    "first year": pd.Series(pd.date_range("0001-01-01", periods=N)),
+    "nanoseconds": (DAYS + pd.to_timedelta(COUNTS, unit="ns")).astype("M8[ns]"),
+    "last nanoseconds": pd.Series(pd.date_range(end="2262-04-11", periods=N).astype("M8[ns]")),
+    "long durations": pd.Series(np.arange(N) * 10**11).astype("m8[s]"),
+    **{dtype: COUNTS.astype(dtype) for dtype in ("uint8", "UInt8", "int8", "Int8", "uint64", "uint8[pyarrow]")},
+    "full int8": pd.Series(np.linspace(-128, 127, N).round().astype("int8")),
+    "never, in nanoseconds": DAYS.astype("M8[ns]").where(DAYS.index % 10 > 0, pd.Timestamp.max),
+    "never, as int64": COUNTS.where(COUNTS.index % 10 > 0, 2**63 - 1),
+    "full int64": pd.Series(2**63 - 2048 - np.arange(N) * 10**15),
+    "large Int64": pd.Series(2**62 + np.arange(N) * 10**15).astype("Int64"),
+    "float16": pd.Series(np.linspace(6e4, 65_000, N)).astype("float16"),
+}
+
+
+@pytest.mark.parametrize("name", NARROW)
+def test_draws_stay_within_what_a_dtype_holds(name):
+    y = NARROW[name].rename("y")
+    kind = Kind.of(y)
+    numbers = kind.numbers(y)
+    back = kind.cells(numbers)
+    assert back.dtype == y.dtype
+    if np.abs(numbers).max() < 2**53:
+        pd.testing.assert_series_equal(back, y)
+    X = pd.DataFrame({"x": np.arange(N) % 7})
+    drawn = kind.numbers(fit_column(X, y, model="quick").draw(X, np.random.default_rng(0)))
+    room = np.ptp(numbers)
+    assert (drawn >= numbers.min() - room).all() and (drawn <= numbers.max() + room).all()
+    np.testing.assert_allclose(kind.numbers(back), numbers, rtol=1e-15)
+    far = kind.cells(kind.snap(np.array([-1e30, 1e30])))
+    assert far[0] <= back.min() and far[1] >= back.max() and str(far[0]) and str(far[1])
+
+
+@pytest.mark.parametrize("unit", ["s", "ms", "us", "ns"])
+@pytest.mark.parametrize("other", ["s", "ms", "us", "ns"])
+def test_dates_are_the_same_in_any_unit(unit, other):
+    kind = Kind.of((DAYS + pd.Timedelta(hours=1)).astype(f"M8[{unit}]"))
+    days = (DAYS + pd.Timedelta(hours=1)).astype(f"M8[{other}]")
+    assert (kind.cells(kind.numbers(days)).array == days.array).all()
+    late = pd.Series([pd.Timestamp("9999-12-31 01:00")]) if other != "ns" else days[:1]
+    assert kind.numbers(late)[0] == (late.astype("M8[s]").astype("int64") // 3600)[0]
+
+
 @pytest.mark.parametrize("model", MODELS)
 def test_draws_follow_a_linear_model(model):
     """Mean and spread given x, against the law that made the table, within four standard errors and a tenth of it."""

@@ -108,6 +108,86 @@ def test_a_condition_on_two_dependent_ranges_is_the_joint_one():
     assert drawn["y"].between(0.8, 0.9).all() and abs(drawn["x"].mean() - 0.85) < 0.03
 
 
+DAYS = pd.Series(pd.date_range("2020-01-01", periods=60))
+HOURS = DAYS + pd.to_timedelta(np.arange(60) % 24, unit="h")
+ASKED = pd.DataFrame(
+    {
+        "day": DAYS,
+        "end": DAYS.where(DAYS.index % 10 > 0, pd.Timestamp("9999-12-31")),
+        "here": HOURS.dt.tz_localize("America/New_York"),
+        "arrow": HOURS.dt.tz_localize("UTC").astype("timestamp[us, tz=America/New_York][pyarrow]"),
+        "lasts": pd.to_timedelta(np.arange(60) % 11 + 1, unit="h"),
+        "int": np.arange(60) % 7,
+        "Int": pd.array(np.arange(60) % 7, "Int64"),
+        "byte": (np.arange(60) % 7).astype("uint8"),
+        "float": np.arange(60) % 7.0,
+    }
+)
+
+
+@pytest.mark.parametrize(
+    ("name", "asked", "cell"),
+    [
+        ("end", pd.Timestamp("9999-12-31"), "9999-12-31"),
+        ("day", "2020-02-01", "2020-02-01"),
+        ("day", "13/02/2020", "2020-02-13"),
+        ("day", "1 February 2020", "2020-02-01"),
+        ("day", pd.Timestamp("2020-02-01").date(), "2020-02-01"),
+        ("here", "2020-01-02 12:00", "2020-01-02 12:00:00-05:00"),
+        ("here", pd.Timestamp("2020-01-02 12:00"), "2020-01-02 12:00:00-05:00"),
+        ("here", np.datetime64("2020-01-02T12:00"), "2020-01-02 12:00:00-05:00"),
+        ("here", "2020-01-02T12:00Z", "2020-01-02 07:00:00-05:00"),
+        ("arrow", "2020-01-02 12:00", "2020-01-02 12:00:00-05:00"),
+        ("lasts", "5h", "0 days 05:00:00"),
+        ("int", 3.0, "3"),
+        ("byte", 3, "3"),
+    ],
+)
+def test_a_value_is_the_cell_that_was_meant(name, asked, cell):
+    table = ASKED[[name]].assign(x=np.sin(np.arange(60.0)))
+    assert str(quick(table, 2, given={name: asked})[name][0]).removesuffix(" 00:00:00") == cell
+    frame = pd.DataFrame({name: pd.Series([asked, asked])})
+    assert str(quick(table, given=frame)[name][0]).removesuffix(" 00:00:00") == cell
+
+
+@pytest.mark.parametrize("unit", ["s", "ms", "us"])
+def test_dates_far_off_stay_far_off(unit):
+    end = ASKED["end"].astype(f"M8[{unit}]")
+    years = quick(pd.DataFrame({"end": end, "x": np.sin(np.arange(60.0))}), 60)["end"].dt.year
+    assert years.between(2019, 9999).all() and {2020, 9999} <= set(years) and (years == 2020).mean() > 0.7
+
+
+def test_a_range_without_a_zone_is_in_that_of_the_column():
+    table = ASKED[["here"]].assign(x=np.sin(np.arange(60.0)))
+    found = quick(table, 20, given={"here": ("2020-01-20 00:00", "2020-01-22 00:00")})["here"].dt.tz_localize(None)
+    assert found.between("2020-01-20", "2020-01-22").all()
+
+
+@pytest.mark.parametrize(
+    ("name", "asked", "said"),
+    [
+        *((name, 3.9, "whole numbers") for name in ("int", "Int", "byte", "float")),
+        ("int", [1, 3.9], "whole numbers"),
+        ("byte", -1, "from 0 to 255"),
+        ("int", ("a", None), "holds int64"),
+        ("day", "2020-01-10 13:00", "steps of 1 days"),
+        ("day", ["2020-01-10", "2020-01-10 13:00"], "steps of 1 days"),
+        ("day", "01/02/2020", "may be day/month or month/day; write 2020-03-31"),
+        ("day", ("01/02/2020", None), "may be day/month"),
+        ("day", "soon", "is no date"),
+        ("day", 2020, "is no date"),
+        ("day", "2020-01-10T00:00Z", "no time zone"),
+        ("day", (pd.Timestamp("2020-01-10", tz="UTC"), None), "no time zone"),
+        ("here", "2020-03-08 02:30", "nonexistent"),
+        ("lasts", "5h 3min", "steps of"),
+    ],
+)
+def test_a_value_that_no_cell_has_is_refused(name, asked, said):
+    table = ASKED[[name]].assign(x=np.sin(np.arange(60.0)))
+    with pytest.raises(ValueError, match=said):
+        quick(table, 2, given={name: asked})
+
+
 def test_a_table_of_conditions_keeps_its_index():
     asked = pd.DataFrame({"age": [30, 60, 45], "sex": ["F", "M", "F"]}, index=["a", "b", "c"])
     drawn = quick(TABLE, given=asked)

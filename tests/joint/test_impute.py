@@ -81,6 +81,28 @@ def test_what_cannot_be_imputed_is_named(table):
     assert imputed[0].loc["row 7"].isna().all() and imputed[0].drop("row 7")["sex"].notna().all()
 
 
+@pytest.mark.parametrize(
+    "cells",
+    [
+        pd.Series(pd.date_range("1500-01-01", periods=60)),
+        pd.Series(pd.date_range("9999-11-01", periods=60)),
+        pd.Series(pd.date_range("1500-01-01", periods=60, tz="Europe/Berlin")),
+        *(pd.Series(np.random.default_rng(0).poisson(3, 60)).astype(d) for d in ("UInt8", "Int8", "uint8[pyarrow]")),
+        pd.Series(np.linspace(-128, 127, 60).round()).astype("Int8"),
+    ],
+    ids=lambda cells: f"{cells.dtype} {cells[0]}",
+)
+def test_gaps_of_narrow_columns_are_filled_within_them(cells):
+    table = pd.DataFrame({"x": np.sin(np.arange(60.0)), "cells": cells.where(cells.index % 7 > 0)})
+    assert table["cells"].dtype == cells.dtype
+    drawn = impute(table, m=3, budget=1)
+    for filled in drawn:
+        assert filled["cells"].dtype == cells.dtype and filled["cells"].notna().all()
+        assert (filled["cells"][cells.index % 7 > 0] == cells[cells.index % 7 > 0]).all()
+        if cells.dtype.kind == "M":
+            assert filled["cells"].dt.year.between(cells.dt.year.min() - 1, cells.dt.year.max()).all()
+
+
 def test_a_shift_moves_draws_by_its_size():
     rng = np.random.default_rng(1)
     x = rng.normal(size=80)

@@ -47,9 +47,10 @@ def generate(
         table: rows to learn from.
         rows: to draw; default as many as the table has, or as `given` has.
         given: conditions. A value ({"sex": "F"}), a range of numbers or dates ({"age": (60, 80)}, None for an open
-            side), several values ({"region": ["north", "east"]}), None for a missing cell. Or a DataFrame of some
-            columns with a row for each row to draw, whose index the result has. Conditioned columns come first in every
-            order, so that the others follow them; a range is kept by drawing until it holds.
+            side), several values ({"region": ["north", "east"]}), None for a missing cell. Dates as text are 2020-03-31
+            or in another notation that is one day only, and in the time zone of the column if they name none. Or a
+            DataFrame of some columns with a row for each row to draw, whose index the result has. Conditioned columns
+            come first in every order, so that the others follow them; a range is kept by drawing until it holds.
         seed: the same seed, table and arguments give the same rows, to the bit.
         constraints: expressions between columns that every row keeps, such as "start <= end", or functions of a
             DataFrame that give a bool for each row. Rows of the table itself must keep them.

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass, field
+from datetime import date
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from icl.joint.kinds import Kind
+from icl.joint.kinds import Kind, held_by, zone_of
+from icl.tables.dates import AmbiguousDatesError, look_for_dates
 
 # A number this far beyond the observed ones, in ranges of these, is one that the table says nothing about.
 _FARTHEST = 0.5
+_NO_ZONE = "its dates have no time zone; give dates without one"
+_WRITE = "write 2020-03-31 or 2020-03-31 13:00"
 
 
 @dataclass(frozen=True)
@@ -70,14 +74,13 @@ def read_given(
     for name, asked in given.items():
         kind = kinds[name]
         if isinstance(asked, tuple):
-            found.allowed[name] = _between(asked, name, kind)
+            found.allowed[name] = _between(asked, table[name], kind)
             found.said[name] = f"{name} in {asked}"
         elif isinstance(asked, list | set | frozenset):
             found.allowed[name] = _among(list(asked), table[name], kind)
             found.said[name] = f"{name} among {list(asked)}"
         else:
-            [cell] = _as_column(pd.Series([asked], name=name), table[name], kind).to_numpy(dtype=object)[:1]
-            numbers = kind.numbers(pd.Series([cell], name=name)) if not pd.isna(cell) else np.array([np.nan])
+            numbers = kind.numbers(_as_column(pd.Series([asked], name=name), table[name], kind))
             fixed[name] = kind.cells(np.repeat(numbers, rows), index)
     return Given(pd.DataFrame(fixed, index=index), found.allowed, found.said)
 
@@ -90,16 +93,16 @@ def _as_column(asked: pd.Series, own: pd.Series, kind: Kind) -> pd.Series:
     try:
         numbers = np.full(len(asked), np.nan)
         cells = asked[~missing]
-        if kind.moment and cells.dtype.kind not in "mM":
-            cells = (pd.to_datetime if kind.moment == "M" else pd.to_timedelta)(cells)
-        numbers[~missing] = kind.numbers(cells.infer_objects())
+        numbers[~missing] = kind.numbers(_moments(cells, kind) if kind.moment else cells.infer_objects())
     except (TypeError, ValueError) as error:
-        raise ValueError(f"given asks for {asked.iloc[0]!r} in {name!r}, which holds {own.dtype} ({error}).") from error
+        raise ValueError(
+            f"given asks for {asked.tolist()[0]!r} in {name!r}, which holds {own.dtype} ({error})."
+        ) from error
     if kind.levels is not None:
         lost = np.isnan(numbers) & ~missing
         if lost.any():
             shown = ", ".join(map(repr, kind.levels[:12].tolist()))
-            raise ValueError(f"given asks for {asked[lost].iloc[0]!r} in {name!r}; its levels are {shown}.")
+            raise ValueError(f"given asks for {asked[lost].tolist()[0]!r} in {name!r}; its levels are {shown}.")
         return kind.cells(numbers, asked.index)
     observed = kind.numbers(own)
     low, high = np.nanmin(observed), np.nanmax(observed)
@@ -107,27 +110,95 @@ def _as_column(asked: pd.Series, own: pd.Series, kind: Kind) -> pd.Series:
     beyond = (numbers < low - room) | (numbers > high + room)
     if beyond.any():
         raise ValueError(
-            f"given asks for {asked[beyond].iloc[0]!r} in {name!r}, which lies far beyond the rows at hand "
+            f"given asks for {asked[beyond].tolist()[0]!r} in {name!r}, which lies far beyond the rows at hand "
             f"({own.min()!s} to {own.max()!s}): nothing is known there."
+        )
+    lost = ~missing & ~_held(numbers, kind)
+    if lost.any():
+        raise ValueError(
+            f"given asks for {asked[lost].tolist()[0]!r} in {name!r}, which holds {_grid(kind)}; name one of "
+            f"them, or a range (lowest, highest)."
         )
     return kind.cells(numbers, asked.index)
 
 
-def _between(asked: tuple, name: Hashable, kind: Kind) -> Callable[[pd.Series], np.ndarray]:
+def _moments(cells: pd.Series, kind: Kind) -> pd.Series:
+    """Dates or durations of a column from what somebody wrote; those without a time zone are in the column's own.
+
+    Raises:
+        ValueError, TypeError: for what is neither, or may be one of two days.
+    """
+    if kind.moment == "m":
+        return pd.to_timedelta(cells) if cells.dtype.kind != "m" else cells
+    if cells.dtype.kind != "M":
+        known = _read(list(dict.fromkeys(cell for cell in cells if isinstance(cell, str))), cells.name)
+        found = [_in_zone(known[cell] if isinstance(cell, str) else _moment(cell), kind) for cell in cells]
+        return pd.Series(found, cells.index, name=cells.name)
+    zone = zone_of(cells.dtype)
+    if kind.zone is None and zone is not None:
+        raise ValueError(_NO_ZONE)
+    return cells.dt.tz_localize(kind.zone) if kind.zone is not None and zone is None else cells
+
+
+def _read(texts: list[str], name: Hashable) -> dict[str, Any]:
+    """Dates of texts: those of ISO 8601, and others that are one date only."""
+    found: dict[str, Any] = {text: pd.to_datetime(text, format="ISO8601", errors="coerce") for text in texts}
+    others = [text for text in texts if pd.isna(found[text])]
+    if not others:
+        return found
+    try:
+        dates, odd = look_for_dates(dict.fromkeys(others, 1), name)
+    except AmbiguousDatesError:
+        raise ValueError(f"{others[0]!r} may be day/month or month/day; {_WRITE}") from None
+    if dates is None or odd:
+        raise ValueError(f"{(odd or others)[0]!r} is no date; {_WRITE}")
+    return found | dict(zip(others, dates.read(pd.Series(others, dtype="str"))[0]))
+
+
+def _moment(cell: Any) -> pd.Timestamp:
+    if not isinstance(cell, date | np.datetime64):
+        raise TypeError(f"{cell!r} is no date; {_WRITE}")
+    return pd.Timestamp(cell)
+
+
+def _in_zone(moment: pd.Timestamp, kind: Kind) -> pd.Timestamp:
+    if kind.zone is None and moment.tz is not None:
+        raise ValueError(_NO_ZONE)
+    return moment.tz_localize(kind.zone) if kind.zone is not None and moment.tz is None else moment
+
+
+def _held(numbers: np.ndarray, kind: Kind) -> np.ndarray:
+    """(n,) bool: which numbers a cell of the column can hold as they are; True for those of no grid."""
+    if kind.digits != 0:
+        return np.ones(len(numbers), dtype=bool)
+    low, high = (kind.low, kind.high) if kind.moment else held_by(kind.dtype)
+    most = np.nextafter(high, np.inf)  # 2**63 - 1 as a float
+    return (np.abs(np.round(numbers) - numbers) <= 1e-9) & (numbers >= low) & (numbers <= most)
+
+
+def _grid(kind: Kind) -> str:
+    if kind.moment:
+        step = str(pd.to_timedelta(np.array([kind.unit], f"m8[{kind.tick}]"))[0]).removesuffix(" 00:00:00")
+        return f"{'dates' if kind.moment == 'M' else 'durations'} ({kind.dtype}) at steps of {step}"
+    low, high = held_by(kind.dtype)
+    return "whole numbers" + (f" from {low:.0f} to {high:.0f}" if high < 2**32 else "")
+
+
+def _between(asked: tuple, own: pd.Series, kind: Kind) -> Callable[[pd.Series], np.ndarray]:
+    name = own.name
     if kind.is_class and not (kind.levels is not None and np.issubdtype(np.asarray(kind.levels).dtype, np.number)):
         raise ValueError(f"given asks for a range of {name!r}, which holds levels; write a list of them.")
     if len(asked) != 2:
         raise ValueError(f"a range of {name!r} is (lowest, highest), got {asked}; several values are a list.")
-    sides = []
-    for side in asked:
-        if side is None:
-            sides.append(np.nan)
-        elif kind.moment:
-            moment = (pd.Timestamp if kind.moment == "M" else pd.Timedelta)(side)
-            sides.append(kind.numbers(pd.Series([moment]))[0])
-        else:
-            sides.append(float(side))
-    low, high = np.nan_to_num(sides[0], nan=-np.inf), np.nan_to_num(sides[1], nan=np.inf)
+    sides = pd.Series(asked, name=name, dtype=object)
+    is_open = sides.isna().to_numpy()
+    ends = np.array([-np.inf, np.inf])
+    try:
+        closed = sides[~is_open]
+        ends[~is_open] = kind.numbers(_moments(closed, kind)) if kind.moment else closed.to_numpy(dtype=np.float64)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"given asks for {asked} in {name!r}, which holds {own.dtype} ({error}).") from error
+    low, high = ends
     if not low <= high:
         raise ValueError(f"the range {asked} of {name!r} is empty; write (lowest, highest), None for an open side.")
 
