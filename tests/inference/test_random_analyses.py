@@ -28,6 +28,14 @@ def test_bounds_are_in_order_where_the_distribution_jumps(seed, estimand):
     assert check(case)
 
 
+@pytest.mark.parametrize("N", [1, 2, 3])
+@pytest.mark.parametrize("std_error", ["HC0", "HC1", "HC2", "HC3"])
+@pytest.mark.parametrize("estimand", ["mean", "columns"])
+def test_fewer_unlabeled_rows_than_coefficients(estimand, std_error, N):
+    assert check(replace(ONE, estimand=estimand, std_error=std_error, N=N)) == "answered"
+    assert check(replace(ONE, estimand=estimand, std_error=std_error, N=N, weight=1))  # an answer or a sentence
+
+
 def lose(result):
     object.__setattr__(result._answer, "covariance", result._answer.covariance * np.nan)
     return result

@@ -117,7 +117,7 @@ def spread(fit: Fit, rows: RowSource, kind: str) -> Spread:
 
     raw, corrected = rows.add_up(of)
     if not by_leverage:
-        corrected = raw * (n / (n - P)) if kind == "HC1" else raw
+        corrected = raw * (n / max(n - P, 1)) if kind == "HC1" else raw  # of no more rows than parameters: n times
     return Spread(fit.bread @ raw @ fit.bread.T, fit.bread @ corrected @ fit.bread.T, raw)
 
 
