@@ -49,7 +49,7 @@ def main() -> None:
         "# Time of imputing and generating, beforehand and measured",
         "",
         f"`python -m benchmarks.joint_cost`. {describe('torch', 'scikit-learn')} Simulated tables; defaults, but for "
-        "`m=5` and, in the last lines of each kind, models without the network.",
+        "`m=5` and, where it says so, models without the network.",
         "",
         "| call | said | seconds | ratio |",
         "|---|--:|--:|--:|",

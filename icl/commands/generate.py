@@ -52,6 +52,7 @@ def generate(
     how = Reading(**reading)
     if output:
         check_output("--output", output, (table,))
+    from icl.joint.cost import generation_time
     from icl.joint.synthetic.chain import unfit_columns
     from icl.joint.synthetic.generate import generate as draw
     from icl.pages.escape import terminal
@@ -70,8 +71,6 @@ def generate(
     wanted = [part.strip() for part in constraints.split(";") if part.strip()]
     options: dict[str, Any] = {} if checkpoint is None else {"checkpoint": checkpoint}
     conditions = read_conditions(given, read, formats)
-    from icl.joint.cost import generation_time
-
     fixed = [name for name, value in (conditions or {}).items() if not isinstance(value, tuple | list)]
     needs = generation_time(read, rows, given=fixed, orders=orders, model=model, **options)
     console.print(terminal(str(needs)))

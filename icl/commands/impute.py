@@ -49,14 +49,13 @@ def impute(
     if output:
         check_output("--output", output, (table, checkpoint))
     console = make_console(output)
+    from icl.joint.cost import imputation_time
     from icl.pages import escape
     from icl.pages.table import Row, Table
     from icl.tables.files import open_table
     from icl.tables.reader import read_file
 
     frame = read_file(open_table(table, how)).frame
-    from icl.joint.cost import imputation_time
-
     n_rounds = None if rounds == "auto" else rounds
     needs = imputation_time(frame, m, rounds=n_rounds, budget=budget, checkpoint=checkpoint)
     console.print(escape.terminal(str(needs)))

@@ -4,6 +4,7 @@ import errno
 import json
 import os
 import pathlib
+import shutil
 import subprocess
 import sys
 
@@ -91,6 +92,18 @@ def test_one_copy_per_process_until_the_files_change(tiny_model, release):
     weights = release / "model.safetensors"
     os.utime(weights, ns=(0, weights.stat().st_mtime_ns + 10**9))
     assert load_release(release) is not first
+
+
+@pytest.mark.parametrize("name", ["base", "nano"])
+def test_one_damaged_bit_in_shipped_weights_is_found(name, tmp_path):
+    """They are older than the checksum that `save_release` writes; theirs was added."""
+    folder = shutil.copytree(resolve_checkpoint(name), tmp_path / name)
+    load_release(folder)
+    weights = bytearray((folder / "model.safetensors").read_bytes())
+    weights[-1] ^= 1
+    (folder / "model.safetensors").write_bytes(weights)
+    with pytest.raises(CheckpointError, match="damaged"):
+        load_release(folder)
 
 
 def test_provenance_and_card(release):
