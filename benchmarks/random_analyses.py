@@ -178,6 +178,8 @@ def same_without_predictions(analysis: Analysis) -> None:
     ours = answer(replace(analysis, weight=0))
     if isinstance(ours, str) or analysis.design != "none" or analysis.std_error not in ("HC0", "HC1", "HC2", "HC3"):
         return
+    if "no_event" in [d.code for d in ours.diagnostics]:
+        return  # a share of which no label has shown an event: statsmodels' interval has width 0, ours does not
     import statsmodels.api as sm
 
     labeled = analysis.table()[: analysis.n]
