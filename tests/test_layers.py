@@ -41,6 +41,9 @@ WINGS: dict[str, tuple[str, ...]] = {
     "icl.inference.posterior": (
         *CHECKS, "icl.inference.estimands", "icl.inference.engine", "icl.inference.analysis",
     ),
+    "icl.inference.equalize": (
+        *CHECKS, "icl.inference.estimands", "icl.inference.inputs", "icl.inference.results", "icl.inference.analysis",
+    ),
     "icl.releases": ("icl.network", "icl.atomic"),
     "icl.prediction": ("icl.network", "icl.tables"),
     "icl.explaining": ("icl.prediction", "icl.network", "icl.pages"),

@@ -12,6 +12,7 @@ from icl.inference.checks import Diagnostic
 from icl.inference.engine.combine import combine_estimates
 from icl.inference.engine.hypothesis import WaldTest
 from icl.inference.engine.surrogate import Surrogate
+from icl.inference.equalize import Equalized, equalize
 from icl.inference.estimands import (
     OLS,
     Cloglog,
@@ -54,6 +55,7 @@ __all__ = [
     "Disparity",
     "Distribution",
     "Effect",
+    "Equalized",
     "Estimand",
     "Gamma",
     "Groups",
@@ -79,6 +81,7 @@ __all__ = [
     "choose",
     "combine_estimates",
     "cross_fit",
+    "equalize",
     "fit_synsurr",
     "infer",
     "monitor",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from jsonargparse.typing import OpenUnitInterval, PositiveInt
+from jsonargparse.typing import ClosedUnitInterval, OpenUnitInterval, PositiveInt
 
 from icl.commands.options import ModelOptions
 from icl.tables.reading import read_words
@@ -48,6 +48,11 @@ class Request(ModelOptions):
     missing: Literal["refuse", "impute", "patterns"] = "refuse"
     """Rows that lack a covariate: refuse them; impute, 20 times by the in-context model, and pool (the predictor is
     then fitted for each of the 20 tables); or patterns, which trusts no imputation and takes no predictor."""
+    equalize: str | None = None
+    """Of a disparity: the column of scores that each group gets a threshold on, so that the disparity falls within
+    `bound`. Half of the labels choose the thresholds; the answer is what remains, by the other half."""
+    bound: ClosedUnitInterval = 0.02
+    """Largest difference between two groups that `equalize` aims at."""
     level: OpenUnitInterval = 0.95
     """Coverage of the confidence intervals, a fraction."""
     folds: PositiveInt = 5
@@ -64,5 +69,5 @@ class Request(ModelOptions):
     @property
     def named_columns(self) -> set[str | None]:
         """Columns that the options name."""
-        named = {self.predictions, self.probability, self.strata, self.clusters, self.row_weights}
+        named = {self.predictions, self.probability, self.strata, self.clusters, self.row_weights, self.equalize}
         return named.union(self.features)

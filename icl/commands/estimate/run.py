@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from icl.tables.reading import Reading
 
 WRITERS = (".json", ".csv", ".md", ".html")
+_DISPARITY = "disparity: equal opportunity: approved by sex, outcome=repaid"
 PREDICTORS = ("icl", "rf", "none")
 
 
@@ -121,15 +122,23 @@ def run_estimate(path: str, request: Request, console: Any) -> InferenceResult:
     rows: dict[str, Any] = {"table": table} if rest is None else {"labeled": table, "unlabeled": rest}
     if request.missing != "refuse":
         rows, predictor, design = _with_gaps(request, estimand, rows, predictor, design)
+    rule: list[str] = []
     with status(f"Estimating {estimand} ..."), warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        result = infer(
-            estimand, **rows, predictor=predictor, predictions=request.predictions,
-            features=list(request.features) or None, weight=weight, design=design, folds=request.folds,
-            seed=request.seed, level=request.level,
-            missing="patterns" if request.missing == "patterns" else "refuse",
-        )  # fmt: skip
+        models: dict[str, Any] = {
+            "predictor": predictor,
+            "predictions": request.predictions,
+            "features": list(request.features) or None,
+        }
+        options: dict[str, Any] = {"design": design, "seed": request.seed, "level": request.level}
+        if request.equalize is None:
+            missing = "patterns" if request.missing == "patterns" else "refuse"
+            result = infer(estimand, **rows, **models, **options, weight=weight, folds=request.folds, missing=missing)
+        else:
+            result, rule = _equalized(request, estimand, rows, models | options)
     console.print(result.to_console())
+    for line in rule:
+        console.print(terminal(line), soft_wrap=True)
     warned = (str(w.message) for w in caught if issubclass(w.category, UserWarning))
     for note in dict.fromkeys([*notes, *unused, *warned]):
         console.print(terminal(f"note: {as_options(note)}"))
@@ -137,6 +146,20 @@ def run_estimate(path: str, request: Request, console: Any) -> InferenceResult:
         write(result, output)
         console.print(terminal(f"wrote {output}"))
     return result
+
+
+def _equalized(request: Request, estimand: Estimand, rows: dict[str, Any], options: dict[str, Any]) -> tuple[Any, list]:
+    """The disparity that is left by thresholds for each group, and the rule in words."""
+    from icl.inference import Disparity, equalize
+
+    if not isinstance(estimand, Disparity):
+        raise ValueError(f"--equalize is for a disparity, not for {estimand}; for instance --estimand {_DISPARITY!r}.")
+    if list(rows) != ["table"] or request.missing != "refuse":
+        raise ValueError("--equalize takes one table without --unlabeled and --missing; put all rows into it.")
+    if estimand.outcome_column is None:
+        options |= {"predictor": None}  # decisions are all known
+    rule = equalize(estimand, rows["table"], str(request.equalize), bound=request.bound, **options)
+    return rule.remaining, ["", "The answer above is what remains of the disparity.", *rule.summary().splitlines()]
 
 
 def _with_gaps(request: Request, estimand: Estimand, rows: dict[str, Any], predictor: Any, design: Any) -> tuple:
