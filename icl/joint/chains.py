@@ -105,6 +105,7 @@ class Chains:
             if model == "network" and len(known) > MOST_SHOWN:
                 drawn = rng.permutation(drawn)[:MOST_SHOWN]
             weight = np.bincount(drawn, minlength=len(gaps))
+            weight[gaps] = 1  # they lack the column, and say where it is asked about
             column = self._frames[0][name].where(~gaps)
             seed, tilt = int(rng.integers(2**31)), self._tilted.get(j)
             sample: dict[str, Any] = {"weight": weight, "seed": seed, "tilt": tilt}

@@ -71,7 +71,8 @@ def fit_column(
         y: (n,) the column; rows where it is missing are left out.
         kind: of y, if it was read off more rows than these.
         model: "network", the in-context model; "quick", ridge and a small forest, for long and wide tables.
-        weight: (n,) whole numbers: how often each row counts, as in a bootstrap sample.
+        weight: (n,) whole numbers: how often each row counts, as in a bootstrap sample. Rows of weight 0 are not there;
+            others say where the column is asked about, also if they lack it.
         seed: of what the model draws when it is fitted.
         tilt: of a column of levels, log odds to add to each level in draws, as in a sensitivity analysis.
         options: arguments for `ICLRegressor` and `ICLClassifier`, such as `checkpoint`; default: quality="fast".
@@ -83,6 +84,7 @@ def fit_column(
     kind = Kind.of(y) if kind is None else kind
     numbers = kind.numbers(y)
     count = np.ones(len(y)) if weight is None else np.asarray(weight, dtype=np.float64)
+    reach = X.iloc[np.flatnonzero(count > 0)]
     rows = np.flatnonzero(np.isfinite(numbers) & (count > 0))
     known, count = numbers[rows], count[rows]
     X = X.iloc[rows]
@@ -90,8 +92,8 @@ def fit_column(
     if n_values < 2 or len(rows) < FEWEST_ROWS or not _varies(X):
         return MarginalColumn(kind, known, count, tilt)
     if model == "quick":
-        return QuickColumn(kind, X, known, count, seed, tilt)
-    return NetworkColumn(kind, X, known, count if weight is not None else None, seed, options or {}, tilt)
+        return QuickColumn(kind, X, known, count, seed, tilt, reach)
+    return NetworkColumn(kind, X, known, count if weight is not None else None, seed, options or {}, tilt, reach)
 
 
 def draw_each(

@@ -45,6 +45,7 @@ class NetworkColumn:
         known: numbers or codes, none missing.
         weight: whole numbers, or None if all rows count alike.
         tilt: log odds to add to each level in draws.
+        reach: all rows, those that will be asked about among them; default: X.
     """
 
     def __init__(
@@ -56,6 +57,7 @@ class NetworkColumn:
         seed: int,
         options: Mapping[str, Any],
         tilt: np.ndarray | None = None,
+        reach: pd.DataFrame | None = None,
     ):
         self.kind, self._n_known, self._tilt = kind, len(known), tilt
         self.believed, self.widened, self.temperature = 1.0, 1.0, 1.0
@@ -70,7 +72,9 @@ class NetworkColumn:
             if not kind.is_class and len(known) >= _FEWEST_STRAIGHT and not len(find_atoms(known)):
                 self._encoder = TableEncoder("the column's model").fit(X)
                 count = np.ones(len(known)) if weight is None else weight
-                self.straight = LinearPart(self._encoder, self._encoder.transform(X), known, count)
+                cells = self._encoder.transform(X)
+                wide = cells if reach is None else self._encoder.transform(reach)
+                self.straight = LinearPart(self._encoder, cells, known, count, wide)
                 y = self.straight.residuals
                 settings = {"companions": (), **settings}
             self.estimator = make(**settings).fit(X, y, sample_weight=weight)

@@ -34,6 +34,7 @@ class QuickColumn:
         known: numbers or codes, none missing.
         weight: whole numbers, how often each row counts.
         tilt: log odds to add to each level in draws.
+        reach: all rows, those that will be asked about among them; default: X.
     """
 
     def __init__(
@@ -44,6 +45,7 @@ class QuickColumn:
         weight: np.ndarray,
         seed: int,
         tilt: np.ndarray | None = None,
+        reach: pd.DataFrame | None = None,
     ):
         self.kind, self._tilt = kind, tilt
         with warnings.catch_warnings():
@@ -56,7 +58,10 @@ class QuickColumn:
             self._forest.fit(cells, known.astype(np.int64), sample_weight=weight)
             return
         self._middle, self._scale = known.mean(), known.std() or 1.0
-        self._straight = LinearPart(self._encoder, cells, (known - self._middle) / self._scale, weight)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", SchemaWarning)
+            wide = cells if reach is None else self._encoder.transform(reach)
+        self._straight = LinearPart(self._encoder, cells, (known - self._middle) / self._scale, weight, wide)
         residuals = self._straight.residuals
         self._forest = ExtraTreesRegressor(max_features=0.5, **options)
         self._forest.fit(cells, residuals, sample_weight=weight)
