@@ -154,7 +154,8 @@ def infer(
     settings: tuple[Any, ...] = (std_error, reference, compat, rows, sample.frames(estimand), seed)
     solver = Solver(Problem(estimand, terms, columns, *arrays, *settings))
     answer = solver.under(weight)
-    notes += [*spotted, *drawn.notes, *model_notes(design, estimand), *more, *diagnose(solver, answer)]
+    notes += [*spotted, *drawn.notes, *model_notes(design, estimand), *more]
+    notes += [*estimand.findings(sample.labeled, sample.unlabeled), *diagnose(solver, answer)]
     source = "none" if surrogate is None else surrogate.source
     rows_of = (sample.order, drawn.inclusion)
     return InferenceResult.of(solver, answer, level, source, notes, design, *rows_of)

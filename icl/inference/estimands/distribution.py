@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from icl.inference.checks import Diagnostic
 from icl.inference.estimands.base import Example, as_numbers
 from icl.inference.estimands.linearised import Linearised
+from icl.inference.estimands.tails import tail_findings
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -92,6 +95,16 @@ class Distribution(Linearised):
             raise ValueError(f"all labeled values of {self.column!r} are zero; there is no total to share.")
         order = np.argsort(y, kind="stable")
         return y[order], weights[order] / weights.sum()
+
+    @property
+    def limits(self) -> tuple[float, float]:
+        return super().limits if self.measure == "cvar" else (0.0, 1.0)
+
+    def findings(self, labeled: pd.DataFrame, unlabeled: pd.DataFrame) -> Iterable[Diagnostic]:
+        if self.measure == "below":  # a share, which has exact intervals
+            return ()
+        part = {"gini": [], "cvar": [(self.at, 1.0)], "share": [self.at]}[self.measure]
+        return tail_findings(*self.reference, part, self.column)
 
     def outcome(self, labeled: pd.DataFrame) -> np.ndarray:
         y = as_numbers(labeled[self.column], "numbers as the outcome of a Distribution")

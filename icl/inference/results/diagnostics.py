@@ -13,6 +13,7 @@ from icl.inference.estimands.equations import CanonicalGLM
 from icl.inference.estimands.families import Log
 from icl.inference.estimands.glm import Penalisable
 from icl.inference.inputs.leaks import COPY, unexplained
+from icl.inference.results.intervals import bounds
 
 if TYPE_CHECKING:
     from icl.inference.engine.answer import Rectified
@@ -36,7 +37,8 @@ def diagnose(solver: Solver, answer: Rectified) -> list[Diagnostic]:
             found += _balance_findings(problem) if problem.sampling.pools else _shift_findings(problem)
     if problem.estimand.solver == "profile":  # a profile takes its time, and has two ends
         return found
-    lower, upper = answer.interval(0.95, "two-sided")
+    lower, upper = bounds(solver, answer, 0.95)
+    found += _limit_findings(problem, answer, lower, upper)
     if not (np.isfinite(lower).all() and np.isfinite(upper).all()):
         side = "below" if not np.isfinite(lower).all() else "above"
         found.append(
@@ -47,6 +49,27 @@ def diagnose(solver: Solver, answer: Rectified) -> list[Diagnostic]:
             )
         )
     return found
+
+
+def _limit_findings(
+    problem: Problem, answer: Rectified, lower: np.ndarray, upper: np.ndarray
+) -> Iterator[Diagnostic]:
+    """Intervals that reach where no parameter can be; bounds without end are another matter."""
+    low, high = (0.0, 1.0) if problem.sampling.has_label_shift else problem.estimand.limits
+    slack = 1e-9 * (high - low) if np.isfinite(high - low) else 0.0
+    is_out = (np.isfinite(lower) & (lower < low - slack)) | (np.isfinite(upper) & (upper > high + slack))
+    if not is_out.any():
+        return
+    j = int(np.argmax(is_out))
+    beyond = ((answer.estimate < low - slack) | (answer.estimate > high + slack)).any()
+    yield Diagnostic(
+        "beyond_limits",
+        f"the 95% interval of {problem.terms[j]!r} goes from {lower[j]:.3g} to {upper[j]:.3g}, and "
+        f"{'the estimate itself' if beyond else 'part of it'} lies outside of {low:g} to {high:g}, where it cannot be: "
+        "so near to its limit the estimate is skewed, and a symmetric interval rough. Take what lies inside, and label "
+        "more rows.",
+        "warning" if beyond else "note",
+    )
 
 
 def _outcome_findings(solver: Solver) -> Iterator[Diagnostic]:
