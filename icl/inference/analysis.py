@@ -127,8 +127,9 @@ def infer(
     estimand = estimand.resolve(sample.labeled)
     X_labeled, X_unlabeled, columns = estimand.designs(sample.labeled, sample.unlabeled)
     terms = estimand.parameters(columns)
-    y = read_outcome(estimand, sample.labeled, len(terms))
     predicts = predictor is not None or predictions is not None
+    design.check(estimand, sample.labeled, predicts, weight)
+    y = read_outcome(estimand, sample.labeled, len(terms))
     notes = [*sample.notes, *row_notes(sample, estimand, design, predicts)]
     if isinstance(estimand, Effect):
         models = (predictor, predictions, features, folds, seed, weight)

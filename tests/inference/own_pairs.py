@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 
-from icl.inference import Cox, Distribution, Mean, Survival, TwoStage
+from icl.inference import Cox, Distribution, Mean, Shares, Survival, Transport, TwoStage
 
 
 def amounts(n: int, power: float = 0.2) -> pd.DataFrame:
@@ -68,6 +68,17 @@ def share_of(f: float) -> dict:
     return {"estimand": Mean("y", event=1.0), "table": pd.DataFrame({"y": y, "f": f}), "predictions": "f", "weight": 1}
 
 
+def classes(apart: float, n: int = 200, stretch: float = 1.0, first: float = 0.3) -> dict:
+    """Three classes by a score that lies `apart` between them, among unlabeled rows `stretch` times as wide."""
+    rng = np.random.default_rng(0)
+    y = np.r_[rng.choice(3, n, p=[first, 0.5 - first / 2, 0.5 - first / 2]), rng.choice(3, 1000, p=[0.2, 0.2, 0.6])]
+    score = apart * y + rng.normal(size=n + 1000) * np.where(np.arange(n + 1000) < n, 1, stretch)
+    raw = np.exp(-((score[:, None] - apart * np.arange(3)) ** 2) / 2)
+    table = pd.DataFrame(raw / raw.sum(axis=1, keepdims=True), columns=["p", "q", "r"])
+    table["y"] = np.where(np.arange(n + 1000) < n, np.array(["a", "b", "c"])[y], None)
+    return {"estimand": Shares("y"), "table": table, "predictions": ["p", "q", "r"], "design": Transport(shift="label")}
+
+
 OWN = {
     "thin_tail": (measure(150, "cvar", 0.9), measure(250, "cvar", 0.9)),
     "thin_tail/share": (measure(150, "share", (0.9, 1)), measure(150, "share", (0.75, 1))),
@@ -86,5 +97,8 @@ OWN = {
     "weak_instrument": (instruments(0.15), instruments()),
     "weak_instrument/labels": (instruments(0.3, n=3000, labeled=60), instruments(0.3, n=3000, labeled=1500)),
     "instruments_disagree": (instruments(other=0.6), instruments()),
+    "few_of_class": (classes(3.0, first=0.04), classes(3.0)),
+    "confused_classes": (classes(1.5), classes(2.5)),
+    "no_label_shift": (classes(2.0, stretch=4.0), classes(2.0)),
     "beyond_limits": (share_of(0.9), share_of(0.6)),
 }  # fmt: skip

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -103,8 +103,9 @@ class Distribution(Linearised):
     def findings(self, labeled: pd.DataFrame, unlabeled: pd.DataFrame) -> Iterable[Diagnostic]:
         if self.measure == "below":  # a share, which has exact intervals
             return ()
-        part = {"gini": [], "cvar": [(self.at, 1.0)], "share": [self.at]}[self.measure]
-        return tail_findings(*self.reference, part, self.column)
+        parts: dict[str, list[Any]] = {"gini": [], "cvar": [(self.at, 1.0)], "share": [self.at]}
+        y, w = self.reference
+        return tail_findings(y, w, parts[self.measure], self.column)
 
     def outcome(self, labeled: pd.DataFrame) -> np.ndarray:
         y = as_numbers(labeled[self.column], "numbers as the outcome of a Distribution")

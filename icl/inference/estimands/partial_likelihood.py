@@ -146,8 +146,9 @@ class PartialLikelihood:
     def trend(self) -> tuple[float, np.ndarray]:
         """Test of coefficients that change with time: chi-squared of P degrees of freedom, and (P,) of one each.
 
-        The score test of covariate times rank of the event time, as `cox.zph` of R's survival (3.0 on) does it: the
-        slope of Schoenfeld's residuals on time, its variance given that the coefficients were fitted.
+        The score test of covariate times rank of the event time, as `cox.zph` of R's survival does it from 3.0 on: the
+        slope of Schoenfeld's residuals on time, its variance given that the coefficients were fitted. Source: Grambsch
+        & Therneau (1994), doi:10.1093/biomet/81.3.515.
         """
         now, jump = self.best, self.jump
         events = np.unique(self.time[self.seen])

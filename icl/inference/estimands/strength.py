@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -21,7 +22,8 @@ WEAK = 10.0
 WORST_CASE = {1: (16.38, 8.96, 6.66, 5.53), 2: (19.93, 11.59, 8.75, 7.25), 3: (22.30, 12.83, 9.54, 7.80),
               4: (24.58, 13.96, 10.26, 8.31), 5: (26.87, 15.09, 10.98, 8.84)}  # fmt: skip
 """By the number of instruments of one treatment, F above which a 95% interval covers at least .90, .85, .80 and .75
-whatever correlates the errors: Stock & Yogo (2005), doi:10.1017/CBO9780511614491.006, table 5.2; beyond five: as five."""
+whatever correlates the errors: Stock & Yogo (2005), doi:10.1017/CBO9780511614491.006, table 5.2; of more than five, as
+of five."""
 DISAGREE = 0.01
 """Error rate of the test whether instruments agree."""
 
@@ -41,13 +43,13 @@ class FirstStage:
             unit = np.sqrt((columns**2).mean(axis=0))
             object.__setattr__(self, name, columns / np.where(unit > 0, unit, 1))
 
-    def F(self, j: int, robust: bool = False) -> float:
+    def F(self, j: Any, robust: bool = False) -> float:
         """Of the instruments, for the j-th regressor: how well they tell it from exogenous and other endogenous ones.
 
         With several endogenous regressors one instrument may move all of them, each strongly, and tell none apart;
         hence the conditional F of Sanderson & Windmeijer (2016), doi:10.1016/j.jeconom.2015.06.004. `robust`: the
-        effective F of Montiel Olea & Pflueger (2013), doi:10.1080/00401706.2013.806694, where errors are uneven; of a
-        single endogenous regressor.
+        effective F of Montiel Olea & Pflueger (2013), Journal of Business & Economic Statistics 31, 358, where errors
+        are uneven; of a single endogenous regressor.
         """
         exogenous, others = self.X[:, ~self.is_endogenous], self.is_endogenous.copy()
         others[j] = False
@@ -71,8 +73,8 @@ class FirstStage:
         """Chi-squared of the hypothesis that more instruments than are needed all give one answer, and its degrees of
         freedom (0 where there are no more than needed).
 
-        Source: Sargan (1958), doi:10.2307/1907619, valid where errors are uneven as in Wooldridge (1995),
-        doi:10.1016/0304-4076(94)01618-A.
+        Source: Sargan (1958), doi:10.2307/1907619, valid where errors are uneven as in Wooldridge (2010)
+        chapter 6.3.
         """
         Q = basis(self.Z)
         fitted = Q @ (Q.T @ self.X)
@@ -93,8 +95,9 @@ def strength_findings(stage: FirstStage, y: np.ndarray, terms: list[str]) -> Ite
     spare = stage.Z.shape[1] - stage.X.shape[1]
     for j in np.flatnonzero(stage.is_endogenous):
         F = stage.F(j, robust=True)
-        if F < (bounds := WORST_CASE[min(spare + 1, 5)])[0]:
-            covers = next((c for c, bound in zip((0.85, 0.80, 0.75), bounds[1:], strict=True) if F > bound), 0.0)
+        enough, *bounds = WORST_CASE[min(spare + 1, 5)]
+        if enough > F:
+            covers = next((c for c, bound in zip((0.85, 0.80, 0.75), bounds, strict=True) if bound < F), 0.0)
             worst = f"as few as {covers:.0%}" if covers else "fewer than 75%"
             yield Diagnostic(
                 "weak_instrument",

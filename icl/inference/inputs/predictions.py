@@ -10,6 +10,7 @@ import numpy as np
 from icl.inference.checks import Diagnostic
 from icl.inference.engine.surrogate import Surrogate
 from icl.inference.estimands import Estimand
+from icl.inference.estimands.composition import indicators
 from icl.inference.frames import is_name, require_columns
 from icl.inference.inputs.cross_fit import check_predictor, finite
 from icl.inference.inputs.design import Design
@@ -29,8 +30,13 @@ def read_predictions(sample: Sample, predictions: Any, estimand: Estimand) -> Su
     if names := column_names(predictions, sample.labeled.columns, n + N):
         for part, which in ((sample.labeled, "labeled rows"), (sample.unlabeled, "unlabeled rows")):
             require_columns(part, names, which, "as predictions")
-        columns = [[_numbers(part[c]) for c in names] for part in (sample.labeled, sample.unlabeled)]
-        values = [some[0][:, None] if len(names) == 1 else np.column_stack(some) for some in columns]  # else no copy
+        if len(names) == 1 and (named := _of_classes(estimand, sample, names[0])):
+            values = named
+        else:
+            columns = [[_numbers(part[c]) for c in names] for part in (sample.labeled, sample.unlabeled)]
+            values = [
+                some[0][:, None] if len(names) == 1 else np.column_stack(some) for some in columns
+            ]  # else no copy
         source = f"column{'s' * (len(names) > 1)} {', '.join(map(repr, names))}, taken to be out-of-sample"
     elif isinstance(predictions, tuple):
         if len(predictions) != 2:
@@ -52,14 +58,35 @@ def read_predictions(sample: Sample, predictions: Any, estimand: Estimand) -> Su
             f = f[:, 1:]  # all classes were given, base first; the base is what the others leave over
         expected = (size,) if K == 1 and estimand.surrogate != "classes" else (size, K)
         if f.shape != expected:
-            also = (
-                f" or {(size, K + 1)}, a column for each of {estimand.classes}" if hasattr(estimand, "classes") else ""
-            )
+            classes = getattr(estimand, "classes", None) or ()
+            also = f" or {(size, K + 1)}" if len(classes) > K else ""
+            also += f", a column for each of {classes}" if classes else ""
             raise ValueError(f"predictions= got shape {got} for the {size} {which} rows; expected {expected}{also}.")
         finite(f, f"predictions= holds numbers for the {which} rows, of which")
         check_scale(f, f"predictions= for the {which} rows")
         checked.append(f)
     return Surrogate(checked[0], checked[1], source)
+
+
+def _of_classes(estimand: Estimand, sample: Sample, name: Hashable) -> list[np.ndarray]:
+    """Labeled and unlabeled indicators of the class that a column predicts; empty if it holds something else.
+
+    Raises:
+        ValueError: for a column of text, or for more than two classes, that names others.
+    """
+    classes = getattr(estimand, "classes", None) if estimand.surrogate == "classes" else None
+    if not classes:
+        return []
+    parts = [part[name] for part in (sample.labeled, sample.unlabeled)]
+    if len(classes) == 2 and estimand.n_responses == 1 and all(part.dtype.kind in "fiub" for part in parts):
+        return []  # probabilities of the second class
+    unknown = [value for part in parts for value in part[~part.isin(classes)].drop_duplicates().tolist()[:3]]
+    if unknown:
+        raise ValueError(
+            f"predictions={name!r} holds {unknown[:4]}, which are none of the classes {list(classes)[:12]} of labeled "
+            "rows. Pass a column of predicted classes, or a column of probabilities for each class, in this order."
+        )
+    return [indicators(part, classes) for part in parts]
 
 
 def column_names(predictions: Any, columns: Collection, n_rows: int) -> list:

@@ -14,6 +14,7 @@ from icl.inference.estimands.families import Log
 from icl.inference.estimands.glm import Penalisable
 from icl.inference.inputs.leaks import COPY, unexplained
 from icl.inference.results.intervals import bounds
+from icl.inference.results.label_shift import label_shift_findings
 
 if TYPE_CHECKING:
     from icl.inference.engine.answer import Rectified
@@ -30,11 +31,16 @@ SHIFT_LEVEL = 1e-3
 def diagnose(solver: Solver, answer: Rectified) -> list[Diagnostic]:
     """All findings on this analysis; empty where nothing deserves a word."""
     problem = solver.problem
-    found = [*_outcome_findings(solver), *_design_findings(problem)]
+    found: list[Diagnostic] = []
+    if problem.sampling.has_label_shift:
+        found += [*label_shift_findings(problem)]
+    else:
+        found += [*_outcome_findings(solver), *_design_findings(problem)]
     if problem.has_predictions:
-        found += [*_prediction_findings(solver, answer)]
-        if not problem.sampling.has_label_shift:
-            found += _balance_findings(problem) if problem.sampling.pools else _shift_findings(problem)
+        found += _leak_findings(problem)
+    if problem.has_predictions and not problem.sampling.has_label_shift:
+        found += _weight_findings(solver, answer)
+        found += _balance_findings(problem) if problem.sampling.pools else _shift_findings(problem)
     if problem.estimand.solver == "profile":  # a profile takes its time, and has two ends
         return found
     lower, upper = bounds(solver, answer, 0.95)
@@ -51,9 +57,7 @@ def diagnose(solver: Solver, answer: Rectified) -> list[Diagnostic]:
     return found
 
 
-def _limit_findings(
-    problem: Problem, answer: Rectified, lower: np.ndarray, upper: np.ndarray
-) -> Iterator[Diagnostic]:
+def _limit_findings(problem: Problem, answer: Rectified, lower: np.ndarray, upper: np.ndarray) -> Iterator[Diagnostic]:
     """Intervals that reach where no parameter can be; bounds without end are another matter."""
     low, high = (0.0, 1.0) if problem.sampling.has_label_shift else problem.estimand.limits
     slack = 1e-9 * (high - low) if np.isfinite(high - low) else 0.0
@@ -165,8 +169,8 @@ def _design_findings(problem: Problem) -> Iterator[Diagnostic]:
         )
 
 
-def _prediction_findings(solver: Solver, answer: Rectified) -> Iterator[Diagnostic]:
-    problem = solver.problem
+def _leak_findings(problem: Problem) -> Iterator[Diagnostic]:
+    """Predictions that look like the labels."""
     n = len(problem.y)
     y, f = problem.y, problem.f_labeled
     assert f is not None
@@ -196,6 +200,11 @@ def _prediction_findings(solver: Solver, answer: Rectified) -> Iterator[Diagnost
             "the predictions of a 0/1 outcome are labels, 0 or 1. The interval is valid, but predicted probabilities "
             "make it narrower.",
         )
+
+
+def _weight_findings(solver: Solver, answer: Rectified) -> Iterator[Diagnostic]:
+    """What predictions are worth, and what decides their weight."""
+    problem, n = solver.problem, len(solver.problem.y)
     if problem.compat == "ppi_py" and answer.tuned and np.isin(answer.weight, (0, 1)).any():
         yield Diagnostic(
             "weight_clipped",
