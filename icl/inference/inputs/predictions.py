@@ -78,8 +78,9 @@ def _of_classes(estimand: Estimand, sample: Sample, name: Hashable) -> list[np.n
     if not classes:
         return []
     parts = [part[name] for part in (sample.labeled, sample.unlabeled)]
-    if len(classes) == 2 and estimand.n_responses == 1 and all(part.dtype.kind in "fiub" for part in parts):
-        return []  # probabilities of the second class
+    are_numbers = all(part.dtype.kind in "fiub" for part in parts)
+    if are_numbers and (estimand.n_responses == 1 or not any(part.isin(classes).any() for part in parts)):
+        return []  # a probability, of the second of two classes or one of several
     unknown = [value for part in parts for value in part[~part.isin(classes)].drop_duplicates().tolist()[:3]]
     if unknown:
         raise ValueError(
