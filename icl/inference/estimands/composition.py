@@ -122,3 +122,25 @@ def known_classes(column: pd.Series, classes: tuple | None = None) -> tuple:
 def indicators(column: pd.Series, classes: tuple) -> np.ndarray:
     """(R, K) one for the class that a row has."""
     return np.column_stack([(column == c).to_numpy(dtype=float) for c in classes])
+
+
+def predicted_classes(estimand: Estimand, parts: list[pd.Series]) -> list[np.ndarray]:
+    """Indicators of the classes that the parts of a column predict; empty if it holds something else.
+
+    Raises:
+        ValueError: for a column of text, or of some classes, that names others too.
+    """
+    classes = getattr(estimand, "classes", None) if estimand.surrogate == "classes" else None
+    if not classes:
+        return []
+    are_numbers = all(part.dtype.kind in "fiub" for part in parts)
+    if are_numbers and (estimand.n_responses == 1 or not any(part.isin(classes).any() for part in parts)):
+        return []  # a probability, of the second of two classes or one of several
+    unknown = [value for part in parts for value in part[~part.isin(classes)].drop_duplicates().tolist()[:3]]
+    if unknown:
+        raise ValueError(
+            f"predictions={parts[0].name!r} holds {unknown[:4]}, which are none of the classes {list(classes)[:12]} of "
+            "labeled rows. Pass a column of predicted classes, or a column of probabilities for each class, in this "
+            "order."
+        )
+    return [indicators(part, classes) for part in parts]

@@ -10,7 +10,7 @@ import numpy as np
 from icl.inference.checks import Diagnostic
 from icl.inference.engine.surrogate import Surrogate
 from icl.inference.estimands import Estimand
-from icl.inference.estimands.composition import indicators
+from icl.inference.estimands.composition import predicted_classes
 from icl.inference.frames import is_name, require_columns
 from icl.inference.inputs.cross_fit import check_predictor, finite
 from icl.inference.inputs.design import Design
@@ -30,7 +30,8 @@ def read_predictions(sample: Sample, predictions: Any, estimand: Estimand) -> Su
     if names := column_names(predictions, sample.labeled.columns, n + N):
         for part, which in ((sample.labeled, "labeled rows"), (sample.unlabeled, "unlabeled rows")):
             require_columns(part, names, which, "as predictions")
-        if len(names) == 1 and (named := _of_classes(estimand, sample, names[0])):
+        first = [part[names[0]] for part in (sample.labeled, sample.unlabeled)]
+        if len(names) == 1 and (named := predicted_classes(estimand, first)):
             values = named
         else:
             columns = [[_numbers(part[c]) for c in names] for part in (sample.labeled, sample.unlabeled)]
@@ -66,28 +67,6 @@ def read_predictions(sample: Sample, predictions: Any, estimand: Estimand) -> Su
         check_scale(f, f"predictions= for the {which} rows")
         checked.append(f)
     return Surrogate(checked[0], checked[1], source)
-
-
-def _of_classes(estimand: Estimand, sample: Sample, name: Hashable) -> list[np.ndarray]:
-    """Labeled and unlabeled indicators of the class that a column predicts; empty if it holds something else.
-
-    Raises:
-        ValueError: for a column of text, or for more than two classes, that names others.
-    """
-    classes = getattr(estimand, "classes", None) if estimand.surrogate == "classes" else None
-    if not classes:
-        return []
-    parts = [part[name] for part in (sample.labeled, sample.unlabeled)]
-    are_numbers = all(part.dtype.kind in "fiub" for part in parts)
-    if are_numbers and (estimand.n_responses == 1 or not any(part.isin(classes).any() for part in parts)):
-        return []  # a probability, of the second of two classes or one of several
-    unknown = [value for part in parts for value in part[~part.isin(classes)].drop_duplicates().tolist()[:3]]
-    if unknown:
-        raise ValueError(
-            f"predictions={name!r} holds {unknown[:4]}, which are none of the classes {list(classes)[:12]} of labeled "
-            "rows. Pass a column of predicted classes, or a column of probabilities for each class, in this order."
-        )
-    return [indicators(part, classes) for part in parts]
 
 
 def column_names(predictions: Any, columns: Collection, n_rows: int) -> list:
