@@ -3,7 +3,21 @@
 import numpy as np
 import pandas as pd
 
-from icl.inference import Cox, Distribution, Mean, Shares, Survival, Transport, TwoStage
+from icl.inference import (
+    Cloglog,
+    Cox,
+    Distribution,
+    Logistic,
+    Mean,
+    Multinomial,
+    NegativeBinomial,
+    Poisson,
+    Probit,
+    Shares,
+    Survival,
+    Transport,
+    TwoStage,
+)  # fmt: skip
 
 
 def amounts(n: int, power: float = 0.2) -> pd.DataFrame:
@@ -79,6 +93,7 @@ def classes(apart: float, n: int = 200, stretch: float = 1.0, first: float = 0.3
     return {"estimand": Shares("y"), "table": table, "predictions": ["p", "q", "r"], "design": Transport(shift="label")}
 
 
+WAVES = np.sin(np.arange(80.0) ** 2)
 OWN = {
     "thin_tail": (measure(150, "cvar", 0.9), measure(250, "cvar", 0.9)),
     "thin_tail/share": (measure(150, "share", (0.9, 1)), measure(150, "share", (0.75, 1))),
@@ -92,6 +107,13 @@ OWN = {
         cox("w", w=watched(seed=9)["x"], **watched(lost=1.0)), {**cox("x"), "table": watched(lost=1.0)},
     ),
     "rare_event_slopes/cox": (first_events(9), first_events(11)),
+    **{
+        f"rare_event_slopes/{kind.__name__}": tuple(
+            {"estimand": kind("y ~ x"), "table": pd.DataFrame({"y": (np.arange(80) % 80 < k) * 1.0, "x": WAVES})}
+            for k in (9, 11)
+        )
+        for kind in (Logistic, Probit, Cloglog, Poisson, NegativeBinomial, Multinomial)
+    },
     "near_separation": tuple(cox("x + g", g=group_of_events(k)) for k in (1, 15)),
     "hazards_not_proportional": tuple({**cox(), "table": watched(400, late=late)} for late in (-0.5, 0.5)),
     "weak_instrument": (instruments(0.15), instruments()),

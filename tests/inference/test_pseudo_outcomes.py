@@ -118,6 +118,15 @@ def test_tests_of_assumptions_err_at_their_level():
     assert (np.abs(rate - 0.05) < 4 * np.sqrt(0.05 * 0.95 / n_reps)).all()
 
 
+def test_columns_that_tell_nothing_of_censoring_do_no_harm():
+    table = times(0, 100).assign(
+        gap=np.nan, some=np.where(np.arange(100) % 2, 1.0, np.nan), same=3.0, far=1e200, endless=np.inf, word="a",
+        day=pd.Timestamp("2020"), span=pd.Timedelta(days=1), yes=np.arange(100) % 2 == 0,
+    )  # fmt: skip
+    for estimand in (Survival("t", "d", 0.7), Cox("t", "d", "x + w")):
+        assert "dependent_censoring" not in [d.code for d in infer(estimand, table).diagnostics]
+
+
 def test_log_rank_is_that_of_statsmodels():
     table = times(4, 100).assign(g=np.arange(100) % 2)
     _, p = survdiff(table["t"], table["d"], table["g"])

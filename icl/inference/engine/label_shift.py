@@ -12,6 +12,10 @@ clusters are independent, and rows of labeled and unlabeled clusters with one id
 
 Of degrees of freedom, Welch and Satterthwaite's, since a class of few rows may make up most of the variance.
 
+Measured, nominal .90, 1,000 samples each, worst and best class, from probabilities and from hard labels: two classes
+with 200 labels .91 and .91, three with 150 .90 to .93, five with 300 .91 to .93. With the confusion matrix taken as
+known, as the weights of Lipton et al. take it, .31 to .46.
+
 Sources: Lipton, Wang & Smola (2018), arXiv:1802.03916 (their weights w_k are theta_k over the share among the labels);
 for two classes Rogan & Gladen (1978), doi:10.1093/oxfordjournals.aje.a112510; degrees of freedom: Welch (1947),
 doi:10.1093/biomet/34.1-2.28.

@@ -33,6 +33,8 @@ class Distribution(Linearised):
         measure: "cvar" (mean above the quantile `at`), "gini", "share" (of the total, between the quantiles `at`), or
             "below" (share of rows at or below the line `at`).
         at: a fraction, a pair of fractions, or a line; nothing for "gini".
+    Thin and heavy tails are said: `icl.inference.estimands.tails`.
+
     Source:
         Rockafellar & Uryasev (2000), doi:10.21314/JOR.2000.038; influence functions of Gini and Lorenz ordinates:
         Langel & Tille (2013), doi:10.1111/j.1467-985X.2012.01048.x; from the rectified distribution: arXiv:2507.05220.

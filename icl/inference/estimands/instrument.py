@@ -55,6 +55,9 @@ class TwoStage(Estimand):
     as they do in least squares. What is assumed of the instruments is assumed of outcomes, not of predictions: a
     prediction that instruments reach by another way costs precision, not validity.
 
+    Instruments with a first-stage F below 10 on all rows are refused; those that are weak on the labeled rows, and such
+    as disagree, are said (`icl.inference.estimands.strength`).
+
     Args:
         formula: as in `OLS`.
         instruments: for each endogenous column, the column or columns that instrument it.

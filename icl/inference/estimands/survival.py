@@ -56,6 +56,9 @@ class Survival(_Timed):
     influence function of the Kaplan-Meier estimate, of which the variance is Greenwood's in the limit. Its
     expectation given the covariates is the chance to survive, which is what predictions stand for and predictors learn.
 
+    Few events or rows at risk, and censoring that is heavy or depends on other columns, are said
+    (`icl.inference.estimands.times`).
+
     Args:
         time, event: columns; event is 1 where it was seen, 0 where it was not until `time` (censored). Rows without
             them are unlabeled.
@@ -130,7 +133,8 @@ class Cox(_Timed):
     information I, a row moves the coefficients by I^-1 U_i. These, times n, are the pseudo-outcomes: predictors learn
     from all features what a row would add, and rows without times count through that. Nothing is assumed of the
     predictor, and of the model nothing either: if hazards are not proportional, the estimand is the limit of the
-    partial likelihood, which then depends on censoring (Struthers & Kalbfleisch 1986). Ties as Breslow has them.
+    partial likelihood, which then depends on censoring (Struthers & Kalbfleisch 1986); a score test says so, as few
+    events and near separation are said (`icl.inference.estimands.times`). Ties as Breslow has them.
 
     Args:
         time, event: columns, as in `Survival`.

@@ -72,12 +72,13 @@ def censoring_findings(
     time: np.ndarray, seen: np.ndarray, labeled: pd.DataFrame, known: Collection[str]
 ) -> Iterator[Diagnostic]:
     """Columns of numbers, but the `known` ones, that go with being lost and with the event: censoring is not random."""
-    columns = {
-        name: column.to_numpy(dtype=float)
-        for name, column in labeled.select_dtypes(["number", "bool"]).items()
-        if name not in known and not column.isna().any() and column.nunique() > 1
-    }
-    if not columns or seen.all():
+    if seen.all():
+        return
+    kept = [name for name in labeled if name not in known and labeled[name].dtype.kind in "fiub"]
+    columns = {name: labeled[name].to_numpy(dtype=float) for name in kept}
+    # Beyond the range of squares, with gaps, or the same everywhere, a column tells nothing here.
+    columns = {name: x for name, x in columns.items() if np.abs(x).max() < 1e150 and np.ptp(x) > 0}
+    if not columns:
         return
     X = np.column_stack([*columns.values()])
     p = np.maximum(log_rank(time, seen, X), log_rank(time, ~seen, X)) * len(columns)

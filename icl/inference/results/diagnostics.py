@@ -9,9 +9,7 @@ import numpy as np
 
 from icl.inference.checks import Diagnostic
 from icl.inference.engine.shares import FEW_EVENTS, Outcomes
-from icl.inference.estimands.equations import CanonicalGLM
-from icl.inference.estimands.families import Log
-from icl.inference.estimands.glm import Penalisable
+from icl.inference.estimands.glm import Logistic, Multinomial, Penalisable, Poisson
 from icl.inference.inputs.leaks import COPY, unexplained
 from icl.inference.results.intervals import bounds
 from icl.inference.results.label_shift import label_shift_findings
@@ -97,19 +95,19 @@ def _outcome_findings(solver: Solver) -> Iterator[Diagnostic]:
 
 
 def _rare_slopes(problem: Problem) -> Iterator[Diagnostic]:
-    """Few events for each slope of a logistic or Poisson regression; intervals of shares have no need of this."""
-    model, y = problem.model, problem.rows_y.Y
+    """Few events for each slope of a regression of classes or counts, whatever its link; shares have no need of it."""
+    estimand, y = problem.estimand, problem.rows_y.Y
     slopes = problem.X_labeled.shape[1] - 1
-    if not isinstance(model, CanonicalGLM) or model.is_linear or slopes < 1 or problem.estimand.solver == "profile":
+    if not isinstance(estimand, (Penalisable, Multinomial)) or slopes < 1 or estimand.solver == "profile":
         return
-    if isinstance(model.family, Log):
+    if isinstance(estimand, Poisson):
         events, what = float(y.sum()), "counts sum to"
     else:
         events = float(min(y.sum(axis=0).min(), (len(y) - y.sum(axis=1).sum()) if y.size else 0))
         what = "labeled rows of the rarest class number"
     if events < EVENTS_PER_SLOPE * slopes:
         remedy = "Label more rows, drop covariates, or merge classes."
-        if isinstance(estimand := problem.estimand, Penalisable):
+        if type(estimand) in (Logistic, Poisson):  # other links have no penalised likelihood here
             given = "weight=0" if problem.has_predictions else "labels alone, as here"
             remedy = (
                 f"Use {type(estimand).__name__}(..., method='firth') with {given}: penalised likelihood, whose profile "
