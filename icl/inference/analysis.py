@@ -127,8 +127,9 @@ def infer(
     estimand = estimand.resolve(sample.labeled)
     X_labeled, X_unlabeled, columns = estimand.designs(sample.labeled, sample.unlabeled)
     terms = estimand.parameters(columns)
-    y = read_outcome(estimand, sample.labeled, len(terms))
     predicts = predictor is not None or predictions is not None
+    design.check(estimand, sample.labeled, predicts, weight)
+    y = read_outcome(estimand, sample.labeled, len(terms))
     notes = [*sample.notes, *row_notes(sample, estimand, design, predicts)]
     if isinstance(estimand, Effect):
         models = (predictor, predictions, features, folds, seed, weight)
@@ -154,7 +155,8 @@ def infer(
     settings: tuple[Any, ...] = (std_error, reference, compat, rows, sample.frames(estimand), seed)
     solver = Solver(Problem(estimand, terms, columns, *arrays, *settings))
     answer = solver.under(weight)
-    notes += [*spotted, *drawn.notes, *model_notes(design, estimand), *more, *diagnose(solver, answer)]
+    notes += [*spotted, *drawn.notes, *model_notes(design, estimand), *more]
+    notes += [*estimand.findings(sample.labeled, sample.unlabeled), *diagnose(solver, answer)]
     source = "none" if surrogate is None else surrogate.source
     rows_of = (sample.order, drawn.inclusion)
     return InferenceResult.of(solver, answer, level, source, notes, design, *rows_of)

@@ -159,8 +159,8 @@ def equalize(
         costs: of deciding for a row without the outcome, and against a row with it. Under "demographic parity",
             which knows no outcome, of deciding for a row that was decided against before, and the reverse.
         share: of the labeled rows that choose; they take no further part.
-        predictor, predictions, features: of the outcome, as in `infer`, for the unlabeled rows. `predictions` is the
-            name of a column.
+        predictor, predictions, features: of the outcome, as in `infer`, for the unlabeled rows. `predictions` names a
+            column, or several.
         design: `Design(clusters=...)`, of which none is divided; other designs are refused.
         seed: of the division.
         level: of the intervals.
@@ -175,8 +175,8 @@ def equalize(
             raise ValueError(f"{name} got {got!r}; pass a fraction between 0 and 1.")
     if len(costs) != 2 or min(costs) < 0 or not np.isfinite(costs).all() or not max(costs) > 0:
         raise ValueError(f"costs got {costs!r}; pass two numbers of at least 0, such as (1, 5).")
-    if predictions is not None and not is_name(predictions):
-        raise ValueError("predictions= takes the name of a column here; add the array to the table.")
+    if predictions is not None and not (is_name(predictions) or isinstance(predictions, list)):
+        raise ValueError("predictions= takes the name of a column here, or a list of them; add the array to the table.")
     clusters = _clusters_of(design)
     table = as_frame(table, "table").reset_index(drop=True)
     used = [estimand.decision, estimand.by, score, *estimand.outcome_columns, *([clusters] if clusters else [])]

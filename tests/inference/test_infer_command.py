@@ -12,6 +12,7 @@ from icl.commands.main import main
 from icl.commands.options import ModelOptions
 from icl.inference import OLS, Logistic, Mean, Multinomial, Poisson, Quantile, infer
 from icl.inference.estimands.reading import read_estimand
+from icl.inference.estimands.registry import example_table, registered
 
 
 @pytest.fixture(scope="module")
@@ -113,6 +114,51 @@ def test_the_answer_is_that_of_infer_on_screen_and_in_every_file(table, path, tm
     assert (
         page.count("<table>") == 2 and "data:image/png;base64" in page and "http" not in page.replace("http-equiv", "")
     )
+
+
+# A line for every estimand that needs no function, on the columns of `example_table`, and columns of predictions.
+LINES = {
+    "mean: y": "f", "mean: y by group": "f", "share: level = 2": "q2", "shares: level": "q0,q1,q2", "median: y": "f",
+    "ols: y ~ x": "f", "logistic: event ~ x": "p", "poisson: count ~ x": "mu", "multinomial: level ~ x": "q0,q1,q2",
+    "probit: event ~ x": "p", "cloglog: event ~ x": "p", "gamma: amount ~ x": "mu",
+    "negative-binomial: count ~ x": "mu", "effect: y ~ treated + x, randomised=0.5": "f", "cvar: 0.7: y": "f",
+    "gini: count": "mu", "top: 0.5: count": "mu", "below: 0.5: y": "f", "survival: 0.8: time, died": "p",
+    "cox: time, died ~ x + z": "f,mu", "2sls: y ~ dose + z, dose=tool": "f",
+    "disparity: accuracy: treated by group, outcome=event": "p",
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def example_path(tmp_path_factory) -> str:
+    file = tmp_path_factory.mktemp("lines") / "rows.csv"
+    example_table().to_csv(file, index=False)
+    return str(file)
+
+
+@pytest.mark.parametrize("line", LINES)
+def test_every_estimand_is_a_line_with_the_answer_and_the_findings_of_infer(line, example_path, tmp_path, capsys):
+    output, names = tmp_path / "result.json", LINES[line].split(",")
+    command = ["estimate", example_path, "--estimand", line, "--predictions", LINES[line], "--output", str(output)]
+    assert main(command) == 0, capsys.readouterr().err
+    stored = json.loads(output.read_text())
+    expected = infer(line, pd.read_csv(example_path), predictions=names[0] if len(names) == 1 else names)
+    assert_allclose([row["estimate"] for row in stored["estimates"]], expected.estimate, rtol=1e-9)
+    assert [d["code"] for d in stored["diagnostics"]] == [d.code for d in expected.diagnostics]
+    assert {row["method"] for row in stored["comparison"]} == set(expected.compare().index.get_level_values("method"))
+
+
+def test_no_estimand_lacks_its_line():
+    found = {type(read_estimand(line, None, None, example_table())) for line in LINES}
+    assert {kind.__name__ for kind in registered() if kind not in found} == {"MEstimand", "Statistic"}  # functions
+
+
+@pytest.mark.parametrize("line, names", [("shares: level", "q0,q1,q2"), ("share: event = 1", "p")])
+def test_label_shift_from_the_command_line(line, names, example_path, capsys):
+    assert main(["estimate", example_path, "--estimand", line, "--predictions", names, "--shift", "label"]) == 0
+    shown = " ".join(capsys.readouterr().out.split())
+    assert "label shift" in shown and "delta method" in shown and "classical (INVALID)" in shown
+    assert main(["estimate", example_path, "--estimand", "mean: y", "--predictions", "f", "--shift", "label"]) == 1
+    assert "is for the shares of classes" in " ".join(capsys.readouterr().err.split())
 
 
 def test_forest_and_in_context_model_run_from_the_command_line(path, capsys):

@@ -5,8 +5,10 @@ import pandas as pd
 import pytest
 import statsmodels.api as sm
 from numpy.testing import assert_allclose
+from scipy.special import chdtrc
 
 from icl.inference import Cloglog, Gamma, MEstimand, NegativeBinomial, Poisson, Probit, TwoStage, infer
+from icl.inference.estimands.strength import FirstStage
 
 
 def draw(n: int = 400, seed: int = 0) -> pd.DataFrame:
@@ -73,6 +75,42 @@ def test_predictions_narrow_it_and_instruments_of_nothing_are_refused():
         infer(
             TwoStage("y ~ dose + x", {"dose": "noise"}), table.assign(noise=np.random.default_rng(1).normal(size=1500))
         )
+
+
+def stage(table: pd.DataFrame, endogenous: list[str], instruments: list[str]) -> FirstStage:
+    exogenous = np.column_stack([np.ones(len(table)), table["x"]])
+    is_endogenous = np.arange(2 + len(endogenous)) >= 2
+    return FirstStage(
+        np.hstack([exogenous, table[endogenous]]), np.hstack([exogenous, table[instruments]]), is_endogenous
+    )
+
+
+def test_first_stage_statistics_are_those_of_the_regression():
+    table = draw().assign(again=lambda t: 2 * t["z"] + 1)
+    full, base = (sm.OLS(table["dose"], sm.add_constant(table[c])).fit() for c in (["x", "z", "z2"], ["x"]))
+    assert_allclose(stage(table, ["dose"], ["z", "z2"]).F(2), full.compare_f_test(base)[0])
+    assert_allclose(stage(table, ["dose"], ["z", "z2", "again"]).F(2), full.compare_f_test(base)[0])  # says nothing new
+    robust = sm.OLS(table["dose"], sm.add_constant(table[["x", "z"]])).fit(cov_type="HC1").tvalues["z"] ** 2
+    assert_allclose(stage(table, ["dose"], ["z"]).F(2, robust=True), robust)
+
+
+def test_instruments_that_move_two_treatments_alike_tell_neither_apart():
+    """Each first-stage F is large, the conditional one is not: the second treatment is the first, and noise."""
+    noise = np.random.default_rng(3).normal(size=400)
+    table = draw().assign(twin=lambda t: t["dose"] + 0.3 * noise)
+    both = stage(table, ["dose", "twin"], ["z", "z2"])
+    assert min(stage(table, [name], ["z", "z2"]).F(2) for name in ("dose", "twin")) > 50 > 10 > both.F(2)
+    with pytest.raises(ValueError, match="first-stage F"):
+        infer(TwoStage("y ~ dose + twin + x", {"dose": ["z", "z2"], "twin": ["z", "z2"]}), table)
+
+
+def test_instruments_that_agree_disagree_at_the_level_of_the_test():
+    n_reps, p, everyone = 200, [], draw(200 * 200)
+    for k in range(n_reps):
+        table = everyone[200 * k : 200 * (k + 1)]
+        p.append(chdtrc(1, stage(table, ["dose"], ["z", "z2"]).disagreement(table["y"].to_numpy())[0]))
+    assert abs(np.mean(np.array(p) < 0.05) - 0.05) < 4 * np.sqrt(0.05 * 0.95 / n_reps)
+    assert stage(table, ["dose"], ["z"]).disagreement(table["y"].to_numpy()) == (0.0, 0)
 
 
 def test_a_hessian_that_is_not_symmetric_has_the_right_sandwich():

@@ -10,7 +10,7 @@ import pytest
 from numpy.testing import assert_allclose
 from sklearn.linear_model import LinearRegression
 
-from icl.inference import OLS, Design, Logistic, Mean, Multinomial, Poisson, Quantile, Statistic, infer
+from icl.inference import OLS, Design, Logistic, Mean, Multinomial, Poisson, Quantile, Shares, Statistic, infer
 from icl.inference.inputs.batches import FrameReader
 from icl.inference.inputs.stream import StreamRows
 
@@ -31,6 +31,7 @@ def rows() -> tuple[pd.DataFrame, pd.DataFrame]:
     table["level"] = np.digitize(table["y"], [-0.5, 0.5])
     raw = np.exp(np.column_stack([np.zeros(n), table["f"], 2 * table["f"]]))
     table[["q0", "q1", "q2"]] = raw / raw.sum(axis=1, keepdims=True)
+    table["judge"] = np.digitize(table["f"], [-0.5, 0.5])
     return table[:N_LABELED], table[N_LABELED:].drop(columns=["y", "event", "count", "level"])
 
 
@@ -50,6 +51,9 @@ CASES = {
     "logistic": (Logistic("event ~ a + b"), "p"),
     "poisson": (Poisson("count ~ a"), "mu"),
     "multinomial": (Multinomial("level ~ a"), ["q0", "q1", "q2"]),
+    "shares": (Shares("level"), ["q0", "q1", "q2"]),
+    "shares from classes": (Shares("level"), "judge"),
+    "multinomial from classes": (Multinomial("level ~ a"), "judge"),
     "median": (Quantile("y"), "f"),
 }
 

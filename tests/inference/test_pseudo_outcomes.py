@@ -4,11 +4,15 @@ import numpy as np
 import pandas as pd
 import pytest
 from numpy.testing import assert_allclose
+from scipy.special import chdtrc
 from sklearn.linear_model import LinearRegression
 from statsmodels.duration.hazard_regression import PHReg
-from statsmodels.duration.survfunc import SurvfuncRight
+from statsmodels.duration.survfunc import SurvfuncRight, survdiff
 
 from icl.inference import Cox, Distribution, Survival, infer
+from icl.inference.estimands.partial_likelihood import PartialLikelihood
+from icl.inference.estimands.tails import tail_shape
+from icl.inference.estimands.times import censoring_weight, log_rank
 
 
 def incomes(seed: int, n: int = 200, N: int = 0) -> pd.DataFrame:
@@ -84,6 +88,66 @@ def test_cox_is_phreg_with_robust_errors():
     fit = PHReg.from_formula("t ~ x + w", table, status=table["d"], ties="breslow").fit(groups=np.arange(len(table)))
     assert_allclose(ours.estimate, fit.params, rtol=1e-7)
     assert_allclose(ours.std_error, fit.bse, rtol=1e-6)
+
+
+@pytest.mark.parametrize("unit", [0.01, 1.0, 100.0])
+def test_a_monotone_partial_likelihood_is_refused_in_any_units(unit):
+    """A group without events: a Newton step that is short in its units had been taken for the end."""
+    table = times(1, 100)
+    table = table.assign(g=unit * (np.arange(100) % 20 == 3), d=table["d"] * (np.arange(100) % 20 != 3))
+    with pytest.raises(ValueError, match="separates"):
+        infer(Cox("t", "d", covariates="g + x"), table)
+
+
+@pytest.mark.parametrize("unit", [0.01, 100.0])
+def test_units_of_covariates_carry_over_and_leave_the_findings(unit):
+    plain, other = (infer(Cox("t", "d", "x + w"), times(2).assign(x=lambda t, k=k: k * t.x)) for k in (1, unit))
+    assert_allclose(unit * other.estimate["x"], plain.estimate["x"], rtol=1e-8)
+    assert_allclose(unit * other.std_error["x"], plain.std_error["x"], rtol=1e-8)
+    assert [d.code for d in other.diagnostics] == [d.code for d in plain.diagnostics]
+
+
+def test_tests_of_assumptions_err_at_their_level():
+    """Proportional hazards, and censoring that does not go with a covariate: both true here."""
+    n_reps, found = 200, []
+    for t, d, x, w in times(0, 80 * n_reps)[["t", "d", "x", "w"]].to_numpy().reshape(n_reps, 80, 4).transpose(0, 2, 1):
+        X, seen = np.column_stack([x, w]), d == 1
+        together, _ = PartialLikelihood(t, seen, X, np.ones(80), "x").trend
+        found.append([chdtrc(2, together), log_rank(t, ~seen, X)[0]])
+    rate = (np.array(found) < 0.05).mean(axis=0)
+    assert (np.abs(rate - 0.05) < 4 * np.sqrt(0.05 * 0.95 / n_reps)).all()
+
+
+def test_columns_that_tell_nothing_of_censoring_do_no_harm():
+    table = times(0, 100).assign(
+        gap=np.nan, some=np.where(np.arange(100) % 2, 1.0, np.nan), same=3.0, far=1e200, endless=np.inf, word="a",
+        day=pd.Timestamp("2020"), span=pd.Timedelta(days=1), yes=np.arange(100) % 2 == 0,
+    )  # fmt: skip
+    for estimand in (Survival("t", "d", 0.7), Cox("t", "d", "x + w")):
+        assert "dependent_censoring" not in [d.code for d in infer(estimand, table).diagnostics]
+
+
+def test_log_rank_is_that_of_statsmodels():
+    table = times(4, 100).assign(g=np.arange(100) % 2)
+    _, p = survdiff(table["t"], table["d"], table["g"])
+    seen = table["d"].to_numpy() == 1
+    assert_allclose(log_rank(table["t"].to_numpy(), seen, table[["g"]].to_numpy()), p, rtol=0.02)
+
+
+def test_censoring_weights_are_the_reverse_kaplan_meier():
+    table = times(5, 150)
+    fit = SurvfuncRight(table["t"], 1 - table["d"])
+    k = np.searchsorted(fit.surv_times, 0.7, side="left") - 1
+    ours = censoring_weight(table["t"].to_numpy(), table["d"].to_numpy() == 1, 0.7)
+    assert_allclose(1 / ours, fit.surv_prob[k], rtol=1e-12)
+
+
+@pytest.mark.parametrize("shape", [-0.3, 0.0, 0.4])
+def test_the_shape_of_a_tail_is_found(shape):
+    """Of a generalised Pareto distribution, from its quantiles, whatever its units and origin."""
+    p = (np.arange(20_000) + 0.5) / 20_000
+    y = -np.log1p(-p) if shape == 0 else ((1 - p) ** -shape - 1) / shape
+    assert_allclose(tail_shape(7 + 3 * y), shape, atol=0.02)
 
 
 @pytest.mark.parametrize(

@@ -1,12 +1,16 @@
 """Labels from one population, an answer about another."""
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
 from numpy.testing import assert_allclose
 from sklearn.linear_model import LinearRegression, LogisticRegression
 
-from icl.inference import OLS, Mean, Transport, infer
+from icl.inference import OLS, Mean, Shares, Surrogate, Transport, infer
+from icl.inference.engine.contributions import Contributions
+from icl.inference.engine.label_shift import Confusion, solve_label_shift
 
 
 def draw(d: float, n: int = 200, N: int = 600, seed: int = 0) -> tuple[pd.DataFrame, float]:
@@ -76,3 +80,112 @@ def test_label_shift_recovers_the_share_from_hard_labels_like_rogan_and_gladen()
     assert low < 0.7 < high and result.method == "label shift"
     with pytest.raises(ValueError, match="cannot show"):
         infer(Mean("y"), table.assign(f=rng.random(3400)), predictions="f", design=Transport(shift="label"))
+
+
+TRUTH = np.array([0.1, 0.3, 0.6])
+
+
+def scored(seed: int, n: int = 240, N: int = 600) -> tuple[np.ndarray, np.ndarray]:
+    """Indicators of three classes, 50:30:20 among the labeled rows and `TRUTH` among the others, and probabilities."""
+    rng = np.random.default_rng(seed)
+    y = np.r_[rng.choice(3, n, p=[0.5, 0.3, 0.2]), rng.choice(3, N, p=TRUTH)]
+    raw = np.exp(-(((2 * y + rng.normal(size=n + N))[:, None] - 2 * np.arange(3)) ** 2) / 2)
+    return np.eye(3)[y], raw / raw.sum(axis=1, keepdims=True)
+
+
+def classes(seed: int) -> pd.DataFrame:
+    y, p = scored(seed)
+    names, table = np.array(["a", "b", "c"]), pd.DataFrame(p, columns=["p", "q", "r"])
+    table = table.assign(judge=names[p.argmax(axis=1)], x=p[:, 0] ** 2)
+    return table.assign(y=np.where(np.arange(840) < 240, names[y.argmax(axis=1)], None))
+
+
+LABEL = Transport(shift="label")
+
+
+def test_label_shift_of_three_classes_inverts_the_confusion_matrix():
+    table = classes(0)
+    result = infer(Shares("y"), table, predictions="judge", design=LABEL)
+    labeled, rest = table[:240], table[240:]
+    matrix = pd.crosstab(labeled["judge"], labeled["y"], normalize="columns")
+    weights = np.linalg.solve(matrix, rest["judge"].value_counts(normalize=True).sort_index())
+    assert_allclose(result.estimate, weights, rtol=1e-9)
+    assert_allclose(result.estimate.sum(), 1)
+    assert list(result.estimate.index) == ["y=a", "y=b", "y=c"]
+    compared = result.compare()
+    assert compared.loc["label shift", "valid"].all() and not compared.loc[["classical", "imputed"], "valid"].any()
+    assert result.wald(np.eye(3), result.estimate).p_value == pytest.approx(1)  # the covariance is singular
+    assert result.wald(np.eye(3), [0.5, 0.5, 0.5]).p_value == 0
+
+
+@pytest.mark.parametrize("predictions", ["judge", ["p", "q", "r"]])
+def test_label_shift_covers_with_the_error_of_the_confusion_matrix_in_it(predictions):
+    """The confusion matrix, of 240 labels, is most of the error here: taken as known, intervals are far too short."""
+    n_reps, hits, known = 200, [], []
+    template = infer(Shares("y"), classes(0), predictions=predictions, design=LABEL).problem
+    for seed in range(n_reps):
+        y, f = scored(seed)
+        f = np.eye(3)[f.argmax(axis=1)] if predictions == "judge" else f
+        problem = replace(template, y=y[:240], surrogate=Surrogate(f[:240], f[240:], "simulated"))
+        answer = solve_label_shift(Contributions(problem))
+        low, high = answer.interval(0.9)
+        hits.append((low <= TRUTH) & (high >= TRUTH))
+        reach = 1.645 * np.sqrt((Confusion(problem).moves[1] ** 2).sum(axis=0))
+        known.append(np.abs(answer.estimate - TRUTH) <= reach)
+    assert (np.abs(np.mean(hits, axis=0) - 0.9) < 4 * np.sqrt(0.09 / n_reps)).all()
+    assert (np.mean(known, axis=0) < 0.8).all()
+
+
+def test_two_classes_are_the_event_and_the_rest():
+    table = classes(1).assign(y=lambda t: t["y"].map({"a": 1.0, "b": 0.0, "c": 0.0}), not_p=lambda t: 1 - t["p"])
+    event = infer(Mean("y"), table, predictions="p", design=LABEL)
+    both = infer(Shares("y"), table, predictions=["not_p", "p"], design=LABEL)
+    for name in ("estimate", "std_error", "df_terms"):
+        assert_allclose(getattr(event, name)["y"], getattr(both, name)["y=1.0"])
+    # The rest is two classes, which are mixed otherwise among the unlabeled rows: that is no label shift, and is said.
+    assert "no_label_shift" in [d.code for d in event.diagnostics]
+    assert "no_label_shift" not in [
+        d.code for d in infer(Shares("y"), classes(1), predictions=["p", "q", "r"], design=LABEL).diagnostics
+    ]
+
+
+def test_clusters_of_copies_are_worth_one_row_each():
+    table = classes(2).assign(id=np.arange(840))
+    design = Transport(shift="label", clusters="id")
+    once = infer(Shares("y"), table, predictions="judge", design=design)
+    often = infer(Shares("y"), pd.concat([table] * 3), predictions="judge", design=design)
+    assert_allclose(often.estimate, once.estimate)
+    assert_allclose(often.std_error, once.std_error, rtol=0.03)
+
+
+def test_a_classifier_is_cross_fitted_for_all_classes():
+    table = classes(3)
+    result = infer(Shares("y"), table, predictor=LogisticRegression(), features=["p", "x"], design=LABEL)
+    assert (np.abs(result.estimate - TRUTH) < 4 * result.std_error).all()
+
+
+@pytest.mark.parametrize(
+    "estimand, options, words",
+    [
+        (Shares("y"), {"predictions": "noise"}, "cannot show their shares"),
+        (Mean("y", event="a"), {"predictions": "p"}, "use Shares"),
+        (Mean("x"), {"predictions": "p"}, "use Shares"),
+        (Mean("y", event="a", by="judge"), {"predictions": "p"}, "for the shares of classes"),
+        (OLS("x ~ p"), {"predictions": "q"}, "for the shares of classes"),
+        (Shares("y"), {}, "needs predictions"),
+        (Shares("y"), {"predictions": "judge", "weight": 0}, "needs predictions"),
+        (Mean("one"), {"predictions": "p"}, "nothing shows how other classes"),
+        (Shares("y"), {"predictions": "p"}, "a column for each of"),
+        (Shares("y"), {"predictions": "other"}, "none of the classes"),
+        (Shares("y"), {"predictions": ["p", "q", "x"]}, "no class probabilities"),
+    ],
+)
+def test_what_label_shift_cannot_answer_is_refused(estimand, options, words):
+    table = classes(0)
+    is_labeled, rng = table["y"].notna(), np.random.default_rng(0)
+    table = table.assign(
+        other=table["judge"].str.upper(), noise=rng.permutation(table["judge"]), one=np.where(is_labeled, 1.0, np.nan)
+    )
+    table["x"] = table["x"].where(is_labeled) if "x" in estimand.outcome_columns else table["x"]
+    with pytest.raises(ValueError, match=words):
+        infer(estimand, table, design=LABEL, **options)

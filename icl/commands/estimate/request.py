@@ -16,9 +16,10 @@ class Request(ModelOptions):
     """Options of `icl estimate`."""
 
     estimand: str = "mean"
-    """What to estimate: "mean", "share: answer = yes", "median", "quantile: 0.9", "ols: y ~ x1 + C(x2)",
-    "logistic: ...", "firth logistic: ...", "poisson: ...", "multinomial: ...", "probit: ...", "effect: y ~ treat + x",
-    "gini: y", "cvar: 0.9: y", "survival: 365: days, died", "cox: days, died ~ x", "2sls: y ~ x1 + x2, x1=instrument";
+    """What to estimate: "mean", "share: answer = yes", "shares: party", "median", "quantile: 0.9",
+    "ols: y ~ x1 + C(x2)", "logistic: ...", "firth logistic: ...", "poisson: ...", "multinomial: ...", "probit: ...",
+    "effect: y ~ treat + x", "gini: y", "cvar: 0.9: y", "survival: 365: days, died", "cox: days, died ~ x",
+    "2sls: y ~ x1 + x2, x1=instrument";
     "mean: income by region" gives the mean of each group."""
     outcome: str | None = None
     """Column of the outcome, if the estimand does not name it."""
@@ -27,9 +28,11 @@ class Request(ModelOptions):
     unlabeled: str | None = None
     """File with the unlabeled rows, if they are not in the table."""
     predictor: str = "icl"
-    """Who predicts: icl (our in-context model), rf (a random forest) or none (labeled rows only)."""
-    predictions: str | None = None
-    """Instead of a predictor, the column that holds out-of-sample predictions."""
+    """Who predicts: icl (our in-context model), rf (a random forest), both ("icl,rf", combined into one) or none
+    (labeled rows only)."""
+    predictions: tuple[str, ...] | str = ()
+    """Instead of a predictor, the column that holds out-of-sample predictions. Several, separated by commas: of one
+    outcome, which are combined into one, or the probabilities of its classes, in their order."""
     features: tuple[str, ...] | str = ()
     """Columns that the predictor may see, separated by commas; default: all but the outcome and what names rows."""
     weight: str = "auto"
@@ -44,7 +47,8 @@ class Request(ModelOptions):
     row_weights: str | None = None
     """Column of survey weights."""
     shift: Literal["none", "covariate", "label"] = "none"
-    """How the unlabeled rows, whom the answer is then about, differ from the labeled ones as a population."""
+    """How the unlabeled rows, whom the answer is then about, differ from the labeled ones as a population: covariate,
+    or label (other shares of the classes; for "shares: party" and "share: answer = yes")."""
     missing: Literal["refuse", "impute", "patterns"] = "refuse"
     """Rows that lack a covariate: refuse them; impute, 20 times by the in-context model, and pool (the predictor is
     then fitted for each of the 20 tables); or patterns, which trusts no imputation and takes no predictor."""
@@ -63,11 +67,11 @@ class Request(ModelOptions):
 
     def __post_init__(self):
         super().__post_init__()
-        for name in ("features", "output"):
+        for name in ("features", "output", "predictions"):
             object.__setattr__(self, name, read_words(getattr(self, name)))
 
     @property
     def named_columns(self) -> set[str | None]:
         """Columns that the options name."""
-        named = {self.predictions, self.probability, self.strata, self.clusters, self.row_weights, self.equalize}
-        return named.union(self.features)
+        named = {self.probability, self.strata, self.clusters, self.row_weights, self.equalize}
+        return named.union(self.features, self.predictions)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from icl.commands.console import status
 from icl.commands.options import ModelOptions, as_options
 from icl.commands.outputs import check_output, write_output
+from icl.tables.reading import read_words
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -59,10 +60,13 @@ def without_names(
 
 
 def make_predictor(name: str, estimand: Estimand, table: pd.DataFrame, options: ModelOptions) -> Any:
-    """`icl`: our in-context model, `rf`: a random forest; classifiers where the outcome is a class."""
-    from icl.inference import Logistic, Mean, Multinomial
+    """`icl`: our in-context model, `rf`: a random forest; classifiers where the outcome is a class. Of several names,
+    separated by commas, a list."""
+    if len(names := read_words(name)) > 1:
+        return [make_predictor(one, estimand, table, options) for one in names]
+    from icl.inference import Logistic, Mean, Multinomial, Shares
 
-    is_class = isinstance(estimand, (Logistic, Multinomial)) or (
+    is_class = isinstance(estimand, (Logistic, Multinomial, Shares)) or (
         isinstance(estimand, Mean) and _is_binary(estimand, table)
     )
     if name == "none":
@@ -116,6 +120,10 @@ def run_estimate(path: str, request: Request, console: Any) -> InferenceResult:
         design = Transport(**own, shift=request.shift)
     table, rest, unused = without_names(table, rest, estimand, request.named_columns)
     predictor = None if request.predictions else make_predictor(request.predictor, estimand, table, request)
+    # One name is one column; a list of them is several predictions, or classes.
+    predictions = None if not request.predictions else [*request.predictions]
+    if predictions is not None and len(predictions) == 1:
+        [predictions] = predictions
     weight: float | str = request.weight
     with contextlib.suppress(ValueError):
         weight = float(weight)
@@ -127,7 +135,7 @@ def run_estimate(path: str, request: Request, console: Any) -> InferenceResult:
         warnings.simplefilter("always")
         models: dict[str, Any] = {
             "predictor": predictor,
-            "predictions": request.predictions,
+            "predictions": predictions,
             "features": list(request.features) or None,
         }
         options: dict[str, Any] = {"design": design, "seed": request.seed, "level": request.level}

@@ -10,6 +10,9 @@ import numpy as np
 
 from icl.inference.checks import check_alternative, check_level
 
+RANK = 1e-13
+"""Eigenvalue of a correlation matrix, as a share of the largest, that is rounding."""
+
 
 @dataclass(frozen=True)
 class WaldTest:
@@ -93,7 +96,14 @@ def wald_test(
     R = restrictions(R, terms)
     Q = len(R)
     shift = R @ estimate - np.broadcast_to(np.asarray(r, dtype=float), Q)
-    statistic = float(shift @ np.linalg.solve(R @ covariance @ R.T, shift))
+    V = R @ covariance @ R.T
+    unit = np.sqrt(np.diag(V))
+    unit = np.where(unit > 0, unit, 1)
+    size, axes = np.linalg.eigh(V / np.outer(unit, unit))
+    known = size > RANK * size.max()  # shares that add up to one say one thing less than there are shares
+    along = axes.T @ (shift / unit)
+    off = np.abs(along[~known]).max(initial=0.0) > np.sqrt(RANK) * max(np.abs(along).max(), 1)
+    Q, statistic = int(known.sum()), np.inf if off else float((along[known] ** 2 / size[known]).sum())
     p = fdtrc(Q, df, statistic / Q) if np.isfinite(df) else chdtrc(Q, statistic)
     return WaldTest(statistic, Q, df, float(p))
 

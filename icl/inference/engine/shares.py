@@ -140,7 +140,7 @@ def shares_in(problem: Problem) -> list[Outcomes | None]:
     """For each term the outcomes of which it is the share: means of two-valued outcomes, by group too; else None."""
     X, P = problem.X_labeled, len(problem.terms)
     is_mean = problem.estimand.solver == "scores" and problem.model.is_linear
-    if not is_mean or problem.estimand.surrogate != "value" or not is_one_hot(X):
+    if not is_mean or problem.estimand.surrogate == "distribution" or not is_one_hot(X):
         return [None] * P
     w, clusters = problem.sampling.weights_labeled, problem.sampling.clusters_labeled
     found: list[Outcomes | None] = []

@@ -1,6 +1,7 @@
 """What is estimated. Each estimand knows its columns, its design and its estimating equation."""
 
 from icl.inference.estimands.base import Estimand, as_numbers
+from icl.inference.estimands.composition import Shares
 from icl.inference.estimands.custom import MEstimand
 from icl.inference.estimands.disparity import Disparity
 from icl.inference.estimands.distribution import Distribution
@@ -30,6 +31,7 @@ __all__ = [
     "Poisson",
     "Probit",
     "Quantile",
+    "Shares",
     "Statistic",
     "Survival",
     "TwoStage",

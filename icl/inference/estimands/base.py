@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from icl.inference.checks import sum_is_finite
+from icl.inference.checks import Diagnostic, sum_is_finite
 from icl.inference.frames import stacked
 
 if TYPE_CHECKING:
@@ -63,6 +64,19 @@ class Estimand(ABC):
     def assumes(self) -> str:
         """What must be true for a valid interval beside what the design says, as a clause that begins with "that"."""
         return ""
+
+    @property
+    def limits(self) -> tuple[float, float]:
+        """What no parameter lies below, and none above."""
+        return -np.inf, np.inf
+
+    def findings(self, labeled: pd.DataFrame, unlabeled: pd.DataFrame) -> Iterable[Diagnostic]:
+        """What a reader should know of these rows before trusting the interval, beside what holds for all estimands.
+
+        Called after `resolve`. Rows are taken as independent; what depends on predictions is in
+        `icl.inference.results.diagnostics`.
+        """
+        return ()
 
     @classmethod
     def examples(cls) -> tuple[Example, ...]:

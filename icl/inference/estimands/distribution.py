@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from icl.inference.checks import Diagnostic
 from icl.inference.estimands.base import Example, as_numbers
 from icl.inference.estimands.linearised import Linearised
+from icl.inference.estimands.tails import tail_findings
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -30,6 +33,8 @@ class Distribution(Linearised):
         measure: "cvar" (mean above the quantile `at`), "gini", "share" (of the total, between the quantiles `at`), or
             "below" (share of rows at or below the line `at`).
         at: a fraction, a pair of fractions, or a line; nothing for "gini".
+    Thin and heavy tails are said: `icl.inference.estimands.tails`.
+
     Source:
         Rockafellar & Uryasev (2000), doi:10.21314/JOR.2000.038; influence functions of Gini and Lorenz ordinates:
         Langel & Tille (2013), doi:10.1111/j.1467-985X.2012.01048.x; from the rectified distribution: arXiv:2507.05220.
@@ -92,6 +97,17 @@ class Distribution(Linearised):
             raise ValueError(f"all labeled values of {self.column!r} are zero; there is no total to share.")
         order = np.argsort(y, kind="stable")
         return y[order], weights[order] / weights.sum()
+
+    @property
+    def limits(self) -> tuple[float, float]:
+        return super().limits if self.measure == "cvar" else (0.0, 1.0)
+
+    def findings(self, labeled: pd.DataFrame, unlabeled: pd.DataFrame) -> Iterable[Diagnostic]:
+        if self.measure == "below":  # a share, which has exact intervals
+            return ()
+        parts: dict[str, list[Any]] = {"gini": [], "cvar": [(self.at, 1.0)], "share": [self.at]}
+        y, w = self.reference
+        return tail_findings(y, w, parts[self.measure], self.column)
 
     def outcome(self, labeled: pd.DataFrame) -> np.ndarray:
         y = as_numbers(labeled[self.column], "numbers as the outcome of a Distribution")

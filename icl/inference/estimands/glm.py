@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from icl.inference.estimands.base import Example
+from icl.inference.estimands.composition import indicators, known_classes
 from icl.inference.estimands.equations import CanonicalGLM
 from icl.inference.estimands.families import Log, Logit, Softmax
 from icl.inference.estimands.formula import Regression
@@ -168,29 +169,17 @@ class Multinomial(Regression):
     def resolve(self, labeled: pd.DataFrame) -> Multinomial:
         if not self.has_plain_outcome:
             raise ValueError(f"the outcome of {str(self)!r} must be a column of classes, not a transformation.")
-        seen = sorted(labeled[self.outcome_columns[0]].dropna().unique().tolist(), key=lambda v: (str(type(v)), v))
-        classes = list(self.classes or seen)
-        absent = [c for c in [*classes, *([] if self.base is None else [self.base])] if c not in seen]
-        if absent:
-            raise ValueError(
-                f"no labeled row has {self.outcome_columns[0]} in {absent}; the labels are {seen[:12]}. Label rows of "
-                "these classes, or leave them out."
-            )
-        unknown = [c for c in seen if c not in classes]
-        if unknown:
-            raise ValueError(f"labeled rows have classes {unknown}, which classes={classes} leaves out.")
-        if not 2 <= len(classes) <= max(2, len(labeled) // 3):
-            raise ValueError(
-                f"{self.outcome_columns[0]!r} has {len(classes)} different values on {len(labeled)} labeled rows; "
-                "Multinomial is for 2 or more classes with several rows each. For numbers, use OLS."
-            )
+        column = labeled[self.outcome_columns[0]]
+        classes = list(known_classes(column, self.classes))
+        if self.base is not None and self.base not in classes:
+            known_classes(column, (*classes, self.base))
         if self.base is not None:
             classes.sort(key=lambda c: c != self.base)  # stable: the others keep their order
         return replace(self, classes=tuple(classes), base=classes[0])
 
     def outcome(self, labeled: pd.DataFrame) -> np.ndarray:
         column = labeled[self.outcome_columns[0]]
-        return np.column_stack([(column == c).to_numpy(dtype=float) for c in (self.classes or ())[1:]])
+        return indicators(column, (self.classes or ())[1:])
 
     def parameters(self, terms: list[str]) -> list[str]:
         return [f"{c}: {term}" for c in (self.classes or ())[1:] for term in terms]

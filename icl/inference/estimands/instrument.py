@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from icl.inference.checks import Diagnostic
 from icl.inference.estimands.base import Estimand, Example
 from icl.inference.estimands.equations import EstimatingEquation
 from icl.inference.estimands.linear import OLS
+from icl.inference.estimands.strength import FirstStage, basis, check_strength, strength_findings
 
 if TYPE_CHECKING:
     import pandas as pd
-
-WEAK = 10.0
-"""First-stage F statistic below which two-stage least squares is biased and its intervals too short."""
 
 
 @dataclass(frozen=True)
@@ -54,6 +54,9 @@ class TwoStage(Estimand):
     and unlabeled rows together: they need no outcome), are linear in the outcome, so that predictions stand in for it
     as they do in least squares. What is assumed of the instruments is assumed of outcomes, not of predictions: a
     prediction that instruments reach by another way costs precision, not validity.
+
+    Instruments with a first-stage F below 10 on all rows are refused; those that are weak on the labeled rows, and such
+    as disagree, are said (`icl.inference.estimands.strength`).
 
     Args:
         formula: as in `OLS`.
@@ -124,6 +127,12 @@ class TwoStage(Estimand):
         return self._plain.outcome(labeled)
 
     def design(self, frame: pd.DataFrame) -> tuple[np.ndarray, list[str]]:
+        X, stage, terms = self._first_stage(frame)
+        check_strength(stage, terms)
+        Q = basis(stage.Z)
+        return np.hstack([X, Q @ (Q.T @ X)]), [*terms, *(f"instrument for {term}" for term in terms)]
+
+    def _first_stage(self, frame: pd.DataFrame) -> tuple[np.ndarray, FirstStage, list[str]]:
         X, terms = self._plain.design(frame)
         is_endogenous = np.array([term in self.instruments for term in terms])
         if is_endogenous.sum() < len(self.instruments):
@@ -132,32 +141,14 @@ class TwoStage(Estimand):
                 f"numbers; its terms are {terms}."
             )
         Z = np.column_stack([X[:, ~is_endogenous], *(frame[name].to_numpy(dtype=float) for name in self._excluded)])
-        unit = np.sqrt((Z**2).mean(axis=0))
-        Q = np.linalg.qr(Z / np.where(unit > 0, unit, 1))[0]
-        W = Q @ (Q.T @ X)
-        check_strength(X, Z, is_endogenous, Q, terms)
-        return np.hstack([X, W]), [*terms, *(f"instrument for {term}" for term in terms)]
+        return X, FirstStage(X, Z, is_endogenous), terms
+
+    def findings(self, labeled: pd.DataFrame, unlabeled: pd.DataFrame) -> Iterator[Diagnostic]:
+        _, stage, terms = self._first_stage(labeled)
+        return strength_findings(stage, self.outcome(labeled), terms)
 
     def parameters(self, terms: list[str]) -> list[str]:
         return terms[: len(terms) // 2]
 
     def degrees_of_freedom(self, n_labeled: int, n_terms: int, tuned: bool) -> int:
         return n_labeled - n_terms
-
-
-def check_strength(X: np.ndarray, Z: np.ndarray, is_endogenous: np.ndarray, Q: np.ndarray, terms: list[str]) -> None:
-    """ValueError for instruments that hardly move what they instrument."""
-    exogenous = X[:, ~is_endogenous]
-    base = np.linalg.qr(exogenous)[0] if exogenous.shape[1] else np.zeros((len(X), 0))
-    extra = Z.shape[1] - exogenous.shape[1]
-    for j in np.flatnonzero(is_endogenous):
-        x = X[:, j]
-        without = x - base @ (base.T @ x)
-        rest = x - Q @ (Q.T @ x)
-        df = max(len(x) - Z.shape[1], 1)
-        F = float((without @ without - rest @ rest) / extra / max(rest @ rest / df, 1e-300))
-        if F < WEAK:
-            raise ValueError(
-                f"the instruments of {terms[j]!r} hardly move it: first-stage F {F:.1f}, below {WEAK:g}. Estimates "
-                "from weak instruments are biased and their intervals too short; find stronger ones, or more rows."
-            )

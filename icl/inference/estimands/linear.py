@@ -70,6 +70,10 @@ class Mean(Estimand):
     def model(self) -> CanonicalGLM:
         return CanonicalGLM(Identity(), self.n_responses)
 
+    @property
+    def limits(self) -> tuple[float, float]:
+        return super().limits if self.event is None else (0.0, 1.0)
+
     @classmethod
     def examples(cls) -> tuple[Example, ...]:
         return (

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from icl.inference.estimands import lines
 from icl.inference.estimands.base import Estimand
+from icl.inference.estimands.composition import Shares
 from icl.inference.estimands.glm import Logistic, Multinomial, Poisson
 from icl.inference.estimands.linear import OLS, Mean
 from icl.inference.estimands.linked import Cloglog, Gamma, NegativeBinomial, Probit
@@ -19,11 +20,11 @@ REGRESSIONS: dict[str, Any] = {
     "ols": OLS, "poisson": Poisson, "multinomial": Multinomial, "gamma": Gamma, "negative-binomial": NegativeBinomial,
     "logistic": Logistic, "probit": Probit, "cloglog": Cloglog, "firth logistic": Logistic, "firth poisson": Poisson,
 }  # fmt: skip
-KINDS = ("mean", "share", "median", "quantile", *REGRESSIONS, *lines.KINDS)
+KINDS = ("mean", "share", "shares", "median", "quantile", *REGRESSIONS, *lines.KINDS)
 EXAMPLES = (
-    "mean: income", "mean: income by region", "share: answer = yes", "median: income", "quantile: 0.9: income",
-    "ols: income ~ age + C(sex)", "logistic: owns_home ~ age", "poisson: visits ~ age", "multinomial: party ~ age",
-    "firth logistic: relapsed ~ age", *lines.EXAMPLES,
+    "mean: income", "mean: income by region", "share: answer = yes", "shares: party", "median: income",
+    "quantile: 0.9: income", "ols: income ~ age + C(sex)", "logistic: owns_home ~ age", "poisson: visits ~ age",
+    "multinomial: party ~ age", "firth logistic: relapsed ~ age", *lines.EXAMPLES,
 )  # fmt: skip
 
 
@@ -70,6 +71,8 @@ def read_estimand(
                 f"estimand {text!r} has no fraction; write for instance 'quantile: 0.9: income'."
             ) from None
         return Quantile(_one_outcome(rest, outcome, text), q)
+    if kind == "shares":
+        return Shares(_one_outcome(rest, outcome, text))
     if kind == "median":
         return Quantile(_one_outcome(rest, outcome, text), 0.5)
     column, splits, by = (part.strip() for part in f"{rest} ".partition(" by "))
@@ -79,7 +82,10 @@ def read_estimand(
     event = value if equals else event
     column = _one_outcome(column, outcome, text)
     if kind == "share" and event is None:
-        raise ValueError(f"estimand {text!r} does not say which value to count; write 'share: {column} = yes'.")
+        raise ValueError(
+            f"estimand {text!r} does not say which value to count; write 'share: {column} = yes', or "
+            f"'shares: {column}' for all of them."
+        )
     return Mean(column, None if event is None else _typed(event, column, table), by or None)
 
 

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
+from icl.inference.checks import Diagnostic
 from icl.inference.estimands.base import Example, as_numbers
 from icl.inference.estimands.linear import OLS
 from icl.inference.estimands.linearised import Linearised
+from icl.inference.estimands.partial_likelihood import PartialLikelihood
+from icl.inference.estimands.times import censoring_findings, hazard_findings, survival_findings
 
 if TYPE_CHECKING:
     import pandas as pd
-
-MAX_STEPS = 50
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,6 +55,9 @@ class Survival(_Timed):
     A row's pseudo-outcome is S(t) (1 - n int_0^t dM_i / Y), with M_i its martingale and Y the number at risk: the
     influence function of the Kaplan-Meier estimate, of which the variance is Greenwood's in the limit. Its
     expectation given the covariates is the chance to survive, which is what predictions stand for and predictors learn.
+
+    Few events or rows at risk, and censoring that is heavy or depends on other columns, are said
+    (`icl.inference.estimands.times`).
 
     Args:
         time, event: columns; event is 1 where it was seen, 0 where it was not until `time` (censored). Rows without
@@ -110,6 +115,15 @@ class Survival(_Timed):
     def outcome(self, labeled: pd.DataFrame) -> np.ndarray:
         return self.reference
 
+    @property
+    def limits(self) -> tuple[float, float]:
+        return 0.0, 1.0
+
+    def findings(self, labeled: pd.DataFrame, unlabeled: pd.DataFrame) -> Iterator[Diagnostic]:
+        time, seen = self.read(labeled)
+        yield from survival_findings(time, seen, self.at, self.event)
+        yield from censoring_findings(time, seen, labeled, (self.time, self.event))
+
 
 @dataclass(frozen=True, eq=False)
 class Cox(_Timed):
@@ -119,7 +133,8 @@ class Cox(_Timed):
     information I, a row moves the coefficients by I^-1 U_i. These, times n, are the pseudo-outcomes: predictors learn
     from all features what a row would add, and rows without times count through that. Nothing is assumed of the
     predictor, and of the model nothing either: if hazards are not proportional, the estimand is the limit of the
-    partial likelihood, which then depends on censoring (Struthers & Kalbfleisch 1986). Ties as Breslow has them.
+    partial likelihood, which then depends on censoring (Struthers & Kalbfleisch 1986); a score test says so, as few
+    events and near separation are said (`icl.inference.estimands.times`). Ties as Breslow has them.
 
     Args:
         time, event: columns, as in `Survival`.
@@ -162,55 +177,17 @@ class Cox(_Timed):
 
     def refer(self, labeled: pd.DataFrame, weights: np.ndarray) -> tuple[np.ndarray, list[str]]:
         """(n, P) pseudo-outcomes and P names."""
+        fit, names = self._fit(labeled, weights)
+        return fit.coefficients + weights.sum() * fit.moves, names
+
+    def _fit(self, labeled: pd.DataFrame, weights: np.ndarray) -> tuple[PartialLikelihood, list[str]]:
         time, seen = self.read(labeled)
         X, names = self._right.design(labeled)
         keep = [j for j, name in enumerate(names) if name != "Intercept"]
-        X, names = X[:, keep], [names[j] for j in keep]
-        beta, moves = fit_cox(time, seen, X, weights, str(self))
-        return beta + weights.sum() * moves, names
+        return PartialLikelihood(time, seen, X[:, keep], weights, str(self)), [names[j] for j in keep]
 
-
-def fit_cox(time: np.ndarray, seen: np.ndarray, X: np.ndarray, w: np.ndarray, what: str) -> tuple[np.ndarray, Any]:
-    """(P,) the maximum of the partial likelihood, and (n, P) how a row of weight one moves it.
-
-    Raises:
-        ValueError: where the covariates repeat one another, or no finite maximum exists.
-    """
-    order = np.argsort(-time, kind="stable")
-    t, d, Z, v = time[order], seen[order], X - X.mean(axis=0), w[order]
-    Z = Z[order]
-    last = np.searchsorted(-t, -t, side="right") - 1  # the last row of those at risk when this one leaves
-    beta = np.zeros(X.shape[1])
-    scale = Z.std(axis=0)
-    if not (scale > 0).all() or np.linalg.matrix_rank(Z / np.where(scale > 0, scale, 1)) < Z.shape[1]:
-        raise ValueError(f"some covariates of {what!r} are constant or repeat others; leave them out.")
-    for _ in range(MAX_STEPS):
-        eta = Z @ beta
-        risk = v * np.exp(eta - eta.max())
-        S0 = np.cumsum(risk)[last]
-        S1 = np.cumsum(risk[:, None] * Z, axis=0)[last]
-        S2 = np.cumsum(risk[:, None, None] * Z[:, :, None] * Z[:, None, :], axis=0)[last]
-        mean = S1 / S0[:, None]
-        jump = v * d
-        gradient = jump @ (Z - mean)
-        information = np.einsum("n,npq->pq", jump, S2 / S0[:, None, None] - mean[:, :, None] * mean[:, None, :])
-        step = np.linalg.solve(information, gradient)
-        largest = np.abs(step * scale).max()
-        beta = beta + step * min(1.0, 2.0 / max(largest, 1e-12))
-        if np.abs(beta * scale).max() > 20:
-            raise ValueError(f"a covariate of {what!r} separates events from survivors; its coefficient is infinite.")
-        if largest < 1e-10:
-            break
-    else:
-        raise ValueError(f"the partial likelihood of {what!r} did not settle; scale the covariates, or drop some.")
-    # Each row less what was expected of it while it was at risk: sums over the events up to its time.
-    eta = Z @ beta
-    ratio = np.exp(eta - eta.max())
-    hazard = jump / S0
-    up = lambda values: np.cumsum(values[::-1], axis=0)[::-1]
-    starts = np.searchsorted(-t, -t, side="left")
-    H, HZ = up(hazard)[starts], up(hazard[:, None] * mean)[starts]
-    U = d[:, None] * (Z - mean) - ratio[:, None] * (Z * H[:, None] - HZ)
-    moves = np.empty_like(U)
-    moves[order] = U @ np.linalg.inv(information)
-    return beta, moves
+    def findings(self, labeled: pd.DataFrame, unlabeled: pd.DataFrame) -> Iterator[Diagnostic]:
+        fit, names = self._fit(labeled, np.ones(len(labeled)))
+        yield from hazard_findings(fit, names, self.event)
+        known = (self.time, self.event, *self.covariate_columns)
+        yield from censoring_findings(fit.time, fit.seen, labeled, known)

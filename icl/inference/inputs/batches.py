@@ -10,6 +10,7 @@ import numpy as np
 
 from icl.inference.engine.rows import Rows
 from icl.inference.estimands import Estimand
+from icl.inference.estimands.composition import predicted_classes
 from icl.inference.frames import plain_frame
 
 if TYPE_CHECKING:
@@ -34,12 +35,14 @@ class FrameReader:
         frame = plain_frame(batch.to_pandas()) if hasattr(batch, "to_pandas") else batch
         if not len(frame):
             return
-        n_columns = len(self.predictions)
-        Y = np.empty((len(frame), n_columns))
-        for j, name in enumerate(self.predictions):
-            Y[:, j] = frame[name].to_numpy(dtype=float, na_value=np.nan)
+        if len(self.predictions) == 1 and (named := predicted_classes(self.estimand, [frame[self.predictions[0]]])):
+            [Y] = named
+        else:
+            Y = np.empty((len(frame), len(self.predictions)))
+            for j, name in enumerate(self.predictions):
+                Y[:, j] = frame[name].to_numpy(dtype=float, na_value=np.nan)
         # In memory, predictions of all classes lose the base class here too.
-        if self.estimand.surrogate == "classes" and n_columns == self.estimand.n_responses + 1:
+        if self.estimand.surrogate == "classes" and Y.shape[1] == self.estimand.n_responses + 1:
             Y = Y[:, 1:]
         groups = None if self.clusters is None else frame[self.clusters].to_numpy()
         yield from Rows(self.design(frame), Y, groups=groups).chunks()

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
@@ -24,6 +24,9 @@ from icl.inference.frames import is_name, levels_of, require_columns, with_text_
 from icl.inference.inputs.balance import balance
 from icl.inference.inputs.propensity import LEAST_PROPENSITY, estimate_propensity
 from icl.inference.inputs.sample import Sample
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 FEW_CLUSTERS = 20
 LEAST_UNLABELED = 0.01
@@ -113,6 +116,9 @@ class Design:
     def with_model(self, predictor: Any) -> Design:
         """This design with the model that it needs, made from the predictor, where it needs one and has none."""
         return self
+
+    def check(self, estimand: Estimand, labeled: pd.DataFrame, predicts: bool, weight: str | float) -> None:
+        """ValueError for an estimand, or a way of answering, that goes beyond what the design allows."""
 
     def resolve(self, sample: Sample, features: Sequence[str], folds: int, seed: int) -> ResolvedDesign:
         """Read, check and normalise. `features`: what the predictor sees."""

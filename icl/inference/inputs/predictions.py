@@ -10,6 +10,7 @@ import numpy as np
 from icl.inference.checks import Diagnostic
 from icl.inference.engine.surrogate import Surrogate
 from icl.inference.estimands import Estimand
+from icl.inference.estimands.composition import predicted_classes
 from icl.inference.frames import is_name, require_columns
 from icl.inference.inputs.cross_fit import check_predictor, finite
 from icl.inference.inputs.design import Design
@@ -29,8 +30,14 @@ def read_predictions(sample: Sample, predictions: Any, estimand: Estimand) -> Su
     if names := column_names(predictions, sample.labeled.columns, n + N):
         for part, which in ((sample.labeled, "labeled rows"), (sample.unlabeled, "unlabeled rows")):
             require_columns(part, names, which, "as predictions")
-        columns = [[_numbers(part[c]) for c in names] for part in (sample.labeled, sample.unlabeled)]
-        values = [some[0][:, None] if len(names) == 1 else np.column_stack(some) for some in columns]  # else no copy
+        first = [part[names[0]] for part in (sample.labeled, sample.unlabeled)]
+        if len(names) == 1 and (named := predicted_classes(estimand, first)):
+            values = named
+        else:
+            columns = [[_numbers(part[c]) for c in names] for part in (sample.labeled, sample.unlabeled)]
+            values = [
+                some[0][:, None] if len(names) == 1 else np.column_stack(some) for some in columns
+            ]  # else no copy
         source = f"column{'s' * (len(names) > 1)} {', '.join(map(repr, names))}, taken to be out-of-sample"
     elif isinstance(predictions, tuple):
         if len(predictions) != 2:
@@ -52,9 +59,9 @@ def read_predictions(sample: Sample, predictions: Any, estimand: Estimand) -> Su
             f = f[:, 1:]  # all classes were given, base first; the base is what the others leave over
         expected = (size,) if K == 1 and estimand.surrogate != "classes" else (size, K)
         if f.shape != expected:
-            also = (
-                f" or {(size, K + 1)}, a column for each of {estimand.classes}" if hasattr(estimand, "classes") else ""
-            )
+            classes = getattr(estimand, "classes", None) or ()
+            also = f" or {(size, K + 1)}" if len(classes) > K else ""
+            also += f", a column for each of {classes}" if classes else ""
             raise ValueError(f"predictions= got shape {got} for the {size} {which} rows; expected {expected}{also}.")
         finite(f, f"predictions= holds numbers for the {which} rows, of which")
         check_scale(f, f"predictions= for the {which} rows")

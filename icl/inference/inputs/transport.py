@@ -6,9 +6,11 @@ tells the two apart and was fitted without the row, and with weight 1
 
     theta solves  mean over unlabeled rows of score(x, f) + weighted mean over labeled rows of score(x, y) - score(x, f)
 
-which is right if either the ratio or the predictions are (doubly robust). Under label shift it is the shares of the
-classes that differ, not the covariates within a class; then the share among unlabeled rows is
-(mean of f there - mean of f where y = 0) / (mean of f where y = 1 - mean of f where y = 0), whatever f is.
+which is right if either the ratio or the predictions are (doubly robust). Under label shift it is the shares of the K
+classes that differ, not the covariates within a class; then mean predictions among unlabeled rows are those of the
+classes (the columns of the confusion matrix, which labeled rows show) mixed by their shares there, whatever predicts
+(`icl.inference.engine.label_shift`). Of two classes the share is
+(mean of f there - mean of f where y = 0) / (mean of f where y = 1 - mean of f where y = 0).
 
 Sources: Shimodaira (2000), doi:10.1016/S0378-3758(00)00115-4; doubly robust: Hirano, Imbens & Ridder (2003),
 doi:10.1111/1468-0262.00442, for the treated; label shift: Lipton, Wang & Smola (2018), arXiv:1802.03916, whose formula
@@ -19,15 +21,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
 from icl.inference.checks import Diagnostic
+from icl.inference.estimands import Estimand, Mean, Shares
 from icl.inference.inputs.arms import logistic_model
 from icl.inference.inputs.cross_fit import is_classifier
 from icl.inference.inputs.design import Design, ResolvedDesign
 from icl.inference.inputs.sample import Sample
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 SHIFTS = ("covariate", "label")
 FEWEST_WORTH = 10.0
@@ -48,7 +54,9 @@ class Transport(Design):
             offers `as_classifier()`, otherwise a logistic regression. Or `probability`, if it is known.
         features: columns by which populations may differ; default: those that the predictor sees.
         clusters, weights: as in `Design`.
-        shift: "covariate", or "label" for the share of an event whose predictions mean the same in both populations.
+        shift: "covariate", or "label" for shares of classes whose predictions mean the same in both populations:
+            `Shares(column)` of any number of classes, or `Mean(column, event=...)` of two. All classes must have
+            labels; predictions that do not tell them apart are refused.
     """
 
     shift: str = "covariate"
@@ -71,8 +79,8 @@ class Transport(Design):
     def assumption(self) -> str:
         if self.shift == "label":
             return (
-                "that labeled and unlabeled rows differ in the shares of the two classes only: within a class the "
-                "predictions are distributed alike in both"
+                "that labeled and unlabeled rows differ in the shares of the classes only: within a class the "
+                "predictions are distributed alike in both (label shift); the answer is about the unlabeled rows"
             )
         return (
             "that outcomes depend on the features alike in labeled and unlabeled rows (covariate shift), and that the "
@@ -88,6 +96,37 @@ class Transport(Design):
         return replace(
             self, propensity=predictor.as_classifier() if hasattr(predictor, "as_classifier") else logistic_model()
         )
+
+    def check(self, estimand: Estimand, labeled: pd.DataFrame, predicts: bool, weight: str | float) -> None:
+        if self.shift != "label":
+            return
+        column = estimand.outcome_columns[0]
+        seen = labeled[column].dropna().unique().tolist()
+        is_share = isinstance(estimand, Mean) and estimand.by is None and len(estimand.outcome_columns) == 1
+        if is_share and getattr(estimand, "event", None) is None:
+            is_share = {*seen} <= {0, 1}
+        if not isinstance(estimand, Shares) and not is_share:
+            raise ValueError(
+                f"shift='label' is for the shares of classes, not for {str(estimand)!r}; use Shares(column) "
+                "('shares: column' in a line), Mean(column, event=...) of two classes, or Transport() for covariate "
+                "shift."
+            )
+        if is_share and len(seen) > 2:
+            raise ValueError(
+                f"{column!r} has {len(seen)} values among the labeled rows ({', '.join(map(repr, seen[:6]))}), and "
+                f"under label shift the share of one class needs all of them: use Shares({column!r}) "
+                f"('shares: {column}' in a line), or merge the others into one class, if these are always mixed alike."
+            )
+        if len(seen) < 2:
+            raise ValueError(
+                f"all labeled rows have {column} = {seen[0]!r}: nothing shows how other classes are predicted. Label "
+                "rows of every class that the unlabeled rows may have."
+            )
+        if not predicts or weight == 0:
+            raise ValueError(
+                "shift='label' needs predictions, and weight='auto': labeled rows alone say nothing of the shares "
+                "among the unlabeled ones."
+            )
 
     def resolve(self, sample: Sample, features: Sequence[str], folds: int, seed: int) -> ResolvedDesign:
         n, N = len(sample.labeled), len(sample.unlabeled)

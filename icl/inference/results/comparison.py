@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -100,6 +101,8 @@ def _solve_by_name(solver: Solver, name: str) -> tuple[Rectified, str]:
             return answer, "" if answer.is_valid else BIASED.format(WHY[name])
         if solver.problem.arms is not None and name in FOR_EFFECTS:
             return solver.under(FOR_EFFECTS[name]), ""
+        if name == "classical" and solver.problem.sampling.has_label_shift:
+            return replace(solver.under(0.0), is_valid=False), "INVALID: the shares among the labeled rows"
         if name == "imputed":
             return solver.imputed, "INVALID: predictions counted as real outcomes"
         return solver.under({"classical": 0.0, "ppi": 1.0}.get(name, name)), ""

@@ -9,10 +9,10 @@ import numpy as np
 
 from icl.inference.checks import Diagnostic
 from icl.inference.engine.shares import FEW_EVENTS, Outcomes
-from icl.inference.estimands.equations import CanonicalGLM
-from icl.inference.estimands.families import Log
-from icl.inference.estimands.glm import Penalisable
+from icl.inference.estimands.glm import Logistic, Multinomial, Penalisable, Poisson
 from icl.inference.inputs.leaks import COPY, unexplained
+from icl.inference.results.intervals import bounds
+from icl.inference.results.label_shift import label_shift_findings
 
 if TYPE_CHECKING:
     from icl.inference.engine.answer import Rectified
@@ -29,14 +29,20 @@ SHIFT_LEVEL = 1e-3
 def diagnose(solver: Solver, answer: Rectified) -> list[Diagnostic]:
     """All findings on this analysis; empty where nothing deserves a word."""
     problem = solver.problem
-    found = [*_outcome_findings(solver), *_design_findings(problem)]
+    found: list[Diagnostic] = []
+    if problem.sampling.has_label_shift:
+        found += [*label_shift_findings(problem)]
+    else:
+        found += [*_outcome_findings(solver), *_design_findings(problem)]
     if problem.has_predictions:
-        found += [*_prediction_findings(solver, answer)]
-        if not problem.sampling.has_label_shift:
-            found += _balance_findings(problem) if problem.sampling.pools else _shift_findings(problem)
+        found += _leak_findings(problem)
+    if problem.has_predictions and not problem.sampling.has_label_shift:
+        found += _weight_findings(solver, answer)
+        found += _balance_findings(problem) if problem.sampling.pools else _shift_findings(problem)
     if problem.estimand.solver == "profile":  # a profile takes its time, and has two ends
         return found
-    lower, upper = answer.interval(0.95, "two-sided")
+    lower, upper = bounds(solver, answer, 0.95)
+    found += _limit_findings(problem, answer, lower, upper)
     if not (np.isfinite(lower).all() and np.isfinite(upper).all()):
         side = "below" if not np.isfinite(lower).all() else "above"
         found.append(
@@ -47,6 +53,25 @@ def diagnose(solver: Solver, answer: Rectified) -> list[Diagnostic]:
             )
         )
     return found
+
+
+def _limit_findings(problem: Problem, answer: Rectified, lower: np.ndarray, upper: np.ndarray) -> Iterator[Diagnostic]:
+    """Intervals that reach where no parameter can be; bounds without end are another matter."""
+    low, high = (0.0, 1.0) if problem.sampling.has_label_shift else problem.estimand.limits
+    slack = 1e-9 * (high - low) if np.isfinite(high - low) else 0.0
+    is_out = (np.isfinite(lower) & (lower < low - slack)) | (np.isfinite(upper) & (upper > high + slack))
+    if not is_out.any():
+        return
+    j = int(np.argmax(is_out))
+    beyond = ((answer.estimate < low - slack) | (answer.estimate > high + slack)).any()
+    yield Diagnostic(
+        "beyond_limits",
+        f"the 95% interval of {problem.terms[j]!r} goes from {lower[j]:.3g} to {upper[j]:.3g}, and "
+        f"{'the estimate itself' if beyond else 'part of it'} lies outside of {low:g} to {high:g}, where it cannot be: "
+        "so near to its limit the estimate is skewed, and a symmetric interval rough. Take what lies inside, and label "
+        "more rows.",
+        "warning" if beyond else "note",
+    )
 
 
 def _outcome_findings(solver: Solver) -> Iterator[Diagnostic]:
@@ -70,19 +95,19 @@ def _outcome_findings(solver: Solver) -> Iterator[Diagnostic]:
 
 
 def _rare_slopes(problem: Problem) -> Iterator[Diagnostic]:
-    """Few events for each slope of a logistic or Poisson regression; intervals of shares have no need of this."""
-    model, y = problem.model, problem.rows_y.Y
+    """Few events for each slope of a regression of classes or counts, whatever its link; shares have no need of it."""
+    estimand, y = problem.estimand, problem.rows_y.Y
     slopes = problem.X_labeled.shape[1] - 1
-    if not isinstance(model, CanonicalGLM) or model.is_linear or slopes < 1 or problem.estimand.solver == "profile":
+    if not isinstance(estimand, (Penalisable, Multinomial)) or slopes < 1 or estimand.solver == "profile":
         return
-    if isinstance(model.family, Log):
+    if isinstance(estimand, Poisson):
         events, what = float(y.sum()), "counts sum to"
     else:
         events = float(min(y.sum(axis=0).min(), (len(y) - y.sum(axis=1).sum()) if y.size else 0))
         what = "labeled rows of the rarest class number"
     if events < EVENTS_PER_SLOPE * slopes:
         remedy = "Label more rows, drop covariates, or merge classes."
-        if isinstance(estimand := problem.estimand, Penalisable):
+        if type(estimand) in (Logistic, Poisson):  # other links have no penalised likelihood here
             given = "weight=0" if problem.has_predictions else "labels alone, as here"
             remedy = (
                 f"Use {type(estimand).__name__}(..., method='firth') with {given}: penalised likelihood, whose profile "
@@ -142,8 +167,8 @@ def _design_findings(problem: Problem) -> Iterator[Diagnostic]:
         )
 
 
-def _prediction_findings(solver: Solver, answer: Rectified) -> Iterator[Diagnostic]:
-    problem = solver.problem
+def _leak_findings(problem: Problem) -> Iterator[Diagnostic]:
+    """Predictions that look like the labels."""
     n = len(problem.y)
     y, f = problem.y, problem.f_labeled
     assert f is not None
@@ -173,6 +198,11 @@ def _prediction_findings(solver: Solver, answer: Rectified) -> Iterator[Diagnost
             "the predictions of a 0/1 outcome are labels, 0 or 1. The interval is valid, but predicted probabilities "
             "make it narrower.",
         )
+
+
+def _weight_findings(solver: Solver, answer: Rectified) -> Iterator[Diagnostic]:
+    """What predictions are worth, and what decides their weight."""
+    problem, n = solver.problem, len(solver.problem.y)
     if problem.compat == "ppi_py" and answer.tuned and np.isin(answer.weight, (0, 1)).any():
         yield Diagnostic(
             "weight_clipped",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from icl.inference.engine.answer import Rectified
+from icl.inference.engine.label_shift import LABEL_SHIFT
 from icl.inference.engine.quantile import RectifiedQuantile
 from icl.inference.engine.shares import KINDS, Outcomes, Share
 from icl.inference.engine.solve import Solver
@@ -36,7 +37,8 @@ def shares_behind(solver: Solver, answer: Rectified, kind: str) -> list[tuple[Sh
         raise ValueError(f"kind got {kind!r}; known are {', '.join(map(repr, KINDS))}.")
     problem = solver.problem
     P = len(problem.terms)
-    if kind == "t" or (kind == "auto" and (problem.compat is not None or not answer.is_valid)):
+    # Exact intervals count labeled events, of which another population has another share.
+    if answer.name == LABEL_SHIFT or kind == "t" or (kind == "auto" and (problem.compat or not answer.is_valid)):
         return [(None, "t")] * P
     found = solver.parts.shares
     if kind != "auto" and None in found:

@@ -18,6 +18,7 @@ from icl.inference.engine.hypothesis import (
     t_p_value,
     wald_test,
 )
+from icl.inference.engine.label_shift import LABEL_SHIFT
 from icl.inference.engine.problem import Problem
 from icl.inference.engine.solve import Solver
 from icl.inference.results.contrasts import pairs, read_contrasts
@@ -164,6 +165,8 @@ class InferenceResult(Shown, Familiar):
     @property
     def std_error_kind(self) -> str:
         """How standard errors were found: "HC3", "residual", ..., or the package that is reproduced."""
+        if self.method == LABEL_SHIFT:
+            return "delta"
         compat = self.problem.compat
         return f"as {compat}" if compat else self.problem.std_error_kind
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from icl.inference.checks import check_level
-from icl.inference.estimands import Mean, Quantile, Statistic
+from icl.inference.estimands import Distribution, Mean, Quantile, Shares, Statistic, Survival
 from icl.inference.results.forest import forest_plot
 from icl.inference.results.wording import (
     TO_KNOW,
@@ -102,7 +102,7 @@ class Shown(Reported):
     ) -> Any:
         """Forest plot of all methods; see `icl.inference.results.forest.forest_plot`."""
         level = self._at(level)
-        is_level = isinstance(self.estimand, (Mean, Quantile, Statistic))
+        is_level = isinstance(self.estimand, (Mean, Shares, Quantile, Distribution, Survival, Statistic))
         return forest_plot(
             self.compare(level),
             self.method,

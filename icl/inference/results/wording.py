@@ -23,6 +23,7 @@ INTERVAL_WORDS = {
 STD_ERROR_WORDS = {
     "residual": "equal variances, with the weight's uncertainty",
     "jackknife": "leaving out one row at a time",
+    "delta": "delta method, the confusion matrix estimated too",
     "model": "model-based (equal variances, weight taken as known)",
 }
 TO_KNOW = "To know before using these numbers"
