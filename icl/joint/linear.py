@@ -17,8 +17,8 @@ _ENOUGH_ROWS = 8.0
 # Where a number may bend: shares of the rows that are asked about or known.
 _KNOTS = (0.05, 0.275, 0.5, 0.725, 0.95)
 _PENALTIES = np.concatenate([[1e-8], np.geomspace(1e-3, 1e4, 22)])
-# Of bends, in rows (with their copies). The least keeps out what no row would show, the largest leaves lines; and a bend must earn 1.4
-# times what it costs (as in Wood 2017, section 6.2.2), for of the smallest of many losses some is chance.
+# Of bends, in rows with their copies. The least keeps out what no row would show, the largest leaves lines; and a bend
+# must earn 1.4 times what it costs (as in Wood 2017, section 6.2.2): of the smallest of many losses some is chance.
 _OF_BENDS = np.append(np.geomspace(0.6, 6e3, 12), np.inf)
 _PRICE = 1.4
 _TINY = 1e-7
