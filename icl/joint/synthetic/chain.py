@@ -25,7 +25,7 @@ def kinds_of(table: pd.DataFrame) -> dict[Hashable, Kind]:
         ValueError: for a table that is none, or columns that cannot be drawn, saying which and why.
     """
     if not isinstance(table, pd.DataFrame):
-        raise ValueError(f"table must be a DataFrame, got {type(table).__name__}; its columns say what to draw.")
+        raise ValueError(f"table must be a DataFrame or a table of polars or Arrow, got {type(table).__name__}.")
     if len(table) < 10 or not table.shape[1]:
         raise ValueError(f"table has {len(table)} rows and {table.shape[1]} columns; too few to learn from.")
     if not table.columns.is_unique:
