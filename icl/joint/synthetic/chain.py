@@ -43,6 +43,8 @@ def unfit_columns(table: pd.DataFrame) -> dict[Hashable, str]:
         seen = table[name].dropna()
         if not len(seen):
             unfit[name] = "empty"
+        elif seen.dtype == object and not all(isinstance(cell, Hashable) for cell in seen):
+            unfit[name] = "lists or records"
         elif why := why_unused(seen.rename(name)):
             unfit[name] = why
         elif reads_as_text(seen):
