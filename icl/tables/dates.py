@@ -115,9 +115,9 @@ class Dates:
         part = {field.name: pc.if_else(found.is_valid(), found.field(field.name), "") for field in found.type}
         if "a" in part:
             part["d"], part["m"] = (part["a"], part["b"]) if self.order == "dmy" else (part["b"], part["a"])
-        days, is_day = _days(part)
+        midnight, is_day = _days(part)
         clock, is_time = _clock(part)
-        ticks = days.astype("datetime64[us]") + clock
+        ticks: np.ndarray = midnight.astype("datetime64[us]") + clock
         ticks[~(is_day & is_time)] = np.datetime64("NaT")
         return ticks, np.isnat(ticks) & ~gaps, bool(pc.any(pc.not_equal(part["zone"], "")).as_py())
 
@@ -159,7 +159,7 @@ def look_for_dates(counts: dict[str, int], name: Any, order: str = "auto") -> tu
         # An order that leaves fewer words over is the one: 13/02 is no month.
         fewest = min(map(len, fitting.values()), default=0)
         kept = [d for d, odd in fitting.items() if len(odd) == fewest]
-        if len(kept) == 2 and not _day_is_first(shape, counts) and not _alike(*kept, series):
+        if len(kept) == 2 and not _day_is_first(shape, counts) and not _alike(kept[0], kept[1], series):
             raise AmbiguousDatesError(
                 f"column {name!r} holds {series.iloc[0]!r}, which may be day/month or month/day; say which with "
                 f"--dates dmy or --dates mdy (dates= in Python)."
