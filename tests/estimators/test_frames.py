@@ -177,7 +177,9 @@ ENTRIES = {
     **{f"ICLClassifier.{n}": lambda t, ask=ask: ask(t.fitted(ICLClassifier, "k"), t) for n, ask in CLASSIFIER.items()},
     **{f"ICLClassifier.{n}": lambda t, ask=ask: ask(t.fitted(ICLClassifier, "k"), t) for n, ask in BOTH.items()},
     **{f"ICLImputer.{n}": lambda t, ask=ask: ask(icl.ICLImputer(budget=0), t) for n, ask in IMPUTER.items()},
-    "audit": lambda t: icl.audit(t("a", "n"), t("a", "n"), holdout=t("a", "n")).memorised.n_exact,
+    "audit": lambda t: (
+        icl.audit(t("a", "n"), t("a", "n"), holdout=t("a", "n"), detector=LogisticRegression()).memorised.n_exact
+    ),
     "augment": lambda t: icl.augment(t("a", "n"), t("k")["k"], rows=3, method="smote")[0],
     "compare_augmentation": lambda t: (
         icl.compare_augmentation(
