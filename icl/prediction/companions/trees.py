@@ -90,4 +90,4 @@ def _cells(rows_MF: np.ndarray) -> np.ndarray:
 def seconds(n_rows: int, n_features: int, n_classes: int | None, in_context: bool = True) -> float:
     """See `protocol.Kind`."""
     n_tried = n_features if n_classes is None else n_features**0.5 * (1 + 0.06 * n_classes)
-    return 0.1 + 1.2e-8 * n_trees(n_rows) * n_rows * np.log2(max(n_rows, 2)) * n_tried
+    return 0.05 + 1.2e-8 * n_trees(n_rows) * n_rows * np.log2(max(n_rows, 2)) * n_tried
