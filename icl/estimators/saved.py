@@ -6,6 +6,7 @@
 | `state.safetensors` | its arrays                                                                            |
 | `weights/`          | a release folder: a copy of the checkpoint if asked for                                |
 | `tuned/`            | the same of weights that `finetune=` trained in `fit`                                  |
+| `target0/`, ...     | of several targets: such a folder for the estimator of each                            |
 
 The labelled rows are inside: they are what answers. Share such a folder as you would share the table.
 """
@@ -22,6 +23,7 @@ from typing import Any, cast
 import torch
 
 from icl.atomic import replacing_folder
+from icl.estimators.chain import Chain
 from icl.releases.folder import load_release, save_release, sha256_of
 from icl.releases.names import WEIGHTS, CheckpointError, resolve_checkpoint
 from icl.releases.provenance import version_of
@@ -32,19 +34,21 @@ from icl.releases.steady import read_steadily
 ESTIMATOR, STATE = "estimator.json", "state.safetensors"
 _CLASSES = {"ICLClassifier": "icl.estimators.classifier", "ICLRegressor": "icl.estimators.regressor"}
 _MOST = 64 * MOST_TEXT  # a labelled table may be large, in text and in numbers
-_INSIDE, _TUNED = "weights", "tuned"
+_INSIDE, _TUNED, _TARGET = "weights", "tuned", "target"
 
 
 def save(estimator: Any, path: str | os.PathLike, weights: str = "reference") -> Path:
     """Write a fitted estimator to a folder and return it; see `SavedMixin.save`."""
     if weights not in ("reference", "inside"):
         raise ValueError(f"weights must be 'reference' or 'inside', got {weights!r}.")
-    estimator.answering()  # says so if nothing was fitted
+    if (chain := vars(estimator).get("chain_")) is None:
+        estimator.answering()  # says so if nothing was fitted
     path = Path(os.path.realpath(Path(path).expanduser()))
     if path.exists() and (not path.is_dir() or (any(path.iterdir()) and not (path / ESTIMATOR).is_file())):
         raise ValueError(f"{path} exists and is no saved estimator; choose another folder, it will not be overwritten.")
     state = dict(estimator.__getstate__())
     params = {name: state.pop(name) for name in estimator.get_params(deep=False)}
+    state = {} if chain is not None else state  # what an earlier fit to one target left does not answer
     tuned = state.pop("_tuned", None)
     given = params.pop("checkpoint")
     if not isinstance(params.get("random_state"), int | None):
@@ -60,6 +64,7 @@ def save(estimator: Any, path: str | os.PathLike, weights: str = "reference") ->
         "params": packer.pack(params),
         "state": packer.pack({k: v for k, v in state.items() if k not in ("_sklearn_version", "_calibrations")}),
         "tuned": tuned is not None,
+        "targets": None if chain is None else packer.pack(chain.names),
     }
     text = json.dumps(content, allow_nan=False)
     if len(text) > _MOST:
@@ -67,8 +72,10 @@ def save(estimator: Any, path: str | os.PathLike, weights: str = "reference") ->
     from safetensors.numpy import save as to_bytes
 
     with replacing_folder(path) as staging:
-        for name in (_INSIDE, _TUNED):
-            shutil.rmtree(staging / name, ignore_errors=True)  # of an estimator that was here before
+        for before in (staging / _INSIDE, staging / _TUNED, *staging.glob(f"{_TARGET}*")):
+            shutil.rmtree(before, ignore_errors=True)  # of an estimator that was here before
+        for k, model in enumerate([] if chain is None else chain.models):
+            save(model, staging / f"{_TARGET}{k}", weights)
         (staging / ESTIMATOR).write_text(text, encoding="utf-8")
         (staging / STATE).write_bytes(to_bytes(packer.arrays))
         if isinstance(given, torch.nn.Module):
@@ -105,7 +112,7 @@ def load(path: str | os.PathLike, device: Any = None, companions: Sequence[Any] 
     return read_steadily(path, lambda: _load(path, device, _estimators_in(companions)))
 
 
-def _load(path: Path, device: Any, companions: list) -> Any:
+def _load(path: Path, device: Any, companions: list, is_part: bool = False) -> Any:
     from importlib import import_module
 
     if not (path / ESTIMATOR).is_file():
@@ -124,6 +131,12 @@ def _load(path: Path, device: Any, companions: list) -> Any:
     estimator.checkpoint = _checkpoint(content["checkpoint"], path)
     if device is not None:
         estimator.device = device
+    if (targets := content.get("targets")) is not None:
+        if is_part or not isinstance(targets, list):
+            raise CheckpointError(f"{path / ESTIMATOR} is damaged: its targets are no list. Save the model again.")
+        parts = [_load(path / f"{_TARGET}{k}", device, companions, is_part=True) for k in range(len(targets))]
+        estimator.chain_ = Chain(reader.unpack(targets), parts)
+        return estimator
     state = reader.unpack(content["state"])
     state["_tuned"] = load_release(path / _TUNED) if content.get("tuned") else None
     try:

@@ -105,6 +105,32 @@ def test_companions_of_the_users_own_are_brought_along(tiny_release, tmp_path, c
             icl.load(path, companions=brought)
 
 
+@pytest.mark.parametrize("weights", ["reference", "inside"])
+def test_several_targets_come_back(table, tiny_release, tmp_path, weights):
+    X, targets = table[["age", "town"]], pd.DataFrame({"a": np.arange(60.0), "b": np.arange(60.0) % 7})
+    model = ICLRegressor(tiny_release, n_estimators=1, companions=["ridge", SVR()]).fit(X, targets)
+    again = icl.load(model.save(tmp_path / "m", weights), companions=[SVR()])
+    np.testing.assert_array_equal(again.predict(X), model.predict(X))
+    labels = pd.DataFrame({"a": ["no", "yes"] * 30, "b": table["town"].to_numpy()})
+    classes = ICLClassifier(tiny_release, n_estimators=1).fit(X[["age"]], labels)
+    again = icl.load(classes.save(tmp_path / "m", weights))  # in the place of the first
+    for found, wanted in zip(again.predict_proba(X[["age"]]), classes.predict_proba(X[["age"]]), strict=True):
+        np.testing.assert_array_equal(found, wanted)
+    one = ICLRegressor(tiny_release, n_estimators=1).fit(X, targets["a"]).save(tmp_path / "m", weights)
+    assert not list(one.glob("target*")) and icl.load(one).predict(X).shape == (60,)
+    with pytest.raises(ValueError, match="fit"):
+        ICLRegressor(tiny_release).save(tmp_path / "n")
+
+
+def test_parts_of_parts_are_refused(table, tiny_release, tmp_path):
+    targets = pd.DataFrame({"a": np.arange(60.0), "b": np.arange(60.0) % 7})
+    path = ICLRegressor(tiny_release, n_estimators=1).fit(table[["age"]], targets).save(tmp_path / "m")
+    inner = path / "target0" / "estimator.json"
+    inner.write_text((path / "estimator.json").read_text())
+    with pytest.raises(CheckpointError, match="damaged"):
+        icl.load(path)
+
+
 def test_companions_that_a_file_does_not_name_are_refused(table, tiny_release, tmp_path):
     path = ICLRegressor(checkpoint=tiny_release).fit(table[["age"]], table["age"]).save(tmp_path / "m")
     with pytest.raises(CheckpointError, match=r"cannot hold, \[\]; got \[SVR\(\)\]"):
