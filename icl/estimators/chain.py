@@ -14,7 +14,7 @@ import pandas as pd
 from sklearn.base import clone
 from sklearn.utils.validation import check_is_fitted
 
-from icl.tables.encoder import as_table
+from icl.tables.encoder import as_pandas, as_table
 
 _FOLDS = 5
 
@@ -25,8 +25,8 @@ def targets_of(y: Any) -> pd.DataFrame | None:
         return None
     if isinstance(y, np.ndarray):
         return pd.DataFrame(y).infer_objects() if y.ndim == 2 and y.shape[1] > 1 else None
-    table = y if isinstance(y, pd.DataFrame) else y.to_pandas() if hasattr(y, "to_pandas") else None
-    if table is None and isinstance(y, list | tuple) and len(y) and isinstance(y[0], list | tuple | np.ndarray):
+    table = as_pandas(y)
+    if isinstance(y, list | tuple) and len(y) and isinstance(y[0], list | tuple | np.ndarray):
         table = pd.DataFrame(list(y))
     return table if isinstance(table, pd.DataFrame) and table.shape[1] > 1 else None
 

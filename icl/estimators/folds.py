@@ -18,6 +18,7 @@ import torch
 from sklearn.model_selection import KFold, StratifiedKFold
 
 from icl.prediction.together import BLOCK_ROWS, Fitted, distributions, log_probs_of
+from icl.tables.encoder import as_pandas
 from icl.tables.repeats import Units
 
 
@@ -170,8 +171,7 @@ def cross_fitted_points(
 
 def take(X, rows: np.ndarray):
     """The rows of a table, of whatever kind `fit` takes, at these positions."""
-    if not hasattr(X, "iloc") and hasattr(X, "to_pandas"):
-        X = X.to_pandas()
+    X = as_pandas(X)
     if hasattr(X, "iloc"):
         return X.iloc[rows]
     return [X[i] for i in rows] if isinstance(X, list | tuple) else np.asanyarray(X)[rows]

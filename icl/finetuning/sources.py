@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from icl.tables.encoder import as_pandas
 from icl.tables.files import kind_of, open_table
 from icl.tables.reader import read_file
 from icl.tables.reading import Reading
@@ -72,15 +73,9 @@ def _several(items: Iterable[tuple[Any, Any]], reading: Reading) -> dict[str, pd
 def _as_frame(table: Any, name: str) -> pd.DataFrame:
     import pandas as pd
 
-    features = getattr(table, "features", None) or {}
-    if not isinstance(table, pd.DataFrame) and hasattr(table, "to_pandas"):
-        table = table.to_pandas()
+    table = as_pandas(table)
     if not isinstance(table, pd.DataFrame):
         raise ValueError(f"{name} is a {type(table).__name__}; pass a DataFrame or a Hugging Face dataset.")
-    labels = [c for c, feature in features.items() if type(feature).__name__ == "ClassLabel"]
-    if labels:
-        # Classes however many they are; the codes stay, so that the rows keep their fingerprints. -1 is no label.
-        table = table.assign(**{c: pd.Categorical(table[c].where(table[c] >= 0)) for c in labels})
     return table
 
 

@@ -26,7 +26,7 @@ from icl.inference.inputs.design import Design, model_notes
 from icl.inference.inputs.leaks import row_notes
 from icl.inference.inputs.outcome import read_outcome
 from icl.inference.inputs.predictions import features_seen
-from icl.inference.inputs.sample import read_sample
+from icl.inference.inputs.sample import in_memory, read_sample
 from icl.inference.inputs.stream import read_stream
 from icl.inference.inputs.surrogate import find_surrogate
 from icl.inference.results.diagnostics import diagnose
@@ -123,7 +123,7 @@ def infer(
         std_error, reference = "HC0", "normal"
     elif std_error == "auto":
         std_error = _best_std_error(estimand, design)
-    sample = read_sample(estimand, table, labeled, unlabeled)
+    sample = read_sample(estimand, table, labeled, unlabeled if predictor is None else in_memory(unlabeled))
     estimand = estimand.resolve(sample.labeled)
     X_labeled, X_unlabeled, columns = estimand.designs(sample.labeled, sample.unlabeled)
     terms = estimand.parameters(columns)

@@ -15,6 +15,14 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
+def as_pandas(data: Any) -> Any:
+    """A table or column of Arrow, polars or Hugging Face as one of pandas; anything else as it is."""
+    import pandas as pd
+
+    is_other = hasattr(data, "to_pandas") and not isinstance(data, (pd.DataFrame, pd.Series))
+    return data.to_pandas() if is_other else data
+
+
 def as_frame(data: Any, name: str) -> pd.DataFrame:
     """`data` as a DataFrame with unique column names and plain types.
 
@@ -23,11 +31,9 @@ def as_frame(data: Any, name: str) -> pd.DataFrame:
     """
     import pandas as pd
 
-    if not isinstance(data, pd.DataFrame):
-        if hasattr(data, "to_pandas"):
-            data = data.to_pandas()
-        elif isinstance(data, Mapping) and not hasattr(data, "column_names"):
-            data = pd.DataFrame(dict(data))
+    data = as_pandas(data)
+    if isinstance(data, Mapping) and not hasattr(data, "column_names"):
+        data = pd.DataFrame(dict(data))
     if not isinstance(data, pd.DataFrame):
         raise ValueError(
             f"{name}= got a {type(data).__name__}; pass a pandas DataFrame, a dict of columns, or a table of Arrow, "

@@ -20,6 +20,7 @@ from icl.joint.layout import MOST_SHOWN, Layout, n_rounds, read_table
 from icl.joint.synthetic.chain import kinds_of
 from icl.joint.synthetic.generate import MOST_ROWS_SHOWN, n_orders
 from icl.prediction.atoms import find_atoms
+from icl.tables.encoder import as_pandas
 
 # Simpler models (`icl.joint.quick`): seconds of a fit and a draw of any size, and of their forest beside a companion's.
 _QUICK, _OF_TREES = 0.02, 0.05
@@ -119,6 +120,7 @@ def generation_time(
         True
     """
     check_options(options)
+    table, given = as_pandas(table), as_pandas(given)
     kinds = kinds_of(table)
     if rows is None:
         rows = len(given) if isinstance(given, pd.DataFrame) else len(table)

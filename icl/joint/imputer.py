@@ -11,7 +11,7 @@ from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.utils.validation import check_is_fitted
 
 from icl.joint.impute import ImputationWarning, impute
-from icl.tables.encoder import as_table
+from icl.tables.encoder import as_pandas, as_table
 
 FILLS = ("mean", "draw")
 
@@ -96,8 +96,8 @@ class ICLImputer(TransformerMixin, BaseEstimator):
                 ImputationWarning,
                 stacklevel=3,
             )
-        if isinstance(like, pd.DataFrame):
-            return rows.set_axis(like.index, axis=0)
+        if not isinstance(like, np.ndarray | list | tuple):
+            return rows.set_axis(as_pandas(like).index, axis=0)
         return rows.to_numpy()
 
     def get_feature_names_out(self, input_features=None) -> np.ndarray:

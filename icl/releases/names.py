@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 from pathlib import Path
 
@@ -24,6 +25,7 @@ class CheckpointNotFoundError(CheckpointError, FileNotFoundError):
     __str__ = ValueError.__str__  # FileNotFoundError would print an errno
 
 
+@functools.cache
 def shipped_folder() -> Path:
     """Where the weights of this installation lie: inside the wheel, or in the source tree when installed editable."""
     inside = Path(__file__).parents[1] / "_checkpoints"
@@ -32,10 +34,12 @@ def shipped_folder() -> Path:
 
 def available_checkpoints() -> list[str]:
     """Names that `load_release` and the estimators accept, best first."""
-    root = shipped_folder()
-    if not root.is_dir():
+    root = os.fspath(shipped_folder())
+    if not os.path.isdir(root):
         return []
-    names = [p.name for p in root.iterdir() if (p / CONFIG).is_file() and (p / WEIGHTS).is_file()]
+    # Asked by every fit: a Path for each file took as long as all else that a fit asks of a release.
+    files = {name: [os.path.join(root, name, file) for file in (CONFIG, WEIGHTS)] for name in os.listdir(root)}
+    names = [name for name, both in files.items() if all(map(os.path.isfile, both))]
     return sorted(names, key=lambda name: (_PREFERRED.index(name) if name in _PREFERRED else len(_PREFERRED), name))
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import datetime
 import io
+from collections.abc import Sequence
 from decimal import Decimal
 from fractions import Fraction
 from importlib import import_module
@@ -26,10 +27,15 @@ _TAG = "#"
 
 
 class Packer:
-    """Turns values into what JSON takes; arrays are set aside in `arrays`."""
+    """Turns values into what JSON takes; arrays are set aside in `arrays`.
 
-    def __init__(self) -> None:
+    Args:
+        given: objects that whoever reads brings along; their places alone are written.
+    """
+
+    def __init__(self, given: Sequence[Any] = ()) -> None:
         self.arrays: dict[str, np.ndarray] = {}
+        self._given = [alike(one) for one in given]
 
     def pack(self, value: Any, where: str = "") -> Any:
         """The JSON of `value`; `where` it stands is named in messages.
@@ -75,9 +81,11 @@ class Packer:
         if _is_ours(module):
             fields = [[key, self.pack(inner, f"{where}.{key}")] for key, inner in vars(value).items()]
             return {_TAG: "object", "class": [module, name], "v": fields}
+        if self._given and alike(value) in self._given:
+            return {_TAG: "given", "v": self._given.index(alike(value))}
         raise ValueError(
-            f"{where or 'it'} is a {name}, which has no plain form that can be saved (nothing is pickled). Use what "
-            f"has a name, such as companions=('ridge', 'trees'), or text and numbers in the table."
+            f"{where or 'it'} is a {name}, which has no plain form that can be saved (nothing is pickled). Use text "
+            f"and numbers in the table, and options that have a name."
         )
 
     def _array(self, value: np.ndarray, where: str) -> Any:
@@ -114,10 +122,11 @@ class Unpacker:
     Args:
         arrays: those that were set aside.
         path: of the file, named in messages.
+        given: what `Packer` was given, brought along.
     """
 
-    def __init__(self, arrays: dict[str, np.ndarray], path: Path):
-        self.arrays, self.path = arrays, path
+    def __init__(self, arrays: dict[str, np.ndarray], path: Path, given: Sequence[Any] = ()):
+        self.arrays, self.path, self.given = arrays, path, given
 
     def unpack(self, node: Any) -> Any:
         """The value that `node` stands for.
@@ -154,6 +163,8 @@ class Unpacker:
             return cells.reshape(node["shape"]).astype(_text_or_object(node["dtype"]))
         if kind == "array":
             return self.arrays[node["at"]].reshape(node["shape"]).view(_number(node["dtype"]))
+        if kind == "given":
+            return self.given[node["v"]]
         if kind == "scalar":
             return self.unpack(node["v"])[()]
         simple: dict[Any, Any] = {
@@ -193,6 +204,11 @@ class Unpacker:
         index = node["index"]
         frame.index = pd.RangeIndex(*index) if isinstance(index, list) else pd.Index(self.unpack(index))
         return frame
+
+
+def alike(value: Any) -> str:
+    """What two objects have in common that are alike: their class, and how they show themselves."""
+    return f"{type(value).__module__}.{type(value).__qualname__}: {value!r}"
 
 
 def _is_ours(module: str) -> bool:

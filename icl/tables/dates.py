@@ -30,7 +30,12 @@ _SHAPES = {
     "Mdy": rf"{_WEEKDAY}{_WORD} {_D}(?:st|nd|rd|th)?,? {_Y}",
     "compact": r"^(?P<y>(?:19|20)\d{2})(?P<m>\d{2})(?P<d>\d{2})",
     "month": rf"^{_Y}[-/](?P<m>\d{{2}})",
+    # Of a column whose cells differ in their marks, each with one mark: read with that of `_ONE_MARK` in its place.
+    "ymd*": rf"^{_Y}-{_M}-{_D}",
+    "xxy*": rf"{_WEEKDAY}(?P<a>\d{{1,2}})- ?(?P<b>\d{{1,2}})- ?(?P<y>\d{{4}}|\d{{2}})",
 }
+_MIXED = ("ymd*", "xxy*")
+_ONE_MARK = [(rf"^(\D{{0,12}}\d{{1,4}}){mark}( ?\d{{1,2}}){mark}", r"\1-\2-") for mark in ("/", r"\.")]
 _NAMES = (
     "jan january januar jänner janvier janv enero ene gennaio gen januari janeiro",
     "feb february februar fév févr février fevrier febrero febbraio februari fevereiro fev",
@@ -87,7 +92,8 @@ class Dates:
     def __str__(self) -> str:
         if self.shape == SERIAL:
             return "dates, in days of a spreadsheet"
-        return "dates, year and month" if self.shape == "month" else f"dates, {_ORDERS[self.order]}"
+        mixed = ", written in several ways" if self.shape in _MIXED else ""
+        return "dates, year and month" if self.shape == "month" else f"dates, {_ORDERS[self.order]}{mixed}"
 
     def _read(self, cells: pa.Array) -> tuple[np.ndarray, np.ndarray, bool]:
         """Dates of the texts, in UTC where they have a zone; which are wrong; whether some have a zone."""
@@ -102,27 +108,18 @@ class Dates:
                 [float(cell) if fit else np.nan for cell, fit in zip(cells.to_pylist(), fits)], dtype=float
             )
             return _of_serials(days).to_numpy("datetime64[us]"), days.isna().to_numpy() & ~gaps, False
+        if self.shape in _MIXED:
+            for before, after in _ONE_MARK:
+                cells = pc.replace_substring_regex(cells, before, after)
         found = pc.extract_regex(cells, _SHAPES[self.shape] + _CLOCK)
-        part = {field.name: found.field(field.name).to_pylist() for field in found.type}
-        iso = [
-            self._one({name: values[i] for name, values in part.items()}) if fit else None
-            for i, fit in enumerate(found.is_valid().to_pylist())
-        ]
-        dates = pd.to_datetime(pd.Series(iso, dtype=object), errors="coerce", utc=True, format="ISO8601")
-        ticks: np.ndarray = dates.dt.tz_localize(None).to_numpy("datetime64[us]")
-        return ticks, np.isnat(ticks) & ~gaps, "zone" in part and any(part["zone"])
-
-    def _one(self, part: dict[str, str]) -> str | None:
-        """ISO 8601 of the parts of a date, None if there is no such day."""
+        part = {field.name: pc.if_else(found.is_valid(), found.field(field.name), "") for field in found.type}
         if "a" in part:
             part["d"], part["m"] = (part["a"], part["b"]) if self.order == "dmy" else (part["b"], part["a"])
-        month = _MONTHS.get(part["word"].lower(), 0) if "word" in part else int(part["m"])
-        year, day = int(part["y"]), int(part.get("d", 1))
-        if len(part["y"]) == 2:
-            year += 2000 if year < 70 else 1900
-        if not (1 <= month <= 12 and 1 <= day <= 31):
-            return None
-        return f"{year:04d}-{month:02d}-{day:02d}{_clock(part)}"
+        midnight, is_day = _days(part)
+        clock, is_time = _clock(part)
+        ticks: np.ndarray = midnight.astype("datetime64[us]") + clock
+        ticks[~(is_day & is_time)] = np.datetime64("NaT")
+        return ticks, np.isnat(ticks) & ~gaps, bool(pc.any(pc.not_equal(part["zone"], "")).as_py())
 
 
 PLAIN_DATES = Dates("ymd", "ymd-")
@@ -131,6 +128,9 @@ PLAIN_DATES = Dates("ymd", "ymd-")
 def few_are_dates(head: Iterable[str], shape: str = "") -> bool:
     """Whether most of some texts are no dates, of a shape or of any."""
     texts = list(head)
+    if shape in _MIXED:
+        for before, after in _ONE_MARK:
+            texts = [pattern(before).sub(after, text) for text in texts]
     shapes = [_SHAPES[shape]] if shape else _SHAPES.values()
     return all(2 * sum(bool(pattern(s + _CLOCK).match(text)) for text in texts) < len(texts) for s in shapes)
 
@@ -144,6 +144,7 @@ def look_for_dates(counts: dict[str, int], name: Any, order: str = "auto") -> tu
     import pandas as pd
 
     head = list(counts)[:50]
+    best: tuple[Dates | None, tuple[str, ...]] = None, ()
     for shape in _SHAPES:
         if few_are_dates(head, shape):
             continue
@@ -151,22 +152,32 @@ def look_for_dates(counts: dict[str, int], name: Any, order: str = "auto") -> tu
         if not shape.startswith("xx"):
             dates = Dates("ymd" if shape[0] in "ymc" else {"dMy": "dmy", "Mdy": "mdy"}[shape], shape)
             odd = _odd(dates, series, counts)
-            if odd is None or (shape == "compact" and len(counts) < 3):
-                continue
-            return dates, odd
-        asked = [order] if order in ("dmy", "mdy") else ["dmy", "mdy"]
-        fitting = {d: odd for o in asked if (odd := _odd(d := Dates(o, shape), series, counts)) is not None}
+            fitting = {} if odd is None or (shape == "compact" and len(counts) < 3) else {dates: odd}
+        else:
+            asked = [order] if order in ("dmy", "mdy") else ["dmy", "mdy"]
+            fitting = {d: odd for o in asked if (odd := _odd(d := Dates(o, shape), series, counts)) is not None}
         # An order that leaves fewer words over is the one: 13/02 is no month.
         fewest = min(map(len, fitting.values()), default=0)
         kept = [d for d, odd in fitting.items() if len(odd) == fewest]
-        if len(kept) == 2 and r"\." not in shape and not kept[0].read(series)[0].equals(kept[1].read(series)[0]):
+        if len(kept) == 2 and not _day_is_first(shape, counts) and not _alike(kept[0], kept[1], series):
             raise AmbiguousDatesError(
                 f"column {name!r} holds {series.iloc[0]!r}, which may be day/month or month/day; say which with "
                 f"--dates dmy or --dates mdy (dates= in Python)."
             )
-        if kept:
-            return kept[0], fitting[kept[0]]  # with points, the day is first everywhere
-    return None, ()
+        if kept and (best[0] is None or fewest < len(best[1])):
+            best = kept[0], fitting[kept[0]]
+        if best[0] is not None and not best[1]:
+            break
+    return best
+
+
+def _day_is_first(shape: str, texts: Iterable[str]) -> bool:
+    """With points the day is first everywhere."""
+    return r"\." in shape or (shape in _MIXED and any(pattern(r"\D{0,12}\d{1,2}\.").match(text) for text in texts))
+
+
+def _alike(one: Dates, other: Dates, series: pd.Series) -> bool:
+    return one.read(series)[0].equals(other.read(series)[0])
 
 
 def are_serials(name: Any, values: pd.Series) -> bool:
@@ -193,9 +204,46 @@ def _of_serials(numbers: pd.Series) -> pd.Series:
     return pd.to_datetime(numbers, unit="D", origin=_SPREADSHEET).dt.round("s").astype("datetime64[us]")
 
 
-def _clock(part: dict[str, str]) -> str:
-    if not part["h"]:
-        return ""
-    hour = int(part["h"]) % 12 + (12 if part["half"] in "pP" else 0) if part["half"] else int(part["h"])
-    zone = "Z" if part["zone"] in ("UTC", "GMT") else part["zone"]
-    return f"T{hour:02d}:{part['min']}:{(part['s'] or '00').replace(',', '.')}{zone}"
+def _days(part: dict[str, Any]) -> tuple[np.ndarray, np.ndarray]:
+    """Days of years, months (numbers or words) and days as text, "" where there is none; and which exist."""
+    import numpy as np
+    import pyarrow.compute as pc
+
+    year, day = _whole(part["y"]), _whole(part["d"]) if "d" in part else np.int64(1)
+    is_short = pc.equal(pc.utf8_length(part["y"]), 2).to_numpy(zero_copy_only=False)
+    year = year + is_short * np.where(year < 70, 2000, 1900)
+    if "word" in part:
+        words = pc.dictionary_encode(pc.utf8_lower(part["word"]))
+        numbers = np.array([_MONTHS.get(word, 0) for word in words.dictionary.to_pylist()], dtype=np.int64)
+        month = numbers[words.indices.to_numpy(zero_copy_only=False)]
+    else:
+        month = _whole(part["m"])
+    months = ((year - 1970) * 12 + month - 1).astype("datetime64[M]")
+    days = months.astype("datetime64[D]") + (day - 1)
+    return days, (year > 0) & (month >= 1) & (month <= 12) & (day >= 1) & (days.astype("datetime64[M]") == months)
+
+
+def _clock(part: dict[str, Any]) -> tuple[np.ndarray, np.ndarray]:
+    """Time since midnight of hours, minutes, seconds and zones as text, in UTC where there is one; which exist."""
+    import numpy as np
+    import pyarrow.compute as pc
+
+    hour, minute = _whole(part["h"]), _whole(part["min"])
+    half = pc.utf8_lower(part["half"])
+    is_half, is_late = (f(half).to_numpy(zero_copy_only=False) for f in (pc.binary_length, lambda h: pc.equal(h, "p")))
+    hour = np.where(is_half > 0, hour % 12 + 12 * is_late, hour)
+    second = _whole(pc.utf8_slice_codeunits(part["s"], 0, 2))
+    micro = _whole(pc.utf8_rpad(pc.utf8_slice_codeunits(part["s"], 3, 9), 6, "0"))
+    zone = pc.replace_substring(pc.replace_substring_regex(part["zone"], "Z|UTC|GMT", ""), ":", "")
+    ahead, more = _whole(pc.utf8_slice_codeunits(zone, 1, 3)), _whole(pc.utf8_slice_codeunits(zone, 3, 5))
+    offset = (60 * ahead + more) * np.where(pc.starts_with(zone, "-").to_numpy(zero_copy_only=False), -1, 1)
+    since = ((60 * hour + minute - offset) * 60 + second) * 1_000_000 + micro
+    exists = (hour < 24) & (minute < 60) & (second < 60) & (ahead < 24) & (more < 60)
+    return since.astype("timedelta64[us]"), exists
+
+
+def _whole(texts: pa.Array) -> np.ndarray:
+    """Digits as numbers; no digits are 0."""
+    import pyarrow.compute as pc
+
+    return pc.if_else(pc.equal(texts, ""), "0", texts).cast("int64").to_numpy(zero_copy_only=False)

@@ -22,6 +22,7 @@ A level never seen in the context becomes NaN, as a missing cell would: that is 
 from __future__ import annotations
 
 import warnings
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -67,8 +68,7 @@ class TableEncoder:
         self._more: dict = {}
         self._formats: dict = {}
         unused = []
-        for position, name in enumerate(self.columns_):
-            cells = table.iloc[:, position]
+        for name, cells in table.items():
             if takes_text(cells):
                 self._more[name] = TextParts.learn(cells)
                 continue
@@ -98,7 +98,7 @@ class TableEncoder:
         column, values = Column.learn(cells, name)
         form, said = format_in_text(cells, name) if column.kind == "category" else (None, [])
         is_feature = form is not None or said or (is_text(cells) and column.kind != "category")
-        if may_name_rows and not is_feature and why_unused(cells.rename(name)):
+        if may_name_rows and not is_feature and why_unused(cells):
             return False
         if form is not None:
             column, values = Column.learn(form.read(cells)[0], name)
@@ -173,13 +173,28 @@ class TableEncoder:
         return table
 
 
+def as_pandas(table: Any) -> Any:
+    """A table or column of polars, Arrow or Hugging Face as one of pandas; anything else as it is.
+
+    What Hugging Face calls ClassLabel are classes however many they are: categories. The codes stay, so that rows keep
+    their fingerprints; -1 is no label.
+    """
+    if isinstance(table, pd.DataFrame | pd.Series) or not hasattr(table, "to_pandas"):
+        return table
+    features = getattr(table, "features", None) or {}
+    labels = [name for name, feature in features.items() if type(feature).__name__ == "ClassLabel"]
+    table = table.to_pandas()
+    if not labels:
+        return table
+    return table.assign(**{name: pd.Categorical(table[name].where(table[name] >= 0)) for name in labels})
+
+
 def as_table(X) -> tuple[pd.DataFrame, bool]:
     """X as a DataFrame with unique column names, and whether the names are X's own.
 
     Accepts DataFrames, whatever has `to_pandas` (polars, pyarrow), and 2-D arrays or lists of rows.
     """
-    if not isinstance(X, pd.DataFrame) and hasattr(X, "to_pandas"):
-        X = X.to_pandas()
+    X = as_pandas(X)
     if isinstance(X, pd.DataFrame):
         twice = X.columns[X.columns.duplicated()].unique()
         if len(twice):

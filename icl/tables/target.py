@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 from sklearn.exceptions import DataConversionWarning
 
+from icl.tables.encoder import as_pandas
 from icl.tables.exact import exact_offset
 
 if TYPE_CHECKING:
@@ -25,8 +26,7 @@ def as_column(y) -> pd.Series | np.ndarray:
         raise ValueError("fit requires y to be passed, but the target y is None: pass one label per row.")
     if isinstance(y, pd.DataFrame) and y.shape[1] == 1:
         y = y.iloc[:, 0]
-    if hasattr(y, "to_pandas"):
-        y = y.to_pandas()
+    y = as_pandas(y)
     if not isinstance(y, pd.Series):
         if isinstance(y, np.ma.MaskedArray):
             y = np.ma.filled(y.astype(object), np.nan)

@@ -9,6 +9,11 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from sklearn.base import clone
+from sklearn.neighbors import KNeighborsRegressor
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+from sklearn.svm import SVR
 
 import icl
 from icl import ICLClassifier, ICLRegressor
@@ -69,6 +74,69 @@ def test_companions_and_a_model_in_memory(tiny_model, tmp_path):
     assert again.companions_ == model.companions_ != []
 
 
+WORDS = ["red", "green", "blue", "heavy", "light", "fast", "slow", "old", "new"]
+
+
+class MyNeighbors(KNeighborsRegressor):
+    """A companion of the user's own."""
+
+
+@pytest.mark.parametrize(
+    "companions",
+    [[MyNeighbors(3)], ["ridge", MyNeighbors(3), SVR()], (make_pipeline(StandardScaler(), SVR(C=2)),)],
+)
+def test_companions_of_the_users_own_are_brought_along(tiny_release, tmp_path, companions):
+    rng = np.random.default_rng(0)
+    notes = [" ".join(rng.choice(WORDS, 8)) for _ in range(60)]
+    X = pd.DataFrame({"note": notes, "size": rng.normal(size=60)})
+    y = X["size"] + X["note"].str.count("red")
+    model = ICLRegressor(checkpoint=str(tiny_release), companions=companions, n_estimators=1).fit(X, y)
+    assert len(model._encoder.n_levels_) > 2 and model.companions_  # text became columns, a companion is shown
+    path = model.save(tmp_path / "m")
+    own = [clone(one) for one in companions if not isinstance(one, str)]
+    again = icl.load(path, companions=own)
+    np.testing.assert_array_equal(again.predict(X), model.predict(X))
+    assert repr(again.companions_) == repr(model.companions_)
+    assert repr(again.get_params()) == repr(model.get_params())
+    twice = icl.load(again.save(tmp_path / "twice"), companions=own)
+    np.testing.assert_array_equal(twice.predict(X), model.predict(X))
+    for brought in ([], [*own, SVR()], [MyNeighbors(4), *own[1:]]):
+        with pytest.raises(CheckpointError, match=r"Bring them along: icl.load\(path, companions=\["):
+            icl.load(path, companions=brought)
+
+
+@pytest.mark.parametrize("weights", ["reference", "inside"])
+def test_several_targets_come_back(table, tiny_release, tmp_path, weights):
+    X, targets = table[["age", "town"]], pd.DataFrame({"a": np.arange(60.0), "b": np.arange(60.0) % 7})
+    model = ICLRegressor(tiny_release, n_estimators=1, companions=["ridge", SVR()]).fit(X, targets)
+    again = icl.load(model.save(tmp_path / "m", weights), companions=[SVR()])
+    np.testing.assert_array_equal(again.predict(X), model.predict(X))
+    labels = pd.DataFrame({"a": ["no", "yes"] * 30, "b": table["town"].to_numpy()})
+    classes = ICLClassifier(tiny_release, n_estimators=1).fit(X[["age"]], labels)
+    again = icl.load(classes.save(tmp_path / "m", weights))  # in the place of the first
+    for found, wanted in zip(again.predict_proba(X[["age"]]), classes.predict_proba(X[["age"]]), strict=True):
+        np.testing.assert_array_equal(found, wanted)
+    one = ICLRegressor(tiny_release, n_estimators=1).fit(X, targets["a"]).save(tmp_path / "m", weights)
+    assert not list(one.glob("target*")) and icl.load(one).predict(X).shape == (60,)
+    with pytest.raises(ValueError, match="fit"):
+        ICLRegressor(tiny_release).save(tmp_path / "n")
+
+
+def test_parts_of_parts_are_refused(table, tiny_release, tmp_path):
+    targets = pd.DataFrame({"a": np.arange(60.0), "b": np.arange(60.0) % 7})
+    path = ICLRegressor(tiny_release, n_estimators=1).fit(table[["age"]], targets).save(tmp_path / "m")
+    inner = path / "target0" / "estimator.json"
+    inner.write_text((path / "estimator.json").read_text())
+    with pytest.raises(CheckpointError, match="damaged"):
+        icl.load(path)
+
+
+def test_companions_that_a_file_does_not_name_are_refused(table, tiny_release, tmp_path):
+    path = ICLRegressor(checkpoint=tiny_release).fit(table[["age"]], table["age"]).save(tmp_path / "m")
+    with pytest.raises(CheckpointError, match=r"cannot hold, \[\]; got \[SVR\(\)\]"):
+        icl.load(path, companions=[SVR()])
+
+
 def test_weights_must_be_those_of_the_save(tiny_model, tmp_path, table):
     release = icl.save_release(tiny_model, tmp_path / "release", {}, dtype=torch.float32)
     model = ICLRegressor(checkpoint=str(release), n_estimators=1).fit(table[["age"]], table["age"])
@@ -82,10 +150,9 @@ def test_weights_must_be_those_of_the_save(tiny_model, tmp_path, table):
 
 
 def test_what_cannot_be_saved_is_named(table, tiny_release, tmp_path):
-    from sklearn.svm import SVR
-
-    model = ICLRegressor(checkpoint=tiny_release, companions=(SVR(),)).fit(table[["age"]], table["age"])
-    with pytest.raises(ValueError, match=r"companions.*SVR.*no plain form"):
+    odd = table[["age"]].assign(odd=[range(i % 3) for i in range(len(table))])
+    model = ICLRegressor(checkpoint=tiny_release).fit(odd, table["age"])
+    with pytest.raises(ValueError, match=r"column 'odd' is a range, which has no plain form"):
         model.save(tmp_path / "m")
     assert not (tmp_path / "m").exists()
     (tmp_path / "full").mkdir()

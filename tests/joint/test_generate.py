@@ -292,3 +292,10 @@ def test_density_of_rows_of_the_table_is_out_of_fold():
         icl.log_density(table, table[["age"]])
     with pytest.raises(ValueError, match="folds"):
         icl.log_density(table, folds=1)
+
+
+@pytest.mark.parametrize("cell", [[1, 2], {"a": 1}, np.arange(2)])
+def test_cells_that_hold_several_values_are_refused(cell):
+    table = pd.DataFrame({"x": np.arange(30.0), "several": pd.Series([cell] * 30, dtype=object)})
+    with pytest.raises(ValueError, match=r"'several' \(lists or records\)"):
+        icl.generate(table, 5, model="quick")

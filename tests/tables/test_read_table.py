@@ -5,6 +5,7 @@ import gzip
 import io
 import lzma
 import zipfile
+from datetime import UTC, datetime, timedelta, timezone
 
 import numpy as np
 import pandas as pd
@@ -14,6 +15,7 @@ import pytest
 
 import icl
 from icl.tables import source
+from icl.tables.dates import AmbiguousDatesError, Dates, look_for_dates
 from icl.tables.files import open_table
 from icl.tables.reader import read_file, read_table
 from icl.tables.reading import Reading
@@ -132,6 +134,61 @@ def test_ambiguous_dates_are_asked_about_and_another_column_answers():
     assert read(text, dates="mdy")["d"][0] == pd.Timestamp(2024, 3, 4)
     both = read("d,e\n03/04/2024,28/02/2024\n05/06/2024,01/02/2024\n")
     assert both["d"][0] == pd.Timestamp(2024, 4, 3)
+
+
+MOMENTS = pd.date_range("2023-01-01", periods=80, freq="131h")
+
+
+@pytest.mark.parametrize(
+    "ways",
+    [
+        ["%d/%m/%Y", "%d-%m-%Y"],
+        ["%m/%d/%Y", "%m-%d-%Y"],
+        ["%Y-%m-%d", "%Y/%m/%d", "%Y.%m.%d"],
+        ["%d.%m.%Y", "%d/%m/%y"],
+        ["%d/%m/%Y %H:%M", "%d-%m-%Y"],
+        ["%d/%m/%Y"] * 39 + ["%d-%m-%Y"],  # few enough to count as no dates
+    ],
+)
+def test_dates_of_one_column_may_differ_in_their_marks(ways):
+    texts = pd.Series([moment.strftime(ways[i % len(ways)]) for i, moment in enumerate(MOMENTS)])
+    dates, odd = look_for_dates(texts.value_counts().to_dict(), "when")
+    assert odd == ()
+    assert dates.read(texts)[0].dt.normalize().tolist() == MOMENTS.normalize().tolist()
+
+
+def test_dates_that_differ_in_marks_and_orders_are_none_or_asked_about():
+    both = [moment.strftime(["%d/%m/%Y", "%m-%d-%Y"][i % 2]) for i, moment in enumerate(MOMENTS)]
+    assert look_for_dates(dict.fromkeys(both, 1), "when")[0] is None
+    with pytest.raises(AmbiguousDatesError, match="day/month or month/day"):
+        look_for_dates(dict.fromkeys(["01/02/2024", "03-04-2024", "05/06/2024", "07-08-2024"], 1), "when")
+    assert look_for_dates(dict.fromkeys(["5-10/20", "3-4/11", "1-2/15"], 1), "when")[0] is None  # two marks in a cell
+
+
+@pytest.mark.parametrize("way", ["%d.%m.%Y %H:%M:%S.%f", "%Y-%m-%dT%H:%M:%S%z", "%m/%d/%Y %I:%M %p", "%d %B %Y"])
+def test_dates_are_those_of_the_standard_library(way):
+    rng = np.random.default_rng(0)
+    moments = [datetime(1, 1, 1) + timedelta(days=int(d), seconds=int(s)) for d, s in rng.integers(0, 86_400, (200, 2))]
+    moments += [datetime(year, 12, 31, 23, 59, 59, 123456) for year in (1000, 1677, 1970, 2262, 9999)]
+    hours = rng.integers(-12, 13, len(moments))
+    zoned = [
+        m.replace(year=max(m.year, 1000), tzinfo=timezone(timedelta(hours=int(h)))) for m, h in zip(moments, hours)
+    ]
+    texts = pd.Series([moment.strftime(way) for moment in zoned])
+    dates, odd = look_for_dates(dict.fromkeys(texts, 1), "when", "mdy" if way[1] == "m" else "auto")
+    wanted = [datetime.strptime(text, way) for text in texts]
+    wanted = [m.astimezone(UTC).replace(tzinfo=None) if m.tzinfo else m for m in wanted]
+    read = dates.read(texts)[0]
+    assert odd == ()
+    assert (read.dt.tz_localize(None).to_numpy() == np.array(wanted, "datetime64[us]")).all()
+
+
+def test_days_and_times_that_do_not_exist_are_none():
+    texts = pd.Series(["29.02.2023", "31.04.2024", "00.01.2024", "01.13.2024", "01.01.2024 24:00", "01.01.2024 10:60"])
+    there = pd.Series(["29.02.2024", "30.04.2024", "", "01.12.2024 23:59:59,999999999"])
+    values, wrong = Dates("dmy", r"xxy\.").read(pd.concat([texts, there], ignore_index=True))
+    assert values.isna().tolist() == [True] * 6 + [False, False, True, False]
+    assert wrong.tolist() == [True] * 6 + [False] * 4
 
 
 def test_na_is_a_level_where_gaps_are_empty_and_can_be_said():

@@ -16,6 +16,7 @@ import numpy as np
 
 from icl.inference.checks import sum_is_finite
 from icl.inference.engine.surrogate import Surrogate
+from icl.inference.frames import as_pandas
 from icl.inference.inputs.copies import repeated
 from icl.inference.inputs.folds import Folds, deal
 
@@ -70,6 +71,7 @@ def cross_fit(
         ValueError: for a predictor without fit and predict, too many folds, a classifier of something that is no class,
             or predictions of the wrong shape or not finite.
     """
+    X_labeled, y, X_unlabeled = as_pandas(X_labeled), np.asarray(as_pandas(y)), as_pandas(X_unlabeled)
     check_predictor(predictor)
     classifies = is_classifier(predictor)
     if groups is None:

@@ -146,6 +146,13 @@ def in_order_of(index: pd.Index, values: Any, what: str) -> Any:
     )
 
 
+def in_memory(unlabeled: Any) -> Any:
+    """Rows for a predictor, which takes them at once: tables of Arrow and Hugging Face as a frame; Ray's stay there."""
+    is_table = hasattr(unlabeled, "to_pandas") and hasattr(unlabeled, "__len__")
+    is_far = hasattr(unlabeled, "map_batches")
+    return as_frame(unlabeled, "unlabeled") if is_table and not is_far else unlabeled
+
+
 def is_stream(unlabeled: Any) -> bool:
     """Whether `unlabeled` is something to be read in batches: not a DataFrame, not a dict of columns."""
     import pandas as pd

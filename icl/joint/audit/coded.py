@@ -64,7 +64,7 @@ def check_tables(real: pd.DataFrame, synthetic: pd.DataFrame, holdout: pd.DataFr
         if table is None:
             continue
         if not isinstance(table, pd.DataFrame):
-            raise ValueError(f"{name} must be a DataFrame, got {type(table).__name__}.")
+            raise ValueError(f"{name} must be a DataFrame or a table of polars or Arrow, got {type(table).__name__}.")
         if len(table) < 20:
             raise ValueError(f"{name} has {len(table)} rows; an audit says nothing below 20.")
         if not table.columns.is_unique:

@@ -14,6 +14,7 @@ from icl.joint.audit.likeness import Likeness, two_sample_auc
 from icl.joint.audit.nearest import Coverage, Memorised, coverage, memorised
 from icl.joint.audit.page import Shown
 from icl.joint.audit.useful import Usefulness, train_on_synthetic
+from icl.tables.encoder import as_pandas
 
 MOST_ROWS = 2_000
 """Rows of either table that a classifier and the coverage look at, at most."""
@@ -70,6 +71,7 @@ def audit(
         >>> icl.audit(real, real).memorised.n_exact, icl.audit(real, fresh).memorised.n_exact
         (100, 0)
     """
+    real, synthetic, holdout = (as_pandas(table) for table in (real, synthetic, holdout))
     check_tables(real, synthetic, holdout)
     if not 0 < level < 1:
         raise ValueError(f"level must lie in (0, 1), got {level}; write 0.95 for 95 %.")

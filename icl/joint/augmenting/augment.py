@@ -15,6 +15,7 @@ from icl.joint.synthetic.chain import kinds_of
 from icl.joint.synthetic.constraints import Constraint
 from icl.joint.synthetic.generate import draw_table
 from icl.joint.synthetic.given import Given, read_given
+from icl.tables.encoder import as_pandas
 
 METHODS = ("icl", "smote", "mixup")
 
@@ -100,8 +101,9 @@ class Rarest:
 
 def labelled_table(X: pd.DataFrame, y: Any) -> tuple[pd.DataFrame, Hashable]:
     """Features and labels as one table, and the name of the labels: their own, or "y"."""
+    X, y = as_pandas(X), as_pandas(y)
     if not isinstance(X, pd.DataFrame):
-        raise ValueError(f"X must be a DataFrame, got {type(X).__name__}; its columns say what to draw.")
+        raise ValueError(f"X must be a DataFrame or a table of polars or Arrow, got {type(X).__name__}.")
     labels = y if isinstance(y, pd.Series) else pd.Series(np.asarray(y))
     if len(labels) != len(X):
         raise ValueError(f"X has {len(X)} rows and y {len(labels)} labels; pass one label for each row.")

@@ -25,7 +25,7 @@ def kinds_of(table: pd.DataFrame) -> dict[Hashable, Kind]:
         ValueError: for a table that is none, or columns that cannot be drawn, saying which and why.
     """
     if not isinstance(table, pd.DataFrame):
-        raise ValueError(f"table must be a DataFrame, got {type(table).__name__}; its columns say what to draw.")
+        raise ValueError(f"table must be a DataFrame or a table of polars or Arrow, got {type(table).__name__}.")
     if len(table) < 10 or not table.shape[1]:
         raise ValueError(f"table has {len(table)} rows and {table.shape[1]} columns; too few to learn from.")
     if not table.columns.is_unique:
@@ -43,6 +43,8 @@ def unfit_columns(table: pd.DataFrame) -> dict[Hashable, str]:
         seen = table[name].dropna()
         if not len(seen):
             unfit[name] = "empty"
+        elif seen.dtype == object and not all(isinstance(cell, Hashable) for cell in seen):
+            unfit[name] = "lists or records"
         elif why := why_unused(seen.rename(name)):
             unfit[name] = why
         elif reads_as_text(seen):

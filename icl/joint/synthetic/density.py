@@ -10,6 +10,7 @@ from scipy.special import logsumexp
 
 from icl.joint.synthetic.chain import Chain, draw_orders, kinds_of
 from icl.joint.synthetic.generate import MOST_ROWS_SHOWN
+from icl.tables.encoder import as_pandas
 
 
 def log_density(
@@ -72,7 +73,7 @@ def outlier_scores(
         >>> int(icl.outlier_scores(table, model="quick").idxmax())
         7
     """
-    total = None
+    table, total = as_pandas(table), None
     densities = _by_column(table, None, orders, folds, seed, model, options)
     for parts in densities:
         usual = parts.mask(table.isna()).median()  # a gap has no density, only its probability
@@ -92,6 +93,7 @@ def _by_column(
     options: dict[str, Any],
 ) -> list[pd.DataFrame]:
     """For each order, what each column adds to the log density of each row."""
+    table, at = as_pandas(table), as_pandas(at)
     kinds = kinds_of(table)
     for name, number, least in (("orders", orders, 1), ("folds", folds, 2)):
         if isinstance(number, bool) or not isinstance(number, int) or number < least:

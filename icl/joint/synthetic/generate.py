@@ -15,6 +15,7 @@ from icl.joint.progress import Progress, Step, unseen
 from icl.joint.synthetic.chain import Chain, draw_orders, kinds_of
 from icl.joint.synthetic.constraints import Constraint, read_constraints
 from icl.joint.synthetic.given import Given, read_given
+from icl.tables.encoder import as_pandas
 
 # Of rows drawn, the share that must satisfy conditions and constraints; fewer, and the table says too little of them.
 _LEAST_ACCEPTED = 0.002
@@ -75,6 +76,7 @@ def generate(
         ((5, 2), True, {'0'})
     """
     check_options(options)
+    table, given = as_pandas(table), as_pandas(given)
     kinds = kinds_of(table)
     if rows is None:
         rows = len(given) if isinstance(given, pd.DataFrame) else len(table)

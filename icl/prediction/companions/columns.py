@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import functools
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 
@@ -101,8 +103,10 @@ class Columns:
             seen = labelled.take(others)
         if len(seen.y_N) >= FEWEST_ROWS:
             # Side by side: what one core decomposes, another grows.
-            with ThreadPoolExecutor(max(1, min(len(companions), torch.get_num_threads()))) as pool:
-                fitted = list(pool.map(lambda companion: _fit(companion, seen, seed, apart is None), companions))
+            fits = [functools.partial(_fit, companion, seen, seed, apart is None) for companion in companions]
+            n_workers = min(len(fits), torch.get_num_threads())
+            with ThreadPoolExecutor(n_workers) if n_workers > 1 else contextlib.nullcontext() as pool:
+                fitted = [fit() for fit in fits] if pool is None else list(pool.map(lambda fit: fit(), fits))
             for companion, one in zip(companions, fitted):
                 told_NT = one.context_NS if apart is None else one(told.cells_NF)
                 if companion not in SILENT:

@@ -16,6 +16,7 @@ L penalties.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import numpy as np
 import torch
@@ -34,6 +35,8 @@ _MOST_WAVES = 300
 _LENGTH_SCALES = (0.3, 1.0, 3.0)
 # Standard deviations from the mean beyond which a cell counts no more.
 _FAR = 8.0
+# Eigenvalues of products of rows below this share of the largest one are rounding.
+_LEAST_EIGENVALUE = 1e-12
 
 
 class RidgeColumns:
@@ -211,9 +214,15 @@ class _Ridge:
         if weight_N is not None:
             self._root_N1, share_N1 = np.sqrt(weight_N)[:, None], (weight_N / weight_N.sum())[:, None]
             Phi_NQ, Y_NT = Phi_NQ * self._root_N1, Y_NT * self._root_N1
-        values_Q, vectors_QQ = (x.numpy() for x in torch.linalg.eigh(torch.from_numpy(_dot(Phi_NQ.T, Phi_NQ))))
-        values_Q = values_Q.clip(0)
-        U_NQ = _dot(Phi_NQ, vectors_QQ)
+        if Phi_NQ.shape[1] > N:
+            # By the products of the rows, which are fewer: Q counts the eigenvectors from here on.
+            values_Q, vectors_NQ = _eigh(_dot(Phi_NQ, Phi_NQ.T))
+            kept_Q = values_Q > _LEAST_EIGENVALUE * values_Q[-1]
+            values_Q, vectors_NQ = values_Q[kept_Q], vectors_NQ[:, kept_Q]
+            U_NQ, basis_QQ = vectors_NQ * np.sqrt(values_Q), _dot(Phi_NQ.T, vectors_NQ / np.sqrt(values_Q))
+        else:
+            values_Q, basis_QQ = _eigh(_dot(Phi_NQ.T, Phi_NQ))
+            U_NQ = _dot(Phi_NQ, basis_QQ)
         moments_QT = _dot(U_NQ.T, Y_NT)
         shrunk_QL = 1 / (values_Q[:, None] + _PENALTIES)
         leverage_NL = (_dot(np.square(U_NQ), shrunk_QL) + share_N1).clip(max=1 - 1e-6)
@@ -224,7 +233,7 @@ class _Ridge:
         self._penalty = _PENALTIES[best]
         alone_NT = Y_NT * N / (N - 1) if weight_N is None else Y_NT / (1 - share_N1)
         self.gain = 1 - error_L[best] / np.square(alone_NT).sum()
-        self._weights_QT = _dot(vectors_QQ, shrunk_QL[:, best, None] * moments_QT)
+        self._weights_QT = _dot(basis_QQ, shrunk_QL[:, best, None] * moments_QT)
 
     def _features(self, A_MP: np.ndarray) -> np.ndarray:
         if self._frequencies is None:
@@ -242,13 +251,40 @@ class _Ridge:
         """(N, T) predictions of the context rows, each from the other folds."""
         plain_NQ = self._features(A_NP)
         Phi_NQ, Y_NT = plain_NQ * self._root_N1, Y_NT * self._root_N1
-        gram_QQ = _dot(Phi_NQ.T, Phi_NQ) + self._penalty * np.eye(Phi_NQ.shape[1])
-        moments_QT = _dot(Phi_NQ.T, Y_NT)
         out_NT = np.empty_like(Y_NT)
-        for fold in range(_N_FOLDS):
-            held = fold_N == fold
-            Phi_HQ = Phi_NQ[held]
-            others_QQ, others_QT = gram_QQ - _dot(Phi_HQ.T, Phi_HQ), moments_QT - _dot(Phi_HQ.T, Y_NT[held])
-            weights_QT = torch.linalg.solve(torch.from_numpy(others_QQ), torch.from_numpy(others_QT)).numpy()
-            out_NT[held] = _dot(plain_NQ[held], weights_QT)
+        few = len(Phi_NQ) < Phi_NQ.shape[1]
+        weights_without = (_by_rows if few else _by_columns)(Phi_NQ, Y_NT, self._penalty)
+        for fold in np.unique(fold_N):
+            held = np.flatnonzero(fold_N == fold)
+            out_NT[held] = _dot(plain_NQ[held], weights_without(held))
         return np.clip(out_NT, self._low_T, self._high_T)
+
+
+def _by_columns(Phi_NQ: np.ndarray, Y_NT: np.ndarray, penalty: float) -> Callable[[np.ndarray], np.ndarray]:
+    """Of some rows the weights (Q, T) of a regression without them, by products of columns."""
+    gram_QQ = _dot(Phi_NQ.T, Phi_NQ) + penalty * np.eye(Phi_NQ.shape[1])
+    moments_QT = _dot(Phi_NQ.T, Y_NT)
+
+    def without(held: np.ndarray) -> np.ndarray:
+        Phi_HQ = Phi_NQ[held]
+        others_QQ, others_QT = gram_QQ - _dot(Phi_HQ.T, Phi_HQ), moments_QT - _dot(Phi_HQ.T, Y_NT[held])
+        return torch.linalg.solve(torch.from_numpy(others_QQ), torch.from_numpy(others_QT)).numpy()
+
+    return without
+
+
+def _by_rows(Phi_NQ: np.ndarray, Y_NT: np.ndarray, penalty: float) -> Callable[[np.ndarray], np.ndarray]:
+    """The same where rows are fewer, by blocks G of one inverse: coefficients of rows are G Y - G_h G_hh^-1 (G Y)_h."""
+    inverse_NN = torch.linalg.inv(torch.from_numpy(_dot(Phi_NQ, Phi_NQ.T) + penalty * np.eye(len(Phi_NQ))))
+    dual_NT = inverse_NN @ torch.from_numpy(Y_NT)
+
+    def without(held: np.ndarray) -> np.ndarray:
+        own_HT = torch.linalg.solve(inverse_NN[np.ix_(held, held)], dual_NT[held])
+        return _dot(Phi_NQ.T, (dual_NT - inverse_NN[:, held] @ own_HT).numpy())
+
+    return without
+
+
+def _eigh(matrix: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    values, vectors = (x.numpy() for x in torch.linalg.eigh(torch.from_numpy(matrix)))
+    return values.clip(0), vectors

@@ -9,6 +9,7 @@ trees.
 
 from __future__ import annotations
 
+import functools
 from typing import Protocol
 
 import numpy as np
@@ -118,14 +119,20 @@ class NumberVoice:
 
     def _spread(self, shares_MX: np.ndarray, spread: float) -> np.ndarray:
         n_bins = len(self._edges) + 1
-        inner = (self._edges[1:] + self._edges[:-1]) / 2
-        centers_K = np.concatenate([[self._edges[0] - 0.5], inner, [self._edges[-1] + 0.5]])
-        below = ndtr((self._edges - centers_K[:, None]) / spread)
-        moved_KK = np.diff(np.pad(below, ((0, 0), (1, 1)), constant_values=(0, 1)), axis=1)
+        moved_KK = _moved(n_bins, spread)
         return np.log(np.concatenate([shares_MX[:, :n_bins] @ moved_KK, shares_MX[:, n_bins:]], 1) + _LEAST_MASS)
 
     def __call__(self, rows_MF: np.ndarray) -> torch.Tensor:
         return torch.from_numpy(self._spread(self._shares(self._trees.each(rows_MF)), self.spread))
+
+
+@functools.cache
+def _moved(n_bins: int, spread: float) -> np.ndarray:
+    """(K, K) share of what lies in the middle of each bin that lies in each other bin, once it is spread."""
+    edges = histogram_edges(n_bins).numpy()
+    centers_K = np.concatenate([[edges[0] - 0.5], (edges[1:] + edges[:-1]) / 2, [edges[-1] + 0.5]])
+    below = ndtr((edges - centers_K[:, None]) / spread)
+    return np.diff(np.pad(below, ((0, 0), (1, 1)), constant_values=(0, 1)), axis=1)
 
 
 def _normed(log_MC: np.ndarray) -> np.ndarray:

@@ -5,7 +5,7 @@ import pytest
 from sklearn.linear_model import Ridge
 
 from icl import ICLRegressor
-from icl.prediction.companions.ridge import _PENALTIES, RidgeColumns, _folds, _Ridge
+from icl.prediction.companions.ridge import _PENALTIES, RidgeColumns, _by_columns, _by_rows, _folds, _Ridge
 
 
 @pytest.fixture
@@ -44,6 +44,27 @@ def test_penalty_and_predictions_are_those_of_scikit_learn(table):
     rest = fold != 3
     theirs = Ridge(ours._penalty, fit_intercept=False).fit(A[rest], y[rest, 0])
     np.testing.assert_allclose(ours.out_of_fold(A, y, fold)[~rest, 0], theirs.predict(A[~rest]), atol=1e-10)
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize("n_rows", [40, 75])
+def test_few_rows_are_left_out_as_many_are(table, n_rows, weighted):
+    """By products of rows, of which there are fewer than columns, as by products of columns; so are the weights."""
+    A, y = table[0][:n_rows], table[1][:n_rows, None]
+    weight = np.linspace(1e-6, 2, n_rows) if weighted else None
+    ours = _Ridge(A, y, 0.3, weight)
+    root = 1.0 if weight is None else np.sqrt(weight)[:, None]
+    Phi, Y = ours._features(A) * root, y * root
+    assert Phi.shape[1] > n_rows
+    for held in (np.arange(3, 9), np.array([0])):
+        by_rows, by_columns = (way(Phi, Y, ours._penalty)(held) for way in (_by_rows, _by_columns))
+        np.testing.assert_allclose(by_rows, by_columns, atol=1e-8)
+        rest = np.setdiff1d(np.arange(n_rows), held)
+        theirs = Ridge(ours._penalty, fit_intercept=False).fit(Phi[rest], Y[rest, 0]).coef_
+        np.testing.assert_allclose(by_rows[:, 0], theirs, atol=1e-8)
+    whole = Ridge(ours._penalty, fit_intercept=False).fit(Phi, Y[:, 0])
+    expected = np.clip(whole.predict(ours._features(A)), y.min(), y.max())
+    np.testing.assert_allclose(ours.predict(A)[:, 0], expected, atol=1e-8)
 
 
 def test_a_row_never_sees_its_own_target(table):
