@@ -27,7 +27,7 @@ def begin_from_the_seed():
 
     random.seed(SEED)
     np.random.seed(SEED)  # noqa: NPY002 - what libraries draw from
-    # Not torch.manual_seed, which notes the whole stack for every kind of accelerator: .6 ms before each test and fixture.
+    # Not torch.manual_seed, which notes the whole stack for every kind of accelerator: .6 ms for each test and fixture.
     torch.default_generator.manual_seed(SEED)
     if torch.cuda.is_initialized():
         torch.cuda.manual_seed_all(SEED)

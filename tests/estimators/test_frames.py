@@ -7,6 +7,7 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 from numpy.testing import assert_allclose
+from sklearn.base import clone
 
 from icl import BetterBaselineWarning, ICLClassifier, ICLRegressor, predict_many
 from icl.inference import OLS, infer
@@ -26,7 +27,10 @@ def to_hugging_face(frame):
     return datasets.Dataset.from_pandas(frame, preserve_index=False)
 
 
-@pytest.fixture
+FOLDS = np.arange(60) % 2
+
+
+@pytest.fixture(scope="module")
 def frame():
     rng = np.random.default_rng(0)
     table = pd.DataFrame({"a": rng.normal(size=60), "k": rng.choice(["u", "v"], 60)})
@@ -34,28 +38,44 @@ def frame():
     return table.assign(y=table["a"] + (table["k"] == "u") + 0.1 * rng.normal(size=60))
 
 
+def half_labeled(frame):
+    return frame.assign(y=frame["y"].where(np.arange(60) < 30))
+
+
+@pytest.fixture(scope="module")
+def of_pandas(frame, tiny_release):
+    """The answers to the same rows in a table of pandas."""
+    rows, model = frame[["a", "k", "day"]], ICLRegressor(tiny_release, n_estimators=1)
+    model.fit(rows, frame["y"])
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", BetterBaselineWarning)  # random weights
+        baseline = model.check_baseline().loss
+    return {
+        "mean": model.predict(rows),
+        "ends": model.predict_interval(rows, 0.8),
+        "baseline": baseline,
+        "folds": model.predict_folds(rows, frame["y"], FOLDS, rows)[0],
+        "slopes": infer(OLS("y ~ a"), half_labeled(frame), predictor=clone(model), folds=2).estimate,
+    }
+
+
 @pytest.mark.parametrize("made", [to_arrow, to_hugging_face, to_polars])
-def test_every_entry_takes_tables_of_other_kinds(made, frame, tiny_release):
+def test_every_entry_takes_tables_of_other_kinds(made, frame, of_pandas, tiny_release):
     X, targets = made(frame[["a", "k", "day"]]), frame[["y", "a"]]
     y = made(frame)["y"]
     model = ICLRegressor(tiny_release, n_estimators=1)
-    alike = ICLRegressor(tiny_release, n_estimators=1).fit(frame[["a", "k", "day"]], frame["y"])
-    assert_allclose(model.fit(X, y).predict(X), alike.predict(frame[["a", "k", "day"]]))
-    ends = model.predict_interval(X, 0.8, as_frame=True)
-    assert_allclose(ends, alike.predict_interval(frame[["a", "k", "day"]], 0.8))
-    assert_allclose(model.predict_distribution(X).mean, alike.predict(X))
+    assert_allclose(model.fit(X, y).predict(X), of_pandas["mean"])
+    assert_allclose(model.predict_interval(X, 0.8, as_frame=True), of_pandas["ends"])
+    assert_allclose(model.predict_distribution(X).mean, of_pandas["mean"])
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", BetterBaselineWarning)  # random weights
-        assert model.check_baseline().loss == alike.check_baseline().loss
-    folds = np.arange(60) % 2
-    assert_allclose(model.predict_folds(X, y, folds, X)[0], alike.predict_folds(X, frame["y"], folds, X)[0])
+        assert model.check_baseline().loss == of_pandas["baseline"]
+    assert_allclose(model.predict_folds(X, y, FOLDS, X)[0], of_pandas["folds"])
     [many] = predict_many([(X, y, X)], ICLRegressor(tiny_release, n_estimators=1))
     assert_allclose(many, model.predict(X), rtol=1e-4, atol=1e-5)
     classifier = ICLClassifier(tiny_release, n_estimators=1).fit(made(frame[["a", "day"]]), made(frame)["k"])
     assert classifier.predict_set(made(frame[["a", "day"]]), 0.8).shape == (60, 2)
     several = ICLRegressor(tiny_release, n_estimators=1).fit(made(frame[["k", "day"]]), made(targets))
     assert several.predict(made(frame[["k", "day"]])).shape == (60, 2)
-    part = frame.assign(y=frame["y"].where(np.arange(60) < 30))
-    found = infer(OLS("y ~ a"), made(part), predictor=ICLRegressor(tiny_release, n_estimators=1), folds=2)
-    alone = infer(OLS("y ~ a"), part, predictor=ICLRegressor(tiny_release, n_estimators=1), folds=2)
-    assert_allclose(found.estimate, alone.estimate, rtol=1e-6)
+    found = infer(OLS("y ~ a"), made(half_labeled(frame)), predictor=clone(model), folds=2)
+    assert_allclose(found.estimate, of_pandas["slopes"], rtol=1e-6)
