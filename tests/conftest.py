@@ -11,13 +11,15 @@ import pytest
 # law holds for other states too: `ICL_TEST_SEED=1 make test` looks.
 SEED = int(os.environ.get("ICL_TEST_SEED", "0"))
 
-# Files of more than ten seconds, the longest first: `make test` deals files to two processes in the order of
+# The files that take longest, the longest first: `make test` deals files to two processes in the order of
 # collection, and one that begins last is waited for. A file that is not here is right, only perhaps late.
 LONGEST = (
-    "test_types", "test_distributed", "test_realism", "test_export", "test_infer_learned_weights",
-    "test_prior_commands", "test_infer_coverage", "test_finetune_distributed", "test_infer_small_sample",
-    "test_training", "test_random_analyses", "test_infer_bootstrap", "test_finetune", "test_killed",
-    "test_distillation", "test_forward", "test_conformal",
+    "test_distributed", "test_types", "test_infer_design", "test_estimand_contract", "test_infer_coverage",
+    "test_sklearn", "test_random_analyses", "test_finetune_distributed", "test_realism", "test_infer_learned_weights",
+    "test_demo", "test_ensemble", "test_finetune", "test_posterior", "test_infer_bootstrap", "test_distillation",
+    "test_training", "test_schema", "test_impute", "test_conformal", "test_forward", "test_estimator",
+    "test_synthetic_commands", "test_export", "test_predict_command", "test_impute_command", "test_infer_stream",
+    "test_attacked", "test_quantile_bins", "test_audit", "test_transcripts", "test_killed",
 )  # fmt: skip
 
 
