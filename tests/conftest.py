@@ -1,34 +1,38 @@
 """Fixtures that several test files share. Keep it small."""
 
+import gc
 import os
 import random
 from pathlib import Path
 
-import numpy as np
 import pytest
-import torch
 
 # Weights of new networks come from the ambient generators, so that these begin every fixture and test from one state. A
 # law holds for other states too: `ICL_TEST_SEED=1 make test` looks.
 SEED = int(os.environ.get("ICL_TEST_SEED", "0"))
 
-# Threads that wait for one another on shared cores lose more than they bring; `make test` runs two processes instead.
-torch.set_num_threads(1)
-
-# Files of more than ten seconds, the longest first: `make test` deals files to two processes in the order of
+# The files that take longest, the longest first: `make test` deals files to two processes in the order of
 # collection, and one that begins last is waited for. A file that is not here is right, only perhaps late.
 LONGEST = (
-    "test_types", "test_distributed", "test_realism", "test_export", "test_infer_learned_weights",
-    "test_prior_commands", "test_infer_coverage", "test_finetune_distributed", "test_infer_small_sample",
-    "test_training", "test_random_analyses", "test_infer_bootstrap", "test_finetune", "test_killed",
-    "test_distillation", "test_forward", "test_conformal",
+    "test_distributed", "test_types", "test_infer_design", "test_estimand_contract", "test_infer_coverage",
+    "test_sklearn", "test_random_analyses", "test_finetune_distributed", "test_realism", "test_infer_learned_weights",
+    "test_demo", "test_ensemble", "test_finetune", "test_posterior", "test_infer_bootstrap", "test_distillation",
+    "test_training", "test_schema", "test_impute", "test_conformal", "test_forward", "test_estimator",
+    "test_synthetic_commands", "test_export", "test_predict_command", "test_impute_command", "test_infer_stream",
+    "test_attacked", "test_quantile_bins", "test_audit", "test_transcripts", "test_killed",
 )  # fmt: skip
 
 
 def begin_from_the_seed():
+    import numpy as np  # here, for the process that only hands tests to others needs neither of them
+    import torch
+
     random.seed(SEED)
     np.random.seed(SEED)  # noqa: NPY002 - what libraries draw from
-    torch.manual_seed(SEED)
+    # Not torch.manual_seed, which notes the whole stack for every kind of accelerator: .6 ms for each test and fixture.
+    torch.default_generator.manual_seed(SEED)
+    if torch.cuda.is_initialized():
+        torch.cuda.manual_seed_all(SEED)
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -41,7 +45,21 @@ def pytest_runtest_call():
     begin_from_the_seed()
 
 
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_collection():
+    """What is imported stays: looking through all of it for garbage, again and again, took more than a second."""
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.enable()
+
+
 def pytest_collection_modifyitems(items):
+    import torch
+
+    # Threads that wait for one another on shared cores lose more than they bring; `make test` runs two processes.
+    torch.set_num_threads(1)
     place = {name: k for k, name in enumerate(LONGEST)}
     items.sort(key=lambda item: place.get(Path(item.path).stem, len(place)))
 
@@ -49,6 +67,8 @@ def pytest_collection_modifyitems(items):
 @pytest.fixture(scope="session")
 def seeded():
     """seeded(n): a generator of its own, so that no test draws from ambient randomness."""
+    import torch
+
     return lambda seed: torch.Generator().manual_seed(seed)
 
 
@@ -63,6 +83,8 @@ def tiny_model():
 @pytest.fixture(scope="session")
 def tiny_release(tiny_model, tmp_path_factory):
     """Path of `tiny_model` as a release folder, stored in float32. Do not change it."""
+    import torch
+
     from icl.releases.folder import save_release
 
     return save_release(tiny_model, tmp_path_factory.mktemp("release") / "tiny", {"seed": 0}, dtype=torch.float32)

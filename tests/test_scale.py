@@ -301,22 +301,15 @@ def test_the_command_does_not_go_on_with_another_model(other, labelled, tmp_path
     assert pq.read_table("out/a.parquet").column("day").to_pylist() == rows.day.tolist()  # text as it stands
 
 
-WITHOUT_RAY = """
-import sys
-sys.modules["ray"] = None  # an import of it fails, as where it is not installed
-import numpy as np, pandas as pd
-from pathlib import Path
-from icl.commands.main import main
-from priors.cli import main as priors_main
-print("code", main(["predict", "train.csv", "rows", "--target", "y", "--output", "out", "--engine", "ray"]))
-print("code", priors_main(["export", "tasks", "--n", "1", "--prior", "linear", "--engine", "ray"]))
-"""
+def test_without_the_extra_a_sentence_says_what_to_install(labelled, folder, tmp_path, monkeypatch, capsys):
+    from priors.cli import main as priors_main
 
-
-def test_without_the_extra_a_sentence_says_what_to_install(labelled, folder, tmp_path):
-    labelled.to_csv(tmp_path / "train.csv", index=False)
-    done = subprocess.run([sys.executable, "-c", WITHOUT_RAY], cwd=tmp_path, capture_output=True, text=True)
-    assert done.stdout.count("code 1") == 2 and done.stderr.count("pip install 'icl[ray]'") == 2, done.stderr
+    monkeypatch.setitem(sys.modules, "ray", None)  # an import of it fails, as where it is not installed
+    monkeypatch.chdir(tmp_path)
+    labelled.to_csv("train.csv", index=False)
+    assert main(["predict", "train.csv", "rows", "--target", "y", "--output", "out", "--engine", "ray"]) == 1
+    assert priors_main(["export", "tasks", "--n", "1", "--prior", "linear", "--engine", "ray"]) == 1
+    assert capsys.readouterr().err.count("pip install 'icl[ray]'") == 2
     assert not (tmp_path / "out").exists()
 
 

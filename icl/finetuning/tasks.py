@@ -109,7 +109,8 @@ def draw_rows(target: Target, n_rows: int, rng: np.random.Generator) -> np.ndarr
     if target.n_classes is not None:
         _, first = np.unique(y[order], return_index=True)
     else:
-        first = np.array([0, int(np.argmax(y[order] != y[order[0]]))])
+        drawn: np.ndarray = y[order]
+        first = np.array([0, int(np.argmax(drawn != drawn[0]))])
     return np.concatenate([order[first], np.delete(order, first)])[:n_rows]
 
 

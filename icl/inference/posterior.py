@@ -25,7 +25,7 @@ from icl.inference.engine.problem import as_columns
 from icl.inference.engine.rows import Rows
 from icl.inference.estimands import Estimand
 from icl.inference.estimands.reading import read_estimand
-from icl.inference.frames import as_frame, require_columns
+from icl.inference.frames import as_frame, require_columns, with_column
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -131,19 +131,21 @@ def posterior(
     if blocks < 1 or draws < 2:
         raise ValueError(f"draws got {draws!r} and blocks {blocks!r}; pass at least 2 and 1.")
     seen = [name for name in table.columns if name != outcome] if features is None else list(features)
-    n = len(table)
+    given, n = table[seen], len(table)
     n_rolled = _TIMES * n if rows is None else rows
     problem = infer(estimand, labeled=table).problem  # checked, and with levels and design of the real rows
     believed, corrected = [], []
     for b in range(draws):
         rng = np.random.default_rng([seed, b])
         places = rng.integers(n, size=n_rolled)
-        rolled = table.iloc[places].reset_index(drop=True)
-        whole = table
-        for part in np.array_split(np.arange(n_rolled), blocks):
-            model = clone(predictor).fit(whole[seen], whole[outcome])
-            new = rolled.iloc[part].assign(**{outcome: _drawn(model, rolled.iloc[part][seen], rng)})
-            whole = pd.concat([whole, new], ignore_index=True)
+        rows_so_far, y = given, table[outcome]
+        for k, part in enumerate(np.array_split(np.arange(n_rolled), blocks)):
+            model = clone(predictor).fit(rows_so_far, y)
+            new = given.take(places[part]).set_axis(part)
+            y = pd.concat([y, pd.Series(_drawn(model, new, rng), name=outcome)], ignore_index=True)
+            if k + 1 < blocks:
+                rows_so_far = pd.concat([rows_so_far, new], ignore_index=True)
+        whole = with_column(pd.concat([table, table.take(places)], ignore_index=True), outcome, y)
         X = np.concatenate([problem.X_labeled, problem.X_labeled[places]])
         Y = as_columns(problem.estimand.outcome(whole))
         fit = fit_on(problem, Rows(X, Y), "real and rolled")

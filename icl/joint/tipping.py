@@ -80,7 +80,7 @@ def tipping_point(
     """
     if not len(shifts):
         raise ValueError("shifts is empty; pass the shifts to try, such as (-0.5, 0.0, 0.5).")
-    rows = []
+    rows: list[list[float]] = []
     for shift in sorted(shifts):
         amount = shift if level_of is None else {level_of: shift}
         imputed = impute(table, m, seed, shift={column: amount}, **(options or {}))
@@ -90,9 +90,9 @@ def tipping_point(
             term = next((name for name in names if name != "Intercept"), names[0])
         if term not in names:
             raise ValueError(f"term got {term!r}; the terms of {estimand} are {names}.")
-        interval = result.interval()
-        ends = interval.loc[term, "lower"], interval.loc[term, "upper"]
-        rows.append([shift, result.estimate[term], *ends, result.p_value()[term]])
+        place = names.index(term)
+        ends: np.ndarray = result.interval()[["lower", "upper"]].to_numpy()[place]
+        rows.append([shift, result.estimate.to_numpy()[place], *ends, result.p_value().to_numpy()[place]])
     frame = pd.DataFrame(rows, columns=["shift", "estimate", "lower", "upper", "p.value"])
     side = np.sign(frame["lower"]) * (np.sign(frame["lower"]) == np.sign(frame["upper"]))
     nearest = frame["shift"].abs().idxmin()

@@ -107,11 +107,12 @@ def plot_scores(
     for j, method in enumerate(methods):
         color = QUERY if method == highlight else str(round(float(next(greys)), 2))
         place = np.arange(n_groups) + (j - (len(methods) - 1) / 2) * height
-        values = means[method].to_numpy()
+        values: np.ndarray = means[method].to_numpy()
         ax.barh(place, values - base, height * 0.92, left=base, color=color, label=method)
         if stds is not None:
             ax.errorbar(values, place, xerr=spread[:, j], fmt="none", elinewidth=1, ecolor="0.25")
-        for y, end, value in zip(place, np.maximum(values + spread[:, j], base), values):
+        ends: np.ndarray = np.maximum(values + spread[:, j], base)
+        for y, end, value in zip(place, ends, values):
             ax.text(end + 0.02 * room, y, f"{value:.3f}", va="center", fontsize=7.5)
     ax.axvline(base, color=TRUTH, lw=0.8)
     ax.set_yticks(np.arange(n_groups), list(means.index))

@@ -25,10 +25,12 @@ _NAMES = sorted(_CURRENCIES, key=len, reverse=True)
 _MONEY = "|".join(name.replace("$", r"\$").replace(".", r"\.") for name in _NAMES)
 # Narrow and unbreakable spaces are spaces, primes are apostrophes; both set groups of digits apart.
 _ALIKE = str.maketrans("\u00a0\u2007\u2009\u202f\u2019\u00b4`\u2212\u2013", "    '''--")
+_UNIT = r"[\pL°µ²³/]"
+_ANY_UNIT = rf"|{_UNIT}{{1,8}}"
 _NUMBER = (
     rf"^(?P<open>\()? ?(?P<sign>[-+])? ?(?P<before>{_MONEY})? ?(?P<sign2>[-+])? ?"
     r"(?P<body>\d{1,3}(?:[ ']\d{3})+(?:[.,]\d+)?|\d[\d.,]*|[.,]\d+)(?P<exponent>[eE][-+]?\d+)?(?P<sign3>-)?"
-    rf" ?(?P<after>{_MONEY}|[\pL°µ²³/]{{1,8}})? ?(?P<percent>%)?(?P<close>\))?$"
+    rf" ?(?P<after>{_MONEY}{_ANY_UNIT})? ?(?P<percent>%)?(?P<close>\))?$"
 )
 _PLAIN = r"^[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?$"
 _CODE = r"^[-+]?0\d+$"
@@ -264,7 +266,8 @@ def _parts(cells: pa.Array) -> dict[str, Any]:
     import pyarrow.compute as pc
 
     cells = pa.array([cell.translate(_ALIKE) for cell in cells.to_pylist()], cells.type)
-    parts = pc.extract_regex(cells, _NUMBER)
+    has_letters = pc.any(pc.match_substring_regex(cells, _UNIT)).as_py()
+    parts = pc.extract_regex(cells, _NUMBER if has_letters else _NUMBER.replace(_ANY_UNIT, ""))  # 7 ms to compile
     names = ("open", "sign", "before", "sign2", "body", "exponent", "sign3", "after", "percent", "close")
     return {name: parts.field(name) for name in names} | {"fits": parts.is_valid()}
 

@@ -50,7 +50,7 @@ def test_the_correction_repairs_a_wrong_prior():
     """A prior that insists on a slope of -2: its intervals never cover, corrected ones nearly at their rate."""
     hits = np.zeros(2)
     for seed in range(80):
-        found = posterior("ols: y ~ x", table_of(60, seed), Conjugate(-2.0, 20.0), draws=60, rows=200, seed=seed)
+        found = posterior("ols: y ~ x", table_of(60, seed), Conjugate(-2.0, 20.0), draws=40, rows=200, seed=seed)
         for k, corrected in enumerate((True, False)):
             low, high = found.interval(0.9, corrected).loc["x"]
             hits[k] += low <= 1.0 <= high

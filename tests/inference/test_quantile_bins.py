@@ -1,5 +1,7 @@
 """Quantiles of predictions that are counted in bins are those of predictions in memory, whatever the bins."""
 
+import functools
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -19,6 +21,26 @@ def table(seed: int, n: int, N: int, step: float) -> tuple[pd.DataFrame, pd.Data
     return pd.DataFrame({"y": y[:n], "f": f[:n]}), pd.DataFrame({"f": f[n:]})
 
 
+def nulls_of(labeled, unlabeled) -> list[float]:
+    return [-99.0, *labeled["y"][:4], *np.quantile(unlabeled["f"], [0.05, 0.3, 0.5, 0.7, 0.95]), 99.0]
+
+
+def numbers_of(result, nulls: list[float]) -> tuple:
+    """Intervals; p-values; the methods beside one another."""
+    intervals = [result.interval(level) for level in (0.3, 0.95, 0.999)]
+    sides = ("two-sided", "larger", "smaller")
+    p_values = np.array([[result.p_value(null, alternative=side).iloc[0] for side in sides] for null in nulls])
+    return intervals, p_values, result.compare().select_dtypes("number")
+
+
+@functools.cache
+def in_memory(case: tuple, q: float, weight) -> tuple:
+    """The answer that is compared with, whatever the bins, and its numbers."""
+    labeled, unlabeled = table(*case)
+    result = infer(Quantile("y", q), labeled=labeled, unlabeled=unlabeled, predictions="f", weight=weight)
+    return result, *numbers_of(result, nulls_of(labeled, unlabeled))
+
+
 CASES = [(0, 12, 300, 0.0), (1, 30, 2_000, 0.0), (2, 200, 5_000, 0.0), (3, 40, 900, 0.25), (4, 25, 40, 0.0)]
 
 
@@ -30,19 +52,15 @@ def test_bins_give_the_answers_of_memory(case, bins, monkeypatch):
     batches = lambda: (unlabeled[i : i + 500] for i in range(0, len(unlabeled), 500))
     for q in (0.1, 0.5, 0.9):
         for weight in ("auto", "ppi++", 1, -0.4):
-            options = dict(labeled=labeled, predictions="f", weight=weight)
-            memory = infer(Quantile("y", q), unlabeled=unlabeled, **options)
-            stream = infer(Quantile("y", q), unlabeled=batches, **options)
+            memory, intervals, p_values, theirs = in_memory(case, q, weight)
+            stream = infer(Quantile("y", q), labeled=labeled, unlabeled=batches, predictions="f", weight=weight)
             assert_allclose(stream.estimate, memory.estimate, rtol=1e-12)
             assert_allclose(stream.covariance, memory.covariance, rtol=1e-9)
-            for level in (0.3, 0.95, 0.999):
-                assert_allclose(stream.interval(level), memory.interval(level), rtol=1e-12)
-            nulls = np.quantile(unlabeled["f"], [0.05, 0.3, 0.5, 0.7, 0.95])
-            for null in [-99.0, *labeled["y"][:4], *nulls, 99.0]:
-                for alternative in ("two-sided", "larger", "smaller"):
-                    p = memory.p_value(null, alternative=alternative)
-                    assert_allclose(stream.p_value(null, alternative=alternative), p, atol=1e-9, err_msg=f"{null}")
-            ours, theirs = (result.compare().select_dtypes("number") for result in (stream, memory))
+            found = numbers_of(stream, nulls_of(labeled, unlabeled))
+            for ours, wanted in zip(found[0], intervals, strict=True):
+                assert_allclose(ours, wanted, rtol=1e-12)
+            assert_allclose(found[1], p_values, atol=1e-9)
+            ours = found[2]
             assert theirs.size and ours.index.equals(theirs.index)
             assert_allclose(ours, theirs, rtol=1e-9)
 

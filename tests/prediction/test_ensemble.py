@@ -84,7 +84,7 @@ def clouds(n_classes: int, per_class: int, seed: int):
 def test_many_classes_beat_a_forest_and_are_calibrated():
     X, y, query, truth = clouds(26, 14, seed=0)
     letters = np.array([chr(97 + c) for c in range(26)])
-    fitted = ICLClassifier("nano", n_estimators=2, calibrate=True).fit(X, letters[y])
+    fitted = ICLClassifier("nano", n_estimators=1, calibrate=True).fit(X, letters[y])
     assert fitted.classes_.tolist() == letters.tolist()
     probs = fitted.predict_proba(query)
     forest = RandomForestClassifier(100, random_state=0, n_jobs=1).fit(X, y).predict_proba(query)

@@ -5,6 +5,7 @@ import decimal
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
@@ -227,3 +228,26 @@ def test_one_huge_cell_leaves_the_others_distinct():
 def test_moderate_tails_stay_plain_numbers():
     x = np.random.default_rng(0).lognormal(sigma=1.5, size=300)
     assert_allclose(encode(x)[0], standard(x), rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("shape", [r"xxy\.", "xxy/", "xxy-", "dMy", "Mdy", "compact"])
+def test_a_weekday_in_one_cell_changes_no_date_of_another(shape):
+    """Where no cell begins with a letter, a shorter pattern reads them."""
+    from icl.tables.dates import Dates
+
+    cells = ["01.02.2024", "3/4/2023", "17-5-1999 10:30", "20230217", "17 février 2023", "1 no date", ""]
+    read = Dates("dmy", shape).read
+    alone, beside = (read(pd.Series(texts, dtype="str")) for texts in (cells, [*cells, "Mo., 05.02.2024"]))
+    for ours, theirs in zip(alone, beside):
+        pd.testing.assert_series_equal(ours, theirs[: len(cells)])
+    assert shape == "Mdy" or alone[0].notna().sum() == 1
+
+
+def test_a_unit_in_one_cell_changes_no_number_of_another():
+    from icl.tables.numbers import _parts
+
+    cells = ["1,5", "2.000,3", "(3)", "12 %", "€ 5", "5 ₺", "-7", "1 000", "8-", "."]
+    alone, beside = (_parts(pa.array(texts)) for texts in (cells, [*cells, "9 kg"]))
+    for name, part in alone.items():
+        assert part.to_pylist() == beside[name].to_pylist()[: len(cells)]
+    assert alone["fits"].to_pylist() == [True] * 9 + [False] and beside["after"][10].as_py() == "kg"

@@ -194,7 +194,8 @@ def draw(problem: Problem) -> Draws:
     if problem.has_predictions:
         predicted = with_column(labeled, column, problem.f_labeled)
         models = _predictions_by_model(problem)
-        of_models = np.array([_value(problem, with_column(unlabeled, column, f)) for f in models])
+        of_model = [with_column(unlabeled, column, f) for f in models]  # sharing all columns but this one
+        of_models = np.array([_value(problem, frame) for frame in of_model])
         pick_unlabeled = _Resampler(len(unlabeled), sampling.clusters_unlabeled, sampling.strata_unlabeled)
     drawn = np.zeros((3, B, P))
     groups = pick_labeled.groups(np.random.default_rng(problem.seed))
@@ -202,12 +203,12 @@ def draw(problem: Problem) -> Draws:
     for b in range(B):
         rows = pick_labeled(rng)
         counts[b] = np.bincount(groups, np.bincount(rows, minlength=len(groups)))
-        drawn[0, b] = _value(problem, labeled.iloc[rows])
+        drawn[0, b] = _value(problem, labeled.take(rows))
         if predicted is not None:
-            drawn[1, b] = _value(problem, predicted.iloc[rows])
+            drawn[1, b] = _value(problem, predicted.take(rows))
             k = b % len(models)  # by turns, each around the average of all: as the average, or a little wider
             rows = pick_unlabeled(rng_unlabeled)
-            value = _value(problem, with_column(unlabeled.iloc[rows], column, models[k][rows]))
+            value = _value(problem, of_model[k].take(rows))
             drawn[2, b] = value - of_models[k] + of_models.mean(axis=0)
     n_bad = int((~np.isfinite(drawn)).any(axis=(0, 2)).sum())
     if n_bad:
@@ -216,11 +217,11 @@ def draw(problem: Problem) -> Draws:
             "by zero?). Make the function return a number on every sample, or label more rows."
         )
     without = [np.flatnonzero(groups != g) for g in range(groups.max() + 1)]
-    beta_without = np.array([_value(problem, labeled.iloc[rows]) for rows in without])
+    beta_without = np.array([_value(problem, labeled.take(rows)) for rows in without])
     if predicted is None:
         rest = (np.zeros_like(beta_without), problem.n_labeled_units)
         return Draws(beta, nothing[0], nothing[0], drawn[0], nothing[1], nothing[1], beta_without, *rest)
-    eta_without = np.array([_value(problem, predicted.iloc[rows]) for rows in without])
+    eta_without = np.array([_value(problem, predicted.take(rows)) for rows in without])
     at = (beta, _value(problem, predicted), of_models.mean(axis=0))
     counts = counts / np.bincount(groups)  # of units, where clusters or groups have many rows
     is_learned, units = problem.predicted.is_cross_fitted, problem.n_labeled_units

@@ -53,7 +53,7 @@ class Fit:
 
     def influence(self, rows: Rows) -> np.ndarray:
         """(R, P) contribution of each row to the estimate."""
-        scores = self.model.scores(rows.X, rows.Y, self.estimate)
+        scores: np.ndarray = self.model.scores(rows.X, rows.Y, self.estimate)
         return (scores if rows.weights is None else scores * rows.weights[:, None]) @ self.bread.T
 
     def leverage(self, rows: Rows) -> OptionalArray:

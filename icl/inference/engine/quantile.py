@@ -289,7 +289,8 @@ def _distribution_pieces(
         B[part] = w @ f_t
         off = f_t - B[part]
         var_f[part] = w2 @ off**2
-        cov[part] = np.einsum("n,nt,nt->t", w2, off, (y[:, None] <= t[part]) - Y[part])
+        is_below: np.ndarray = y[:, None] <= t[part]
+        cov[part] = np.einsum("n,nt,nt->t", w2, off, is_below - Y[part])
     moments = _Moments(Y, B, Y2 * (1 - 2 * Y) + Y**2 * total, var_f, cov, float(total))
     share_u = _share_of_unlabeled(problem, pooled)
     slope = value * share_u

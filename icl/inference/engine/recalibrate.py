@@ -56,7 +56,8 @@ def solve_recalibrated(parts: Contributions, order: np.ndarray | None = None) ->
     for j in range(FOLDS):
         A, B, C = folds[j], folds[(j + 1) % FOLDS], folds[(j + 2) % FOLDS]
         theta = _solve(problem, A)
-        slopes = np.linalg.lstsq(np.hstack([X[B], f[B]]), y[B], rcond=None)[0]
+        both: np.ndarray = np.hstack([X[B], f[B]])
+        slopes = np.linalg.lstsq(both, y[B], rcond=None)[0]
         s = -model.scores(X[C], y[C], theta)
         s_hat = -model.scores(X[C], np.hstack([X[C], f[C]]) @ slopes, theta)
         s_u = -model.scores(XU, np.hstack([XU, g]) @ slopes, theta)

@@ -115,7 +115,8 @@ class CanonicalGLM(EstimatingEquation):
     def _hessian(self, X: np.ndarray, w: np.ndarray | None, mu: OptionalArray) -> np.ndarray:
         K, p = self.n_responses, X.shape[1]
         if self.family.is_linear:
-            gram = X.T @ (X if w is None else X * w[:, None])
+            weighted: np.ndarray = X if w is None else X * w[:, None]
+            gram = X.T @ weighted
             return gram if K == 1 else np.kron(np.eye(K), gram)
         curvature = self.family.curvature(mu)  # (R, K, K), or (R, 1) for a single response
         if K == 1:

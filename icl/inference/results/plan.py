@@ -221,7 +221,8 @@ class _Pilot:
 
     @classmethod
     def of(cls, result: InferenceResult, term: str, level: float) -> _Pilot:
-        width = float(np.ptp(result.interval(level).loc[term].to_numpy(dtype=float)))
+        ends: np.ndarray = result.interval(level).loc[[term]].to_numpy(dtype=float)
+        width = float(np.ptp(ends))
         if not np.isfinite(width):
             raise ValueError(f"the interval of {term!r} is open, so the spread is not known; label more rows first.")
         # From the interval, because that of a quantile has no standard error of its own.

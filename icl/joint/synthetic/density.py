@@ -119,7 +119,10 @@ def _by_column(
             found.append(chain(table).log_densities(at[list(table.columns)]))
             continue
         parts = [chain(table[fold != held]).log_densities(table[fold == held]) for held in range(folds)]
-        found.append(pd.concat(parts).loc[table.index] if table.index.is_unique else _in_order(parts, fold, table))
+        if table.index.is_unique:
+            found.append(pd.concat(parts).loc[table.index])
+        else:
+            found.append(_in_order(parts, fold, table))
     return found
 
 
