@@ -58,12 +58,12 @@ def check_params(estimator, weighted: bool = False) -> None:
         )
 
 
-def companions_of(estimator, n_rows: int) -> tuple:
-    """The companions of a context of so many rows; `stacking` of earlier versions still counts."""
+def companions_of(estimator, n_rows: int, n_classes: int | None) -> tuple:
+    """The companions of a context of so many rows and classes; `stacking` of earlier versions still counts."""
     if estimator.stacking is not None:
         return ("ridge",) if estimator.stacking else ()
     if isinstance(estimator.companions, str):
-        return QUALITIES[estimator.quality].companions(n_rows)
+        return QUALITIES[estimator.quality].companions(n_rows, n_classes)
     return tuple(estimator.companions)
 
 

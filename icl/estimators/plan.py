@@ -59,7 +59,7 @@ class Plan:
 
 def plan_of(estimator, n_rows: int, n_classes: int | None, config: TabularConfig) -> Plan:
     """What an estimator shows of a context, from its options and the size of the context."""
-    companions = companions_of(estimator, n_rows)
+    companions = companions_of(estimator, n_rows, n_classes)
     n_made = _n_made(companions, n_classes, config)
     if estimator.max_rows != "auto":
         n_shown = int(estimator.max_rows)

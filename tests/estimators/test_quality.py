@@ -33,6 +33,18 @@ def test_a_word_sets_members_companions_and_the_blend(fitted):
     assert estimates == sorted(estimates)
 
 
+@pytest.mark.parametrize(
+    ("rows", "classes", "boosts"),
+    [(599, 2, ""), (600, 2, "default"), (600, 4, "default"), (600, 5, ""), (600, None, ""), (5_000, 3, "default")],
+)
+def test_boosting_joins_where_it_was_found_to_pay(rows, classes, boosts):
+    with_it = {word for word, quality in QUALITIES.items() if "boosting" in quality.companions(rows, classes)}
+    assert with_it == {"best", *boosts.split()}
+    for quality in QUALITIES.values():
+        named = quality.companions(100_000, classes)
+        assert len(set(named)) == len(named)
+
+
 def test_what_is_named_goes_before_the_word():
     X, y = table(80)
     model = ICLRegressor("nano", quality="best", n_estimators=1, companions=("ridge",)).fit(X, y)
