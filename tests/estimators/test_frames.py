@@ -133,10 +133,14 @@ class Given:
         """Numbers where half of the rows lack y."""
         return self.made(self.frame[["a", "n", "y"]].assign(y=self.frame["y"].where(np.arange(len(self.frame)) < 30)))
 
+    def decided(self):
+        return self.made(self.frame[["k", "n"]].assign(d=(self.frame["a"] > 0) * 1.0))
+
     def gaps(self):
         return self.made(self.frame.assign(a=self.frame["a"].where(np.arange(len(self.frame)) % 5 > 0)))
 
 
+PARITY = inference.Disparity("d", "k")
 REGRESSOR = {
     "fit": lambda model, t: model.temperature_,
     "predict": lambda model, t: model.predict(t("a", "n", "day")),
@@ -211,13 +215,18 @@ ENTRIES = {
             "mean: y", t("a", "n", "y"), ICLRegressor(t.release, n_estimators=1, companions=()), draws=3, rows=20
         ).draws
     ),
+    "inference.equalize": lambda t: inference.equalize(PARITY, t.decided(), "n", bound=0.2).thresholds,
+    "inference.Equalized.decide": lambda t: inference.equalize(
+        PARITY, Given(t.frame, t.release).decided(), "n", bound=0.2
+    ).decide(t()),
     "inference.Monitor.update": lambda t: inference.monitor(inference.Mean("y")).update(t()).interval(),
 }
-# Take folders and files, or models and results; and `finetune` and `compare_checkpoints`, which train or take minutes:
+# Take folders and files, what was read before, or models and results; and `finetune` and `compare_checkpoints`, which train or take minutes:
 # tests/finetuning holds how they read tables.
 OTHERS = {
     "ICLClassifier.predict_dataset", "ICLRegressor.predict_dataset", "ICLClassifier.refuse_seen_rows",
     "ICLClassifier.companions_alone", "finetune", "compare_checkpoints",
+    "inference.Design.check", "inference.Transport.check",
 }  # fmt: skip
 
 
