@@ -44,7 +44,8 @@ class Equalized:
         thresholds: score from which on each group is decided for; infinite where nobody, or everybody, is.
         before: disparity of the decisions as they were, on the rows that had no part in choosing.
         remaining: disparity of the new decisions, on the same rows.
-        price: mean cost of a new decision less that of an old one, on the same labeled rows.
+        price: mean cost of a new decision less that of an old one, on the same labeled rows; None where it is the same
+            for all of them.
         bound: that was asked for.
         choosing: (R,) which rows of the table the thresholds were chosen on.
     """
@@ -54,7 +55,7 @@ class Equalized:
     thresholds: pd.Series
     before: InferenceResult
     remaining: InferenceResult
-    price: InferenceResult
+    price: InferenceResult | None
     bound: float
     choosing: np.ndarray
 
@@ -88,7 +89,10 @@ class Equalized:
 
     def summary(self, level: float | None = None) -> str:
         """The rule, what disparity it leaves, and what it costs, as text."""
-        low, high = self.price.interval(level).to_numpy()[0]
+        paid = "the same in every labeled row"
+        if self.price is not None:
+            low, high = self.price.interval(level).to_numpy()[0]
+            paid = f"{self.price.estimate.iloc[0]:+.4f} [{low:+.4f}, {high:+.4f}]"
         verdict = (
             f"The intervals of what remains lie within the bound of {self.bound:g}."
             if self.is_shown(level)
@@ -101,7 +105,7 @@ class Equalized:
             f"{self.to_frame(level).round(4).to_string(index=False)}\n"
             f"Before and after are of the {self.remaining.n_labeled} labeled rows that had no part in choosing"
             f"{', and the unlabeled ones' if self.remaining.n_unlabeled else ''}. {verdict}\n"
-            f"Mean cost of a decision, after less before: {self.price.estimate.iloc[0]:+.4f} [{low:+.4f}, {high:+.4f}]"
+            f"Mean cost of a decision, after less before: {paid}"
         )
 
     def __repr__(self) -> str:
@@ -165,7 +169,8 @@ def equalize(
         seed: of the division.
         level: of the intervals.
     Raises:
-        ValueError: for fewer than 10 labeled rows of a group in either half that its rate could be counted on.
+        ValueError: for fewer than 10 labeled rows of a group in either half that its rate could be counted on, or where
+            the cheapest rule decides for everybody or nobody.
     """
     estimand = read_estimand(disparity) if isinstance(disparity, str) else disparity
     if not isinstance(estimand, Disparity):
@@ -188,7 +193,14 @@ def equalize(
     kept = table[~choosing].reset_index(drop=True)
     _refuse_few(estimand, kept[kept[estimand.outcome_columns[0]].notna()], "is left to measure with")
     thresholds = _choose(estimand, first, score, bound, costs)
-    moved = kept.assign(**{estimand.decision: _decided(kept, score, estimand.by, thresholds).astype(float)})
+    decided = _decided(kept, score, estimand.by, thresholds)
+    if decided.all() or not decided.any():
+        raise ValueError(
+            f"the cheapest thresholds on {score!r} with rates within {bound:g} decide "
+            f"{'for' if decided.any() else 'against'} everybody: that leaves no disparity and no decision. "
+            "Raise bound=, weigh costs= otherwise, or use a better score."
+        )
+    moved = kept.assign(**{estimand.decision: decided.astype(float)})
     options: dict[str, Any] = {"design": design, "level": level, "seed": seed}
     if estimand.outcome_column is not None:
         options |= {"predictor": predictor, "predictions": predictions, "features": features}
@@ -198,7 +210,8 @@ def equalize(
     labeled = kept[estimand.outcome_columns[0]].notna()
     spent = [_costs_of(estimand, kept[labeled], rows[labeled][estimand.decision], costs) for rows in (kept, moved)]
     paid = kept[labeled].assign(**{_COST: spent[1] - spent[0]})
-    price = infer(Mean(_COST), labeled=paid, design=design, level=level)
+    is_known = paid[_COST].nunique() > 1
+    price = infer(Mean(_COST), labeled=paid, design=design, level=level) if is_known else None
     return Equalized(estimand, score, thresholds, results[0], results[1], price, float(bound), choosing)
 
 

@@ -134,7 +134,7 @@ class Given:
         return self.made(self.frame[["a", "n", "y"]].assign(y=self.frame["y"].where(np.arange(len(self.frame)) < 30)))
 
     def decided(self):
-        return self.made(self.frame[["k", "n"]].assign(d=(self.frame["a"] > 0) * 1.0))
+        return self.made(self.frame[["k", "n"]].assign(d=(self.frame["n"] + self.frame["a"] > 4) * 1.0))
 
     def gaps(self):
         return self.made(self.frame.assign(a=self.frame["a"].where(np.arange(len(self.frame)) % 5 > 0)))
@@ -221,7 +221,8 @@ ENTRIES = {
     ).decide(t()),
     "inference.Monitor.update": lambda t: inference.monitor(inference.Mean("y")).update(t()).interval(),
 }
-# Take folders and files, what was read before, or models and results; and `finetune` and `compare_checkpoints`, which train or take minutes:
+# Take folders and files, what was read before, or models and results; and `finetune` and `compare_checkpoints`, which
+# train or take minutes:
 # tests/finetuning holds how they read tables.
 OTHERS = {
     "ICLClassifier.predict_dataset", "ICLRegressor.predict_dataset", "ICLClassifier.refuse_seen_rows",

@@ -22,6 +22,11 @@ def loans(seed, n=400, N=800):
     return table
 
 
+def against(seed):
+    """A score that is worse than none."""
+    return loans(seed).assign(score=lambda t: -t["score"])
+
+
 def disparity(metric="equal opportunity"):
     outcome = None if metric == "demographic parity" else "repaid"
     return Disparity("approved", "sex", metric, outcome, versus="m")
@@ -95,6 +100,13 @@ def test_clusters_are_not_divided_and_seeds_repeat():
     assert not other.thresholds.equals(one.thresholds)
 
 
+def test_a_rule_that_changes_nothing_costs_nothing():
+    table = loans(7, 400, 0).assign(score=lambda t: t["approved"])
+    rule = equalize(disparity("demographic parity"), table, "score", bound=0.9)
+    assert rule.price is None and "the same in every labeled row" in rule.summary()
+    assert_allclose(rule.remaining.estimate, rule.before.estimate)
+
+
 def test_units_of_the_score_and_names_of_groups_do_not_matter():
     table = loans(3)
     rule = equalize(disparity(), table, "score")
@@ -133,6 +145,8 @@ def test_the_rule_says_when_it_cannot_decide_and_what_it_shows():
         ({"design": Design(probability="x")}, "random sample of all rows"),
         ({"predictions": np.zeros(3)}, "name of a column"),
         ({"table": loans(5, 30, 10)}, "needs 10"),
+        ({"costs": (1000, 1), "table": against(5)}, "decide against everybody"),
+        ({"costs": (1, 1000), "table": against(5)}, "decide for everybody"),
         ({"disparity": disparity("demographic parity"), "predictor": LogisticRegression()}, "pass no predictor"),
     ],
 )
