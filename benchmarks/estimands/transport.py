@@ -9,7 +9,7 @@ import pandas as pd
 from sklearn.linear_model import LinearRegression, LogisticRegression
 
 from benchmarks.estimands.case import Answers, Case, answer
-from icl.inference import Mean, Transport
+from icl.inference import Mean, Shares, Transport
 
 SHIFTS = {"1": 0.0, ".5": 0.83, ".2": 1.27, ".05": 1.73}
 """Effective n over n, and the distance of two normal populations that gives it: exp(-d^2)."""
@@ -45,6 +45,19 @@ def label(rng, source: float, target: float, n: int = 200, N: int = 1000) -> Ans
     }
 
 
+def classes(rng, source: list[float], target: list[float], n: int = 200, N: int = 1000) -> Answers:
+    """Predicted classes that are right three times in four; the share of the last class."""
+    names = np.array(list("abcde"))[: len(source)]
+    y = np.r_[rng.choice(names, n, p=source), rng.choice(names, N, p=target)]
+    table = pd.DataFrame({"y": y, "f": np.where(rng.random(n + N) < 0.75, y, rng.choice(names, n + N))})
+    table.loc[n:, "y"] = None
+    options = {"predictions": "f", "term": len(source) - 1}
+    return {
+        "Transport(shift='label')": answer(target[-1], Shares("y"), table, design=Transport(shift="label"), **options),
+        "as if at random (invalid)": answer(target[-1], Shares("y"), table, **options),
+    }
+
+
 def _cases():
     group = "Transport, 300 labels"
     models = (("linear (wrong)", LinearRegression(), 1000),)
@@ -55,6 +68,9 @@ def _cases():
     for source, target in ((0.3, 0.6),):
         case = partial(label, source=source, target=target)
         yield Case("Label shift, 200 labels", f"share {source} -> {target}", case)
+    for source, target in (([0.5, 0.3, 0.2], [0.2, 0.3, 0.5]), ([0.2] * 5, [0.1, 0.1, 0.2, 0.2, 0.4])):
+        case = partial(classes, source=source, target=target)
+        yield Case("Label shift, 200 labels", f"{len(source)} classes, {source[-1]} -> {target[-1]}", case)
 
 
 CASES = [*_cases()]
