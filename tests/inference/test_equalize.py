@@ -219,3 +219,11 @@ def test_the_command_prints_rule_and_remains_and_writes_them(tmp_path, capsys, m
         main(["estimate", "loans.csv", "--estimand", "mean: repaid", "--equalize", "score", "--predictor", "none"]) == 1
     )
     assert "--equalize is for a disparity" in " ".join(capsys.readouterr().err.split())
+    for wrong, said in (
+        (["--weight", "0.5"], "takes no --weight"),
+        (["--folds", "3"], "no --folds"),
+        (["--predictor", "none,rf"], "say none alone"),
+    ):
+        known = [] if "--predictor" in wrong else ["--predictions", "x"]
+        asked = ["estimate", "loans.csv", "--estimand", line, *known, "--equalize", "score", *wrong]
+        assert main(asked) == 1 and said in " ".join(capsys.readouterr().err.split())
