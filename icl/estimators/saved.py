@@ -109,6 +109,8 @@ def load(path: str | os.PathLike, device: Any = None, companions: Sequence[Any] 
         True
     """
     path = Path(path).expanduser()
+    if not isinstance(companions, (str, list, tuple)):
+        raise TypeError(f"companions= got {companions!r}; pass a list of estimators, such as [MyModel()].")
     return read_steadily(path, lambda: _load(path, device, _estimators_in(companions)))
 
 

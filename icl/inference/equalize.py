@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
+from numbers import Integral, Real
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -98,15 +99,21 @@ class Equalized:
             if self.is_shown(level)
             else f"What remains is not shown to lie within the bound of {self.bound:g}: the intervals reach beyond it."
         )
+        doubts = "".join(f"\nWarning: {d.message}" for d in self.remaining.diagnostics if d.severity == "warning")
         rule = ", ".join(f"{group}: {self.score} >= {value:.4g}" for group, value in self.thresholds.items())
         return (
             f"{self.estimand}, equalized by thresholds from {self.choosing.sum()} labeled rows\n"
             f"Decided for, by {self.estimand.by}: {rule}\n"
             f"{self.to_frame(level).round(4).to_string(index=False)}\n"
-            f"Before and after are of the {self.remaining.n_labeled} labeled rows that had no part in choosing"
+            f"Before and after are of {self._rows()} that had no part in choosing"
             f"{', and the unlabeled ones' if self.remaining.n_unlabeled else ''}. {verdict}\n"
-            f"Mean cost of a decision, after less before: {paid}"
+            f"Mean cost of a decision, after less before: {paid}{doubts}"
         )
+
+    def _rows(self) -> str:
+        """Rows that were measured with: a decision that was not known before is known after."""
+        was, now = self.before.n_labeled, self.remaining.n_labeled
+        return f"the {now} labeled rows" if was == now else f"the {was} rows with a decision, and of all {now} rows,"
 
     def __repr__(self) -> str:
         return self.summary()
@@ -175,11 +182,9 @@ def equalize(
     estimand = read_estimand(disparity) if isinstance(disparity, str) else disparity
     if not isinstance(estimand, Disparity):
         raise ValueError(f"disparity= got {estimand!r}; pass Disparity('approved', by='sex', ...).")
-    for name, got, fits in (("bound", bound, 0 <= bound < 1), ("share", share, 0 < share < 1)):
-        if not fits:
-            raise ValueError(f"{name} got {got!r}; pass a fraction between 0 and 1.")
-    if len(costs) != 2 or min(costs) < 0 or not np.isfinite(costs).all() or not max(costs) > 0:
-        raise ValueError(f"costs got {costs!r}; pass two numbers of at least 0, such as (1, 5).")
+    _check_numbers(bound, share, costs, seed)
+    if not is_name(score):
+        raise ValueError(f"score= got a {type(score).__name__}; pass the name of a column of table=.")
     if predictions is not None and not (is_name(predictions) or isinstance(predictions, list)):
         raise ValueError("predictions= takes the name of a column here, or a list of them; add the array to the table.")
     clusters = _clusters_of(design)
@@ -187,11 +192,14 @@ def equalize(
     used = [estimand.decision, estimand.by, score, *estimand.outcome_columns, *([clusters] if clusters else [])]
     require_columns(table, list(dict.fromkeys(used)), "rows of table=", f"of {str(estimand)!r}, or its score,")
     known = table[estimand.outcome_columns[0]].notna().to_numpy()
+    estimand.target(table[known])  # ValueError for what is not 0 and 1
+    _refuse_missing(table, estimand.by)
     choosing = _choosing(table, known, estimand, clusters, share, seed)
     first = table[choosing]
-    _refuse_few(estimand, first, "chooses")
+    groups = table[estimand.by].unique()
+    _refuse_few(estimand, first, groups, "chooses")
     kept = table[~choosing].reset_index(drop=True)
-    _refuse_few(estimand, kept[kept[estimand.outcome_columns[0]].notna()], "is left to measure with")
+    _refuse_few(estimand, kept[kept[estimand.outcome_columns[0]].notna()], groups, "is left to measure with")
     thresholds = _choose(estimand, first, score, bound, costs)
     decided = _decided(kept, score, estimand.by, thresholds)
     if decided.all() or not decided.any():
@@ -213,6 +221,18 @@ def equalize(
     is_known = paid[_COST].nunique() > 1
     price = infer(Mean(_COST), labeled=paid, design=design, level=level) if is_known else None
     return Equalized(estimand, score, thresholds, results[0], results[1], price, float(bound), choosing)
+
+
+def _check_numbers(bound: float, share: float, costs: tuple[float, float], seed: int) -> None:
+    """ValueError for numbers that are none, or out of range."""
+    for name, got, fits in (("bound", bound, lambda v: 0 <= v < 1), ("share", share, lambda v: 0 < v < 1)):
+        if not isinstance(got, Real) or not fits(got):
+            raise ValueError(f"{name} got {got!r}; pass a fraction between 0 and 1.")
+    pair = list(costs) if isinstance(costs, (tuple, list, np.ndarray)) else []
+    if len(pair) != 2 or not all(isinstance(c, Real) and 0 <= c < np.inf for c in pair) or not max(pair) > 0:
+        raise ValueError(f"costs got {costs!r}; pass two numbers of at least 0, such as (1, 5).")
+    if isinstance(seed, bool) or not isinstance(seed, Integral) or seed < 0:
+        raise ValueError(f"seed got {seed!r}; pass a whole number of at least 0.")
 
 
 def _clusters_of(design: Design | None) -> str | None:
@@ -255,15 +275,25 @@ def _rounded(wanted: float) -> tuple[int, float]:
     return n, wanted - n
 
 
-def _refuse_few(estimand: Disparity, labeled: pd.DataFrame, does: str) -> None:
+def _refuse_missing(frame: pd.DataFrame, by: str) -> None:
+    n_missing = int(frame[by].isna().sum())
+    if n_missing:
+        raise ValueError(
+            f"the group {by!r} is missing in {n_missing} rows; every row needs one to be decided. Fill it in, leave "
+            "these rows out, or give them a group of their own."
+        )
+
+
+def _refuse_few(estimand: Disparity, labeled: pd.DataFrame, groups: Sequence[Hashable], does: str) -> None:
     """ValueError where a group has too few rows that its rate is counted on, whatever is decided."""
     if estimand.metric in ("equal opportunity", "false positive rate"):
         labeled = labeled[labeled[str(estimand.outcome_column)] == (estimand.metric == "equal opportunity")]
-    counts = labeled[estimand.by].value_counts()
-    short = {str(group): int(n) for group, n in counts.items() if n < FEWEST}
+    found = labeled[estimand.by].value_counts().to_dict()  # may name levels that no row has, and lack groups
+    counts = {str(group): int(found.get(group, 0)) for group in groups}
+    short = {group: n for group, n in counts.items() if n < FEWEST}
     if len(counts) < 2 or short:
         raise ValueError(
-            f"the half of the labels that {does} has {short or dict(counts)} rows of a group of {estimand.by!r} that "
+            f"the part of the labels that {does} has {short or counts} rows of a group of {estimand.by!r} that "
             f"{estimand.metric!r} is counted on; each of two groups or more needs {FEWEST}. Label more rows."
         )
 
@@ -332,6 +362,7 @@ def _scores(frame: pd.DataFrame, score: str) -> np.ndarray:
 
 def _decided(frame: pd.DataFrame, score: str, by: str, thresholds: pd.Series) -> np.ndarray:
     """(R,) whether each row is decided for."""
+    _refuse_missing(frame, by)
     limit = frame[by].map(thresholds.to_dict()).to_numpy(dtype=float, na_value=np.nan)
     if np.isnan(limit).any():
         new = list(dict.fromkeys(frame[by][np.isnan(limit)].map(str)))[:8]

@@ -162,9 +162,15 @@ def look_for_dates(counts: dict[str, int], name: Any, order: str = "auto") -> tu
         # An order that leaves fewer words over is the one: 13/02 is no month.
         fewest = min(map(len, fitting.values()), default=0)
         kept = [d for d, odd in fitting.items() if len(odd) == fewest]
-        if len(kept) == 2 and not _day_is_first(shape, counts) and not _alike(kept[0], kept[1], series):
+        are_at_odds = (
+            order == "auto" and [d.order for d in kept] == ["mdy"] and _points_may_be_days_first(shape, counts)
+        )
+        if are_at_odds or (
+            len(kept) == 2 and not _day_is_first(shape, counts) and not _alike(kept[0], kept[1], series)
+        ):
+            first = series.iloc[0] if not are_at_odds else next(text for text in counts if "." in text)
             raise AmbiguousDatesError(
-                f"column {name!r} holds {series.iloc[0]!r}, which may be day/month or month/day; say which with "
+                f"column {name!r} holds {first!r}, which may be day/month or month/day; say which with "
                 f"--dates dmy or --dates mdy (dates= in Python)."
             )
         if kept and (best[0] is None or fewest < len(best[1])):
@@ -177,6 +183,14 @@ def look_for_dates(counts: dict[str, int], name: Any, order: str = "auto") -> tu
 def _day_is_first(shape: str, texts: Iterable[str]) -> bool:
     """With points the day is first everywhere."""
     return r"\." in shape or (shape in _MIXED and any(pattern(r"\D{0,12}\d{1,2}\.").match(text) for text in texts))
+
+
+def _points_may_be_days_first(shape: str, texts: Iterable[str]) -> bool:
+    """Where marks differ: whether all dates with points fit an order that other marks rule out."""
+    import pandas as pd
+
+    points = [text for text in texts if shape in _MIXED and pattern(r"\D{0,12}\d{1,2}\.").match(text)]
+    return bool(points) and not Dates("dmy", shape).read(pd.Series(points, dtype="str"))[1].any()
 
 
 def _alike(one: Dates, other: Dates, series: pd.Series) -> bool:

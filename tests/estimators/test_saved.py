@@ -131,6 +131,12 @@ def test_parts_of_parts_are_refused(table, tiny_release, tmp_path):
         icl.load(path)
 
 
+@pytest.mark.parametrize("brought", [SVR(), 5, None, {"a": SVR()}], ids=str)
+def test_companions_are_brought_in_a_list(tmp_path, brought):
+    with pytest.raises(TypeError, match="pass a list of estimators"):
+        icl.load(tmp_path, companions=brought)
+
+
 def test_companions_that_a_file_does_not_name_are_refused(table, tiny_release, tmp_path):
     path = ICLRegressor(checkpoint=tiny_release).fit(table[["age"]], table["age"]).save(tmp_path / "m")
     with pytest.raises(CheckpointError, match=r"cannot hold, \[\]; got \[SVR\(\)\]"):

@@ -6,6 +6,7 @@ import pandas as pd
 from icl.inference import (
     Cloglog,
     Cox,
+    Disparity,
     Distribution,
     Logistic,
     Mean,
@@ -93,6 +94,13 @@ def classes(apart: float, n: int = 200, stretch: float = 1.0, first: float = 0.3
     return {"estimand": Shares("y"), "table": table, "predictions": ["p", "q", "r"], "design": Transport(shift="label")}
 
 
+def decided_for(n_against: int) -> dict:
+    """Thirty rows of a second group, of which all but `n_against` are decided for."""
+    k = np.arange(150)
+    d = np.where(k < 120, k % 3 > 0, k >= 120 + n_against)
+    return {"estimand": Disparity("d", "g"), "table": pd.DataFrame({"d": d * 1.0, "g": np.where(k < 120, "a", "b")})}
+
+
 WAVES = np.sin(np.arange(80.0) ** 2)
 OWN = {
     "thin_tail": (measure(150, "cvar", 0.9), measure(250, "cvar", 0.9)),
@@ -122,5 +130,7 @@ OWN = {
     "few_of_class": (classes(3.0, first=0.04), classes(3.0)),
     "confused_classes": (classes(1.5), classes(2.5)),
     "no_label_shift": (classes(2.0, stretch=4.0), classes(2.0)),
+    "rate_without_variation": (decided_for(0), decided_for(3)),
+    "rate_without_variation/against": (decided_for(30), decided_for(27)),
     "beyond_limits": (share_of(0.9), share_of(0.6)),
 }  # fmt: skip

@@ -118,6 +118,42 @@ def test_units_of_the_score_and_names_of_groups_do_not_matter():
     assert_allclose(of_ints.thresholds.to_numpy(), rule.thresholds.to_numpy())
 
 
+KINDS = {
+    "unused level": {"sex": lambda t: pd.Categorical(t["sex"], ["f", "m", "x"])},
+    "truth values": {"approved": lambda t: t["approved"] > 0, "repaid": lambda t: t["repaid"].astype("boolean")},
+    "objects": {"repaid": lambda t: t["repaid"].map({0: False, 1: True})},
+}
+
+
+@pytest.mark.parametrize("kind", [*KINDS, "nullable", "pyarrow"])
+def test_how_columns_are_kept_does_not_matter(kind):
+    table, rule = loans(0), equalize(disparity(), loans(0), "score")
+    other = (
+        table.assign(**KINDS[kind])
+        if kind in KINDS
+        else table.convert_dtypes(dtype_backend={"nullable": "numpy_nullable"}.get(kind, kind))
+    )
+    same = equalize(disparity(), other, "score")
+    assert_allclose(same.thresholds, rule.thresholds)
+    assert same.summary() == rule.summary()
+    assert list(rule.decide(other)) == list(rule.decide(table))
+
+
+def test_decisions_that_were_not_known_are_counted_apart():
+    table = loans(0).assign(approved=lambda t: t["approved"].mask(t.index % 50 == 0))
+    said = equalize(disparity("demographic parity"), table, "score").summary()
+    assert "588 rows with a decision, and of all 612 rows" in said
+
+
+def test_what_is_doubtful_about_what_remains_is_said():
+    """Everybody of one group who repays is decided for, so that nothing shows how that varies."""
+    table = loans(1).assign(
+        score=lambda t: np.where(t["sex"] == "f", t["repaid"].where(t["repaid"].notna(), t["x"] > 0), t["score"])
+    )
+    rule = equalize(disparity(), table, "score", costs=(1, 9))
+    assert "add nothing to the interval" in rule.summary()
+
+
 def test_the_rule_says_when_it_cannot_decide_and_what_it_shows():
     table = loans(4)
     rule = equalize(disparity(), table, "score", bound=0.9)
@@ -145,6 +181,17 @@ def test_the_rule_says_when_it_cannot_decide_and_what_it_shows():
         ({"design": Design(probability="x")}, "random sample of all rows"),
         ({"predictions": np.zeros(3)}, "name of a column"),
         ({"table": loans(5, 30, 10)}, "needs 10"),
+        *(({"bound": v}, "bound got") for v in ("0.1", None, float("nan"), [0.1])),
+        *(({"costs": v}, "costs got") for v in (5, None, ("a", 1), (np.nan, 1), (1, 2, 3), "12")),
+        *(({"seed": v}, "seed got") for v in (-1, None, 0.5)),
+        *(({"score": v}, "name of a column") for v in (["score"], loans(5)["score"])),
+        ({"table": loans(5).assign(repaid=lambda t: t["repaid"].map({0: "no", 1: "yes"}))}, "holds str values"),
+        ({"table": loans(5).assign(repaid=lambda t: t["repaid"] + 1)}, "must be 0 and 1"),
+        ({"table": loans(5).assign(sex=lambda t: t["sex"].mask(t.index % 50 == 0))}, "missing in 24 rows"),
+        ({"table": loans(5).assign(sex=lambda t: t["sex"].mask(t.index > 1150, "x"))}, "'x': 0"),
+        ({"table": loans(5).assign(sex=lambda t: t["sex"].mask(t["repaid"].notna(), "m"))}, "'f': 0"),
+        ({"table": loans(5).assign(repaid=np.nan)}, "'f': 0|'m': 0"),
+        ({"table": loans(5, N=0).assign(score=lambda t: t["repaid"])}, "add the same"),
         ({"costs": (1000, 1), "table": against(5)}, "decide against everybody"),
         ({"costs": (1, 1000), "table": against(5)}, "decide for everybody"),
         ({"disparity": disparity("demographic parity"), "predictor": LogisticRegression()}, "pass no predictor"),
@@ -172,3 +219,11 @@ def test_the_command_prints_rule_and_remains_and_writes_them(tmp_path, capsys, m
         main(["estimate", "loans.csv", "--estimand", "mean: repaid", "--equalize", "score", "--predictor", "none"]) == 1
     )
     assert "--equalize is for a disparity" in " ".join(capsys.readouterr().err.split())
+    for wrong, said in (
+        (["--weight", "0.5"], "takes no --weight"),
+        (["--folds", "3"], "no --folds"),
+        (["--predictor", "none,rf"], "say none alone"),
+    ):
+        known = [] if "--predictor" in wrong else ["--predictions", "x"]
+        asked = ["estimate", "loans.csv", "--estimand", line, *known, "--equalize", "score", *wrong]
+        assert main(asked) == 1 and said in " ".join(capsys.readouterr().err.split())

@@ -149,3 +149,16 @@ def test_lines_of_text_are_the_estimands_they_spell():
     for wrong, words in (("cvar: loss", "no number"), ("2sls: y ~ x", "instrument"), ("cox: t ~ x", "two columns")):
         with pytest.raises(ValueError, match=words):
             read_estimand(wrong)
+
+
+@pytest.mark.parametrize("kind", ["str", "category", "datetime"])
+def test_instruments_that_are_no_numbers_are_named(kind):
+    z = np.arange(60) % 2
+    made = {
+        "str": np.where(z > 0, "a", "b"),
+        "category": pd.Categorical(np.where(z > 0, "a", "b")),
+        "datetime": pd.to_datetime(z, unit="D"),
+    }[kind]
+    table = pd.DataFrame({"y": z + np.sin(np.arange(60)), "dose": z + np.cos(np.arange(60)), "z": made})
+    with pytest.raises(ValueError, match="Use numbers as instruments"):
+        infer(TwoStage("y ~ dose", {"dose": "z"}), table)

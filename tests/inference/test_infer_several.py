@@ -4,10 +4,10 @@ import numpy as np
 import pandas as pd
 import pytest
 from numpy.testing import assert_allclose
-from sklearn.linear_model import LinearRegression
+from sklearn.linear_model import LinearRegression, LogisticRegression
 from sklearn.tree import DecisionTreeRegressor
 
-from icl.inference import OLS, Logistic, Mean, infer
+from icl.inference import OLS, Disparity, Distribution, Logistic, Mean, infer
 
 
 def draw(seed: int, n: int = 100, N: int = 800, slopes=(1.0, 0.8)) -> pd.DataFrame:
@@ -47,6 +47,35 @@ def test_covers_at_its_nominal_rate(n):
         )
         hits += low <= 0 <= high
     assert abs(hits / n_reps - 0.9) < 4 * np.sqrt(0.09 / n_reps)
+
+
+MEASURES = [
+    *(
+        Disparity("d", "s", m, "y")
+        for m in ("equal opportunity", "false positive rate", "predictive parity", "accuracy")
+    ),
+    *(Distribution("a", *m) for m in (("gini",), ("share", (0.75, 1)), ("cvar", 0.75), ("below", 1.0))),
+]
+
+
+@pytest.mark.parametrize("estimand", MEASURES, ids=str)
+def test_of_measures_predictions_are_combined_by_what_they_say_about_them(estimand):
+    """A constant or a copy beside a good prediction takes little of what it gains."""
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=2000)
+    table = pd.DataFrame({"s": rng.choice(["f", "m"], 2000), "x": x, "d": (x + rng.normal(size=2000) > 0) * 1.0})
+    table["p"], table["q"] = 1 / (1 + np.exp(-3 * x)), 0.5
+    table["y"], table["f"] = (rng.random(2000) < table["p"]) * 1.0, np.exp(x)
+    table["a"] = np.exp(x + 0.3 * rng.normal(size=2000))
+    table.loc[300:, ["y", "a"]] = np.nan
+    good = "p" if isinstance(estimand, Disparity) else "f"
+    alone = infer(estimand, table, predictions=good).std_error.iloc[0]
+    most = alone + (infer(estimand, table).std_error.iloc[0] - alone) / 3
+    for more in ("q", good):
+        assert infer(estimand, table, predictions=[good, more]).std_error.iloc[0] < most
+    if isinstance(estimand, Disparity):
+        both = infer(estimand, table, predictor=[LogisticRegression(), LinearRegression()], features=["x"])
+        assert both.std_error.iloc[0] < most
 
 
 def test_units_of_the_predictions_and_of_the_outcome_are_irrelevant():

@@ -180,6 +180,22 @@ def test_predicted_values_stand_in_through_the_measure():
     assert ours.gain.iloc[0] > 1.1 and ours.method == "shrunk"
 
 
+@pytest.mark.parametrize(
+    "estimand",
+    [
+        Distribution("y", "cvar", 0.999),
+        Distribution("b", "cvar", 0.9),
+        Survival("t", "d", 0.0),
+        Survival("t", "d", 1e-9),
+    ],
+    ids=str,
+)
+def test_outcomes_that_differ_are_not_said_to_be_equal(estimand):
+    table = pd.concat([incomes(0)["y"], times(0)], axis=1).assign(b=lambda t: (t["y"] > t["y"].median()) * 1.0)
+    with pytest.raises(ValueError, match="though their outcomes differ"):
+        infer(estimand, table)
+
+
 def test_what_has_no_answer_is_refused():
     table = times(0)
     with pytest.raises(ValueError, match="beyond the longest"):

@@ -68,6 +68,18 @@ def test_populations_that_hardly_overlap_are_refused():
     assert "transport_overlap" in said and "shift" not in said
 
 
+def test_one_row_shows_no_shares():
+    table = pd.DataFrame({"y": [*"abc" * 30, None], "p": [*"abc" * 30, "a"]})
+    with pytest.raises(ValueError, match="one unlabeled row"):
+        infer(Shares("y"), table, predictions="p", design=Transport(shift="label"))
+
+
+@pytest.mark.parametrize("classes", ["ab", ("a", "b", "c", "c")])
+def test_classes_are_several_different_ones(classes):
+    with pytest.raises(ValueError, match="different classes"):
+        infer(Shares("y", classes), pd.DataFrame({"y": [*"abc" * 30]}))
+
+
 def test_label_shift_recovers_the_share_from_hard_labels_like_rogan_and_gladen():
     rng = np.random.default_rng(0)
     y = np.r_[rng.random(400) < 0.3, rng.random(3000) < 0.7] * 1.0

@@ -157,6 +157,14 @@ def test_dates_of_one_column_may_differ_in_their_marks(ways):
     assert dates.read(texts)[0].dt.normalize().tolist() == MOMENTS.normalize().tolist()
 
 
+def test_points_beside_months_first_are_asked_about_unless_they_show_it():
+    mixed = ["03.04.2024", "05/26/2024", "07-28-2024"] * 4
+    with pytest.raises(AmbiguousDatesError, match=r"03\.04\.2024"):
+        look_for_dates(dict.fromkeys(mixed, 4), "when")
+    assert look_for_dates(dict.fromkeys(mixed, 4), "when", "mdy")[0].order == "mdy"
+    assert look_for_dates(dict.fromkeys([*mixed, "03.25.2024"], 4), "when")[0].order == "mdy"
+
+
 def test_dates_that_differ_in_marks_and_orders_are_none_or_asked_about():
     both = [moment.strftime(["%d/%m/%Y", "%m-%d-%Y"][i % 2]) for i, moment in enumerate(MOMENTS)]
     assert look_for_dates(dict.fromkeys(both, 1), "when")[0] is None

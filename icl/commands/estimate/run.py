@@ -63,6 +63,8 @@ def make_predictor(name: str, estimand: Estimand, table: pd.DataFrame, options: 
     """`icl`: our in-context model, `rf`: a random forest; classifiers where the outcome is a class. Of several names,
     separated by commas, a list."""
     if len(names := read_words(name)) > 1:
+        if "none" in names:
+            raise ValueError(f"predictor {name!r} names none beside others; say none alone, or leave it out.")
         return [make_predictor(one, estimand, table, options) for one in names]
     from icl.inference import Logistic, Mean, Multinomial, Shares
 
@@ -164,6 +166,8 @@ def _equalized(request: Request, estimand: Estimand, rows: dict[str, Any], optio
         raise ValueError(f"--equalize is for a disparity, not for {estimand}; for instance --estimand {_DISPARITY!r}.")
     if list(rows) != ["table"] or request.missing != "refuse":
         raise ValueError("--equalize takes one table without --unlabeled and --missing; put all rows into it.")
+    if request.weight != "auto" or request.folds != type(request).folds:
+        raise ValueError("--equalize takes no --weight and no --folds; leave them out.")
     if estimand.outcome_column is None:
         options |= {"predictor": None}  # decisions are all known
     rule = equalize(estimand, rows["table"], str(request.equalize), bound=request.bound, **options)

@@ -190,6 +190,8 @@ def solve_label_shift(parts: Contributions) -> Rectified:
         raise ValueError(
             f"one labeled row alone has {', '.join(few)}, which leaves unknown how predictions vary there."
         )
+    if len(found.g) < 2:
+        raise ValueError("one unlabeled row shows nothing of shares among such rows; pass more of them.")
     contrast, k, m = found.weakest
     if not contrast > LEAST_CONTRAST:
         raise ValueError(

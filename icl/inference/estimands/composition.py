@@ -102,6 +102,8 @@ def known_classes(column: pd.Series, classes: tuple | None = None) -> tuple:
     Raises:
         ValueError: for classes that no label shows, labels that are no class, and a column that is none of classes.
     """
+    if isinstance(classes, str) or (classes is not None and len({*classes}) < len(classes)):
+        raise ValueError(f"classes= got {classes!r}; pass a tuple of different classes, such as ('a', 'b').")
     seen = sorted(column.dropna().unique().tolist(), key=lambda v: (str(type(v)), v))
     found = tuple(seen if classes is None else classes)
     if absent := [c for c in found if c not in seen]:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from icl.inference.checks import Diagnostic
 from icl.inference.estimands.base import Example, as_numbers
 from icl.inference.estimands.linearised import Linearised
 
@@ -125,6 +127,20 @@ class Disparity(Linearised):
             )
         top = np.array([float((w * a)[(member == g).to_numpy()].sum()) for g in groups])
         return {"groups": groups, "rates": top / base, "base": base}
+
+    def findings(self, labeled: pd.DataFrame, unlabeled: pd.DataFrame) -> Iterator[Diagnostic]:
+        _, b = self._parts(self.target(labeled), labeled)
+        for group, rate in zip(self.reference["groups"], self.reference["rates"], strict=True):
+            n = int(np.count_nonzero(b[(labeled[self.by] == group).to_numpy()]))
+            if min(rate, 1 - rate) < 1e-12:
+                bound = 1 - 0.05 ** (1 / n)  # Clopper & Pearson (1934) without any event, one-sided
+                yield Diagnostic(
+                    "rate_without_variation",
+                    f"the {METRICS[self.metric]} is {rate:.0f} in all {n} labeled rows of {self.by}={group} that it is "
+                    f"counted on, so that they add nothing to the interval; the rate may lie as far as {bound:.2g} "
+                    "from there (95%, one-sided). Label more rows of this group.",
+                    "warning",
+                )
 
     def outcome(self, labeled: pd.DataFrame) -> np.ndarray:
         return self.of_predictions(self._binary(labeled, self.outcome_columns[0]), labeled)

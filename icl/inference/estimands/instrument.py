@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from icl.inference.checks import Diagnostic
-from icl.inference.estimands.base import Estimand, Example
+from icl.inference.estimands.base import Estimand, Example, as_numbers
 from icl.inference.estimands.equations import EstimatingEquation
 from icl.inference.estimands.linear import OLS
 from icl.inference.estimands.strength import FirstStage, basis, check_strength, strength_findings
@@ -140,7 +140,8 @@ class TwoStage(Estimand):
                 f"the endogenous columns {list(self.instruments)} must stand in {self.formula!r} as they are, as "
                 f"numbers; its terms are {terms}."
             )
-        Z = np.column_stack([X[:, ~is_endogenous], *(frame[name].to_numpy(dtype=float) for name in self._excluded)])
+        of_what = "numbers as instruments, and for groups a column of 0 and 1 for each but one"
+        Z = np.column_stack([X[:, ~is_endogenous], *(as_numbers(frame[name], of_what) for name in self._excluded)])
         return X, FirstStage(X, Z, is_endogenous), terms
 
     def findings(self, labeled: pd.DataFrame, unlabeled: pd.DataFrame) -> Iterator[Diagnostic]:

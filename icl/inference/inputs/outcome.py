@@ -39,6 +39,13 @@ def read_outcome(estimand: Estimand, labeled: pd.DataFrame, n_parameters: int) -
     if np.any(flat) and not is_share:
         which = "" if y.ndim == 1 else f" of {estimand.outcome_columns[int(np.argmax(flat))]!r}"
         value = y[0] if y.ndim == 1 else y[0, int(np.argmax(flat))]
+        if labeled[estimand.outcome_columns[0]].nunique() > 1:
+            raise ValueError(
+                f"all {len(y)} labeled rows add the same to {str(estimand)!r} ({value:g}), though their outcomes "
+                "differ: hardly any lies in the part that it is about, or all there are alike. That shows no variation "
+                "to judge uncertainty by, and an interval of width zero would be false. Label more rows, or ask for a "
+                "larger part."
+            )
         raise ValueError(
             f"all {len(y)} labeled outcomes{which} equal {value:g}: they show no variation to judge uncertainty by, "
             "and an interval of width zero would be false. Label more rows."

@@ -105,19 +105,24 @@ def _several(
     folds: int,
     seed: int,
 ) -> tuple[Surrogate, list[Diagnostic]]:
-    """Predictions, or predictors, of one outcome, combined."""
+    """Predictions, or predictors, of one outcome, combined; of pseudo-outcomes, what each says about them."""
+    target = estimand.target(sample.labeled) if isinstance(estimand, Linearised) else None
     clusters = design.sampling.clusters_labeled
     asked: dict[str, Any] = {
         "groups": repeated(sample.labeled, sample.unlabeled) if clusters is None else clusters,
         "groups_unlabeled": design.sampling.clusters_unlabeled,
     }
     if predictions is not None:
-        parts = [read_predictions(sample, name, estimand) for name in predictions]
+        what = estimand if target is None else Mean(estimand.outcome_columns[0])
+        parts = [_linearised(read_predictions(sample, name, what), estimand, sample) for name in predictions]
         names = [str(name) for name in predictions]
     else:
         X, X_new = with_text_names(sample.labeled[features]), with_text_names(sample.unlabeled[features])
         strata = design.sampling.strata_labeled
-        parts = [cross_fit(model, X, y, X_new, folds, seed, strata=strata, **asked) for model in predictor]
+        learnt = y if target is None else target
+        parts = [cross_fit(model, X, learnt, X_new, folds, seed, strata=strata, **asked) for model in predictor]
+        if target is not None:
+            parts = [_linearised(part, estimand, sample) for part in parts]
         flat = np.ones((len(y), 1)), np.ones((len(sample.unlabeled), 1)), design.of_population
         parts = [level_folds(part, *flat) for part in parts]
         names = [type(model).__name__ for model in predictor]
