@@ -106,7 +106,7 @@ class Equalized:
             f"Decided for, by {self.estimand.by}: {rule}\n"
             f"{self.to_frame(level).round(4).to_string(index=False)}\n"
             f"Before and after are of {self._rows()} that had no part in choosing"
-            f"{', and the unlabeled ones' if self.remaining.n_unlabeled else ''}. {verdict}\n"
+            f"{', and the predicted ones' if self.remaining.predictions != 'none' else ''}. {verdict}\n"
             f"Mean cost of a decision, after less before: {paid}{doubts}"
         )
 
@@ -172,7 +172,8 @@ def equalize(
         share: of the labeled rows that choose; they take no further part.
         predictor, predictions, features: of the outcome, as in `infer`, for the unlabeled rows. `predictions` names a
             column, or several.
-        design: `Design(clusters=...)`, of which none is divided; other designs are refused.
+        design: `Design(clusters="column")`, of which none is divided: those that choose take no further part, nor
+            do their unlabeled rows. Other designs are refused.
         seed: of the division.
         level: of the intervals.
     Raises:
@@ -189,7 +190,7 @@ def equalize(
         raise ValueError("predictions= takes the name of a column here, or a list of them; add the array to the table.")
     clusters = _clusters_of(design)
     table = as_frame(table, "table").reset_index(drop=True)
-    used = [estimand.decision, estimand.by, score, *estimand.outcome_columns, *([clusters] if clusters else [])]
+    used = [estimand.decision, estimand.by, score, *estimand.outcome_columns, *([] if clusters is None else [clusters])]
     require_columns(table, list(dict.fromkeys(used)), "rows of table=", f"of {str(estimand)!r}, or its score,")
     known = table[estimand.outcome_columns[0]].notna().to_numpy()
     estimand.target(table[known])  # ValueError for what is not 0 and 1
@@ -198,7 +199,9 @@ def equalize(
     first = table[choosing]
     groups = table[estimand.by].unique()
     _refuse_few(estimand, first, groups, "chooses")
-    kept = table[~choosing].reset_index(drop=True)
+    # Of a cluster that chose, rows without a label know of the labels too.
+    away = choosing if clusters is None else table[clusters].isin(table.loc[choosing, clusters]).to_numpy()
+    kept = table[~away].reset_index(drop=True)
     _refuse_few(estimand, kept[kept[estimand.outcome_columns[0]].notna()], groups, "is left to measure with")
     thresholds = _choose(estimand, first, score, bound, costs)
     decided = _decided(kept, score, estimand.by, thresholds)
@@ -235,7 +238,7 @@ def _check_numbers(bound: float, share: float, costs: tuple[float, float], seed:
         raise ValueError(f"seed got {seed!r}; pass a whole number of at least 0.")
 
 
-def _clusters_of(design: Design | None) -> str | None:
+def _clusters_of(design: Design | None) -> Hashable | None:
     """The column of clusters, if there is one."""
     if design is None or design.is_simple:
         return None
@@ -244,11 +247,11 @@ def _clusters_of(design: Design | None) -> str | None:
             "equalize takes labels that are a random sample of all rows, or of clusters, Design(clusters='column'); "
             "with unequal probabilities choose the rule elsewhere, and measure it by infer(Disparity(...), design=)."
         )
-    return str(design.clusters)
+    return design.clusters if is_name(design.clusters) else None
 
 
 def _choosing(
-    table: pd.DataFrame, known: np.ndarray, estimand: Disparity, clusters: str | None, share: float, seed: int
+    table: pd.DataFrame, known: np.ndarray, estimand: Disparity, clusters: Hashable | None, share: float, seed: int
 ) -> np.ndarray:
     """(R,) which labeled rows choose: a share of every group with every outcome, or of the clusters."""
     rng = np.random.default_rng(seed)
@@ -287,7 +290,7 @@ def _refuse_missing(frame: pd.DataFrame, by: str) -> None:
 def _refuse_few(estimand: Disparity, labeled: pd.DataFrame, groups: Sequence[Hashable], does: str) -> None:
     """ValueError where a group has too few rows that its rate is counted on, whatever is decided."""
     if estimand.metric in ("equal opportunity", "false positive rate"):
-        labeled = labeled[labeled[str(estimand.outcome_column)] == (estimand.metric == "equal opportunity")]
+        labeled = labeled[labeled[estimand.outcome_columns[0]] == (estimand.metric == "equal opportunity")]
     found = labeled[estimand.by].value_counts().to_dict()  # may name levels that no row has, and lack groups
     counts = {str(group): int(found.get(group, 0)) for group in groups}
     short = {group: n for group, n in counts.items() if n < FEWEST}

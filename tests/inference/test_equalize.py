@@ -96,6 +96,13 @@ def test_clusters_are_not_divided_and_seeds_repeat():
     one, two = (equalize(disparity(), table, "score", design=design, seed=5) for _ in range(2))
     assert one.thresholds.equals(two.thresholds) and one.summary() == two.summary()
     assert one.choosing.sum() == 200 and one.remaining.n_labeled == 200
+    assert one.remaining.n_unlabeled == 100  # of 200: the other half is of clusters that chose
+    renamed = table.rename(columns={"branch": 7, "repaid": 8})
+    of_numbers = Disparity("approved", "sex", "equal opportunity", 8, versus="m")
+    again = equalize(of_numbers, renamed, "score", design=Design(clusters=7), seed=5)
+    assert again.thresholds.equals(one.thresholds)
+    assert "the predicted ones" not in one.summary()
+    assert "the predicted ones" in equalize(disparity(), table, "score", design=design, predictions="x").summary()
     other = equalize(disparity(), table, "score", design=design, seed=6)
     assert not other.thresholds.equals(one.thresholds)
 
