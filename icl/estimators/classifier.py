@@ -60,7 +60,7 @@ class ICLClassifier(
             linear and on random waves), "kernel" (kernel ridge regression), "trees" (bagged extra-trees), "boosting"
             (histogram gradient boosting, for longer contexts), and scikit-learn estimators, which are cross-fitted.
             () is the network alone; "auto" is what did best: ridge, from 80 rows on trees, from 250 on kernel, from
-            600 on boosting if there are fewer than five classes, and boosting and trees beyond 5,000 rows.
+            600 on (of numbers from 250) boosting, and boosting and trees beyond 5,000 rows.
             Wherever this estimator is fitted on some of the rows, its companions are fitted on those alone.
         fast_queries: whether query rows take the short way of the checkpoint's reader (see `icl.network.reader`): two
             to five times faster a row once the context is read, from a third of the cache or less, for answers a little
@@ -72,7 +72,7 @@ class ICLClassifier(
         stacking: deprecated; True stands for companions=("ridge",), False for ().
         quality: "fast" (one member, ridge columns), "default" (two members with ridge, kernel and trees, whose own
             voice counts too, from 600 rows on also boosting; below 250 four members without kernel, below 80 without
-            trees), or "best" (twice the members, boosting from 250 rows on, shares of the voices by four passes in
+            trees; boosting of numbers from 250), or "best" (twice the members, boosting from 250 rows on, shares of the voices by four passes in
             place of one); `n_estimators` and `companions` go before it.
 
     Attributes:

@@ -14,7 +14,7 @@ from typing import Any
 from icl.estimators.options import companions_of
 from icl.estimators.quality import QUALITIES
 from icl.network.config import TabularConfig
-from icl.prediction.companions.columns import LONG_ROWS, SHOWN_ROWS, SILENT, most_columns
+from icl.prediction.companions.columns import LONG_ROWS, SHOWN_ROWS, most_columns, speaks
 from icl.prediction.guise import stacks
 from icl.prediction.timing import Seconds, Work, companion_seconds
 
@@ -44,7 +44,7 @@ class Plan:
         companions = self.companions if stacked else ()
         n_made = self.n_made if stacked else 0
         sizes = (n_rows, n_features, n_classes, n_queries, self.n_members, self.n_rows, n_made)
-        n_held_out = self.n_held_out if any(companion not in SILENT for companion in companions) else 0
+        n_held_out = self.n_held_out if any(speaks(one, n_classes) for one in companions) else 0
         return Work(*sizes, companions, stacked and n_rows > self.n_rows, n_held_out, self.n_learnt)
 
     def options(self) -> dict[str, Any]:

@@ -7,10 +7,12 @@ import torch
 from icl.network.distribution import CategoricalPredictive, HistogramPredictive, histogram_edges
 from icl.prediction.blend import OF_CLASSES, OF_NUMBERS, Blend, class_shares, number_shares, prior_shares
 from icl.prediction.companions.columns import KINDS
+from icl.prediction.companions.points import PointVoice
 from icl.prediction.companions.protocol import Labelled
 from icl.prediction.companions.voice import ClassVoice, NumberVoice
 
 EDGES = histogram_edges(64).numpy()
+VOICES = [("trees", None), ("trees", 2), ("trees", 4), ("points", None)]
 
 
 def normal_masses(mean_H, std):
@@ -102,22 +104,29 @@ def table(n_classes, n=150, seed=0):
     return Labelled(X, np.zeros(3, int), y, n_classes)
 
 
-def voice_of(labelled, trees):
+def voice_of(kind, labelled):
+    companion = KINDS["trees"].fit(labelled, 0)
+    if kind == "points":
+        return PointVoice("trees", companion, labelled, companion.context_NS, 64)
     if labelled.n_classes is None:
-        return NumberVoice(trees, labelled, trees.answers_NB, 64, np.empty(0))
-    return ClassVoice("trees", trees, labelled, trees.context_NS)
+        return NumberVoice(companion, labelled, companion.answers_NB, 64, np.empty(0))
+    return ClassVoice("trees", companion, labelled, companion.context_NS)
 
 
-@pytest.mark.parametrize("n_classes", [None, 2, 4])
-def test_a_label_never_reaches_what_its_own_row_is_told(n_classes):
+@pytest.mark.parametrize(("kind", "n_classes"), VOICES)
+def test_a_label_never_reaches_what_its_own_row_is_told(kind, n_classes):
     before = table(n_classes)
     y = before.y_N.copy()
     y[7] = (y[7] + 1) % n_classes if n_classes else y[7] + 1.5
     after = Labelled(before.cells_NF, before.n_levels_F, y, n_classes)
-    first, second = (voice_of(one, KINDS["trees"].fit(one, 0)) for one in (before, after))
-    if n_classes:  # the temperature, and the spread, are the one thing that all labels share
+    first, second = (voice_of(kind, one) for one in (before, after))
+    # The temperature, the spread, and the errors of other rows, are the one thing that all labels share.
+    if n_classes:
         second.temperature = first.temperature
         shown = [voice._log_shares(voice._companion.context_NS[7:8]) for voice in (first, second)]
+    elif kind == "points":
+        second = PointVoice("same", first._companion, after, first._companion.context_NS, 64)
+        shown = [np.exp(voice.out_of_context(first.spread)[7]) for voice in (first, second)]
     else:
         assert first.spread == second.spread
         shown = [voice.context[7] for voice in (first, second)]
@@ -125,14 +134,33 @@ def test_a_label_never_reaches_what_its_own_row_is_told(n_classes):
     assert np.abs(first.context - second.context).max() > 1e-3
 
 
-@pytest.mark.parametrize("n_classes", [None, 2, 4])
-def test_a_voice_is_as_good_in_the_context_as_among_queries(n_classes):
+@pytest.mark.parametrize(("kind", "n_classes"), VOICES)
+def test_a_voice_is_as_good_in_the_context_as_among_queries(kind, n_classes):
     both = table(n_classes, 600)
     labelled = Labelled(both.cells_NF[:300], both.n_levels_F, both.y_N[:300], n_classes)
-    voice = voice_of(labelled, KINDS["trees"].fit(labelled, 0))
+    voice = voice_of(kind, labelled)
     asked = voice(both.cells_NF[300:]).numpy()
     at = both.y_N if n_classes else np.searchsorted(EDGES, both.y_N)
     inside = voice.context[np.arange(300), at[:300]]
     outside = asked[np.arange(300), at[300:]]
     assert abs(inside.mean() - outside.mean()) < 4 * np.hypot(inside.std(), outside.std()) / np.sqrt(300)
     np.testing.assert_allclose(np.logaddexp.reduce(asked, 1), 0, atol=0.01)
+
+
+def test_errors_around_an_answer_are_those_of_normal_noise():
+    """An oracle: a companion that knows the mean, and noise of .5; and copies that count as one row of their weight."""
+    rng = np.random.default_rng(4)
+    mean_N = rng.normal(size=4_000)
+    y_N = mean_N + 0.5 * rng.normal(size=4_000)
+    cells_NF = mean_N[:, None].astype("f4")
+    labelled = Labelled(cells_NF, np.zeros(1, int), y_N, None)
+    voice = PointVoice("known", lambda rows_MF: rows_MF, labelled, cells_NF, 64)
+    exact = normal_masses(mean_N[:50], 0.5)
+    assert np.abs(np.exp(voice(cells_NF[:50]).numpy()) - np.exp(exact)).max() < 0.03
+    few = labelled.take(np.arange(60))
+    weight_N = rng.integers(1, 4, size=60)
+    rows = np.repeat(np.arange(60), weight_N)
+    copies = Labelled(cells_NF[rows], few.n_levels_F, y_N[rows], None, rows)
+    weighted = Labelled(few.cells_NF, few.n_levels_F, few.y_N, None, None, weight_N / weight_N.mean())
+    said = [PointVoice("known", None, one, one.cells_NF, 64) for one in (copies, weighted)]
+    np.testing.assert_allclose(said[0].context, said[1].context[rows], atol=1e-6)

@@ -137,6 +137,7 @@ def test_fit_mode_cache_reads_ahead(tiny_model, problem, monkeypatch):
 
 def test_low_memory_and_a_lack_of_it_keep_nothing(tiny_model, problem):
     contexts, rows = problem
+    gc.collect()  # what an earlier test left
     kept = len(forward._CACHES)
     answer(tiny_model, contexts, rows, fit_mode="low_memory")
     answer(tiny_model, contexts, rows, memory_gb=1e-4)
@@ -147,6 +148,7 @@ def test_low_memory_and_a_lack_of_it_keep_nothing(tiny_model, problem):
 
 def test_a_cache_goes_with_its_context(tiny_model):
     contexts, rows = [make_context(30, 0), make_context(30, 1)], [make_rows(3)] * 2
+    gc.collect()  # what an earlier test left
     kept = len(forward._CACHES)
     answer(tiny_model, contexts, rows)
     assert len(forward._CACHES) > kept
@@ -157,6 +159,7 @@ def test_a_cache_goes_with_its_context(tiny_model):
 
 def test_an_estimator_pickles_no_cache_and_drops_it_at_refit(tiny_release):
     X, y = make_rows(40), np.arange(40) % 2
+    gc.collect()  # what an earlier test left
     kept = len(forward._CACHES)
     # Of the same shape at both fits: a ridge column may be made of 40 rows and not of 30.
     estimator = ICLClassifier(tiny_release, device="cpu", fit_mode="cache", companions=()).fit(X, y)

@@ -13,6 +13,7 @@ from scipy.special import expit
 from sklearn.base import BaseEstimator
 
 from icl.prediction.companions import crossfit, kernel, trees
+from icl.prediction.companions.points import PointVoice
 from icl.prediction.companions.protocol import LEAST_SHARE, Companion, Kind, Labelled, narrowed, shares_of
 from icl.prediction.companions.ridge import RidgeColumns
 from icl.prediction.companions.trees import Trees
@@ -29,8 +30,6 @@ _OF_FEW, _OF_SOME = ("ridge",), ("ridge", "trees")
 _OF_MANY, _OF_MOST = ("ridge", "kernel", "trees"), ("boosting", "trees")
 LONG_ROWS, SHOWN_ROWS = 5_000, 2_500
 """Of a context of more than so many rows, so many are shown to the network, and companions learn from the others."""
-SILENT = ("ridge", "kernel")
-"""Companions without a voice of their own: least squares are no shares of classes, and the network reads them well."""
 # Share of the out-of-context squared error of the mean that a companion must remove.
 _LEAST_GAIN = 0.02
 
@@ -59,6 +58,14 @@ def suited(n_rows: int) -> tuple[str, ...]:
     if n_rows < MANY_ROWS:
         return _OF_FEW if n_rows < _SOME_ROWS else _OF_SOME
     return _OF_MANY if n_rows <= LONG_ROWS else _OF_MOST
+
+
+def speaks(companion: str | BaseEstimator, n_classes: int | None) -> bool:
+    """Whether a companion has a voice of its own.
+
+    Least squares are no shares of classes, and the network reads them well; ridge regressions are several.
+    """
+    return companion != "ridge" and (companion != "kernel" or n_classes is None)
 
 
 class Columns:
@@ -109,7 +116,7 @@ class Columns:
                 fitted = [fit() for fit in fits] if pool is None else list(pool.map(lambda fit: fit(), fits))
             for companion, one in zip(companions, fitted):
                 told_NT = one.context_NS if apart is None else one(told.cells_NF)
-                if companion not in SILENT:
+                if speaks(companion, labelled.n_classes):
                     # Shown or not: of a rare class squared errors say little. The blend weighs what they say.
                     self._speaking.append((str(companion), one, told_NT))
                 if told_NT.shape[1] and (companion == "ridge" or explains(told_NT, told)):
@@ -161,9 +168,10 @@ class Columns:
         return np.concatenate([*parts, np.empty((len(made_MS), 0), "f4")], 1)
 
     def voices(self, n_bins: int, atoms: np.ndarray) -> list[Voice]:
-        """What companions say by themselves: of classes trees, boosting and estimators; of numbers trees alone.
+        """What companions say by themselves.
 
-        `atoms` are those of a numeric target, standardised.
+        `atoms` are those of a numeric target, standardised; of one that has some trees alone speak, for what answers
+        one number says nothing of them.
         """
         told, n_rows = self._told, len(self.context_NS)
         found: list[Voice] = []
@@ -173,6 +181,8 @@ class Columns:
             elif isinstance(one, Trees):
                 answers_NB = one.each(told.cells_NF) if self._apart else one.answers_NB
                 found.append(NumberVoice(one, told, answers_NB, n_bins, atoms))
+            elif not len(atoms):
+                found.append(PointVoice(name, one, told, told_NT, n_bins))
         for voice in found:
             said = np.full((n_rows, voice.context.shape[1]), np.nan)
             said[self._told_rows] = voice.context

@@ -9,6 +9,7 @@ Dimension key: N context rows, M query rows, F columns of the table, T answers o
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Protocol
@@ -17,6 +18,7 @@ import numpy as np
 
 LEAST_SHARE = 1 / 75
 """A share below it looks like this one in log-odds, where a finite sample cannot tell them apart."""
+_MANY = 20
 
 
 @dataclass(frozen=True)
@@ -54,6 +56,30 @@ class Labelled:
         """(N,) how much each row counts."""
         return np.ones(len(self.y_N)) if self.weight_N is None else self.weight_N
 
+    def unseen(self, rows: np.ndarray, without: np.ndarray) -> np.ndarray:
+        """The cells of some rows, without the levels that no row but those of `without` holds: as a query has them.
+
+        Else a level that one row holds, which no companion learns from its other rows, would look known there, while
+        about as many queries hold levels that no row holds (Good & Turing), which are missing.
+
+        Args:
+            rows: (N,) bool, or numbers of rows.
+            without: (N,) bool, of rows that a companion did not learn from.
+        """
+        cells_nF = np.array(self.cells_NF[rows])
+        for j in self._rare:
+            known = np.zeros(int(self.n_levels_F[j]) + 1, bool)
+            known[_codes(self.cells_NF[~without, j])] = True
+            cells_nF[~known[_codes(cells_nF[:, j])], j] = np.nan
+        return cells_nF
+
+    @functools.cached_property
+    def _rare(self) -> list[int]:
+        """Columns with a level of fewer than 20 rows: of others, what companions learn from holds every level."""
+        columns = np.flatnonzero(self.n_levels_F > 0).tolist()
+        counts = {j: np.bincount(_codes(self.cells_NF[:, j]) + 1)[1:] for j in columns}
+        return [j for j in columns if ((counts[j] > 0) & (counts[j] < _MANY)).any()]
+
     def take(self, rows: np.ndarray) -> Labelled:
         """Some of the rows."""
         group_N, weight_N = (None if x is None else x[rows] for x in (self.group_N, self.weight_N))
@@ -76,6 +102,11 @@ class Labelled:
         """(M, T) shares of classes that answers as `shown` stand for."""
         odds_MT = np.exp(shown_MT.astype(float))
         return np.clip((odds_MT * (1 + LEAST_SHARE) - LEAST_SHARE) / (1 + odds_MT), 0, 1)
+
+
+def _codes(cells_N: np.ndarray) -> np.ndarray:
+    """(N,) codes as whole numbers; of a missing cell -1, the last place."""
+    return np.where(np.isnan(cells_N), -1, cells_N).astype(int)
 
 
 def _log_odds(shares_MT: np.ndarray) -> np.ndarray:

@@ -30,7 +30,7 @@ class Trees:
     def __init__(self, labelled: Labelled, seed: int, in_context: bool = True):
         rng = np.random.default_rng(seed)
         self._labelled = labelled
-        cells_NF, Y_NT = _cells(labelled.cells_NF), labelled.indicators()
+        cells_NF, Y_NT = self._cells(labelled.cells_NF), labelled.indicators()
         group_N, weight_N = labelled.groups, labelled.weights
         n_groups = int(group_N.max()) + 1
         self._trees = []
@@ -48,7 +48,8 @@ class Trees:
                 tree.fit(cells_NF[seen_N], Y_NT[seen_N], sample_weight=(drawn_N * weight_N)[seen_N], check_input=False)
             self._trees.append(tree)
             if in_context and not seen_N.all():
-                answers_nT = self._answers(tree, cells_NF[~seen_N])
+                out_nF = self._cells(labelled.unseen(~seen_N, ~seen_N))
+                answers_nT = self._answers(tree, out_nF)
                 total_NT[~seen_N] += answers_nT
                 if n_kept:
                     self.answers_NB[~seen_N, b] = answers_nT[:, 0]
@@ -61,30 +62,29 @@ class Trees:
         out_NT = np.where(n_answers_N[:, None] > 0, total_NT / np.maximum(n_answers_N, 1)[:, None], nothing)
         self.context_NS = labelled.shown(out_NT)
 
+    def _cells(self, rows_MF: np.ndarray) -> np.ndarray:
+        """What scikit-learn's trees take: contiguous, and within float32, for they add cells up."""
+        return np.clip(np.ascontiguousarray(rows_MF, dtype=np.float32), -1e30, 1e30)
+
     def _answers(self, tree: ExtraTreeRegressor, cells_MF: np.ndarray) -> np.ndarray:
         return tree.tree_.predict(cells_MF).reshape(len(cells_MF), -1)  # without its checks, as above
 
     def __call__(self, rows_MF: np.ndarray) -> np.ndarray:
         if not len(rows_MF):
             return np.empty((0, self._labelled.n_answers), "f4")
-        cells_MF = _cells(rows_MF)
+        cells_MF = self._cells(rows_MF)
         total = np.asarray(sum(self._answers(tree, cells_MF) for tree in self._trees))
         return self._labelled.shown(total / len(self._trees))
 
     def each(self, rows_MF: np.ndarray) -> np.ndarray:
         """(M, B) what each tree answers of a numeric target."""
-        cells_MF = _cells(rows_MF)
+        cells_MF = self._cells(rows_MF)
         return np.concatenate([np.empty((len(rows_MF), 0)), *(self._answers(t, cells_MF) for t in self._trees)], 1)
 
 
 def n_trees(n_rows: int) -> int:
     """200 up to 4,000 rows, beyond as many as keep trees times rows, but 40 at least."""
     return int(np.clip(_N_TREES * _MANY_ROWS // max(n_rows, 1), _FEWEST_TREES, _N_TREES))
-
-
-def _cells(rows_MF: np.ndarray) -> np.ndarray:
-    """What scikit-learn's trees take: contiguous, and within float32, for they add cells up."""
-    return np.clip(np.ascontiguousarray(rows_MF, dtype=np.float32), -1e30, 1e30)
 
 
 def seconds(n_rows: int, n_features: int, n_classes: int | None, in_context: bool = True) -> float:

@@ -18,7 +18,7 @@ STRICT = ["kernel", "trees", "boosting", "theirs"]
 
 @pytest.fixture(autouse=True)
 def few_rounds(monkeypatch):
-    monkeypatch.setattr(crossfit, "_ROUNDS", 12)  # of 100: boosting is slow to start
+    monkeypatch.setattr(crossfit, "_FEW_ROUNDS", 12)  # of 80: boosting is slow to start
 
 
 def fit(name, labelled, seed=0):
@@ -125,6 +125,21 @@ def test_landmarks_keep_the_law_and_come_close_to_the_whole_kernel(monkeypatch):
     assert np.corrcoef(some.context_NS[:, 0], whole.context_NS[:, 0])[0, 1] > 0.99
 
 
+@pytest.mark.parametrize("n_rows", [1_500, 5_500], ids=["small trees", "large trees"])
+def test_boosting_does_not_run_away_where_a_class_is_all_but_certain(n_rows, monkeypatch):
+    """Rules with six wrong labels: without a penalty log-odds of 20,000, of queries that no fold has seen."""
+    monkeypatch.undo()
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(n_rows, 4)).round(1)
+    y = np.where(X[:, 0] > 1.6, 1, 0)
+    y[(X[:, 0] > 1.2) & (X[:, 1] > 1)] = 2
+    y[(X[:, 2] > 1.5) & (X[:, 0] < -1)] = 3
+    y[rng.choice(n_rows, 6)] = rng.integers(0, 4, 6)
+    made = crossfit.boosting(Labelled(X.astype("f4"), np.zeros(4, int), y, 4), 0, in_context=False)
+    log_odds = made._whole.decision_function((1.5 * rng.normal(size=(2_000, 4)).round(1)).astype("f4"))
+    assert 3 < np.abs(log_odds).max() < 30
+
+
 def test_folds_keep_groups_whole_and_sizes_alike():
     group = np.repeat(np.arange(50), 2)
     fold = deal(group, 5, 0)
@@ -183,3 +198,44 @@ def test_time_is_about_what_was_estimated(name):
     fit(name, labelled)
     ratio = (time.process_time() - start) / KINDS[name].seconds(600, 3, 3)
     assert 1 / 8 < ratio < 8
+
+
+@pytest.mark.parametrize("name", ["trees", "boosting"])
+def test_a_level_that_no_other_row_holds_is_missing_as_among_queries(name, monkeypatch):
+    """Numbers kept as categories: half of the context holds levels of its own, of the queries levels never seen."""
+    rng = np.random.default_rng(0)
+    values = rng.normal(size=(800, 3))
+    y = (values[:, 0] + 0.5 * values[:, 1] > 0).astype(int)
+    cells, n_levels = np.full(values.shape, np.nan, "f4"), np.zeros(3, int)
+    for j, column in enumerate((values * 200).round().T):
+        levels, counts = np.unique(column[:400], return_counts=True)
+        levels = levels[np.lexsort((levels, -counts))]  # by falling frequency and then by value: codes that tell much
+        n_levels[j] = len(levels)
+        places = {level: code for code, level in enumerate(levels)}
+        cells[:, j] = [places.get(value, np.nan) for value in column]
+    labelled = Labelled(cells[:400], n_levels, y[:400], 2)
+    alone = [labelled.unseen(np.arange(400) == i, np.arange(400) == i) for i in range(400)]
+    missing = [np.isnan(part).mean() for part in (np.concatenate(alone), cells[400:])]
+    assert abs(missing[0] - missing[1]) < 0.05 < missing[0]
+
+    def loss(columns_NT, y_N):
+        shares = labelled.shares(columns_NT)[:, 0]
+        return -np.log(np.where(y_N == 1, shares, 1 - shares) + 1e-3).mean()
+
+    made = fit(name, labelled)
+    honest = abs(loss(made.context_NS, y[:400]) - loss(made(cells[400:]), y[400:]))
+    monkeypatch.setattr(Labelled, "unseen", lambda self, rows, without: self.cells_NF[rows])
+    before = fit(name, labelled)
+    assert honest < 0.15 and honest < 0.7 * abs(loss(before.context_NS, y[:400]) - loss(before(cells[400:]), y[400:]))
+
+
+def test_only_columns_with_rare_levels_change():
+    labelled = Labelled(np.arange(200, dtype="f4")[:, None] % [4, 5, 60], np.array([4, 5, 60]), np.arange(200) % 2, 2)
+    held = np.arange(200) % 60 == 7  # all rows of a level of the third column, and none of the others'
+    out = labelled.unseen(held, held)
+    np.testing.assert_array_equal(np.isnan(out).all(0), [False, False, True])
+    np.testing.assert_array_equal(out[:, :2], labelled.cells_NF[held][:, :2])
+    gap = Labelled(
+        np.where(labelled.cells_NF == 7, np.nan, labelled.cells_NF).astype("f4"), labelled.n_levels_F, labelled.y_N, 2
+    )
+    assert np.isnan(gap.unseen(held, held)[:, 2]).all()

@@ -28,7 +28,7 @@ def table():
 )
 def test_cross_fitting_keeps_a_label_from_its_own_prediction(table, companions, monkeypatch):
     """Companions are fitted anew in each fold; fitted on all rows they would carry the label into the context."""
-    monkeypatch.setattr(crossfit, "_ROUNDS", 12)
+    monkeypatch.setattr(crossfit, "_FEW_ROUNDS", 12)
     X, y = table
     folds = np.arange(90) % 3
     model = ICLRegressor("nano", n_estimators=1, companions=companions)
@@ -54,7 +54,7 @@ def test_companions_side_by_side_answer_as_one_after_the_other():
             found.append((fitted._members[0].made.context_NS, fitted.predict(X[:20])))
     finally:
         torch.set_num_threads(before)
-    assert fitted.companions_ == ["ridge", "kernel", "trees"]
+    assert fitted.companions_ == ["ridge", "kernel", "trees", "boosting"]
     np.testing.assert_allclose(found[0][0], found[1][0], rtol=1e-5, atol=1e-6)
     np.testing.assert_allclose(found[0][1], found[1][1], rtol=1e-5, atol=1e-6)
 
@@ -95,7 +95,7 @@ def test_the_number_of_rows_chooses_where_nobody_does(table):
     rng = np.random.default_rng(2)
     X = rng.normal(size=(250, 3))
     y = np.sign(X[:, 0]) + X[:, 1] + 0.1 * rng.normal(size=250)
-    assert ICLRegressor("nano", n_estimators=1).fit(X, y).companions_ == ["ridge", "kernel", "trees"]
+    assert ICLRegressor("nano", n_estimators=1).fit(X, y).companions_ == ["ridge", "kernel", "trees", "boosting"]
     assert ICLRegressor("nano", n_estimators=1).fit(X[1:], y[1:]).companions_ == ["ridge", "trees"]
     assert ICLRegressor("nano", n_estimators=1).fit(X[:79], y[:79]).companions_ == ["ridge"]
 

@@ -1,0 +1,82 @@
+"""A companion that answers a number with a number, as a voice: its own errors, out of context, around each answer.
+
+Dimension key: N context rows, M query rows, K bins.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from scipy.special import ndtr
+
+from icl.network.distribution import histogram_edges
+from icl.prediction.companions.protocol import Companion, Labelled
+
+# Of the bins, as for trees.
+_LEAST_MASS = 1e-5
+# Standard deviations by which the errors are spread, in units of their own.
+_SPREADS = (0.1, 0.2, 0.4)
+# Errors are counted in cells of this width, this far to both sides, in standard deviations of the target.
+_STEP, _REACH = 0.01, 12.0
+_N_CELLS = round(2 * _REACH / _STEP)
+
+
+class PointVoice:
+    """The errors that a companion made of the labelled rows, the same for all rows, around what it answers.
+
+    Args:
+        name: of the companion.
+        companion: fitted.
+        labelled: the rows that it answered out of context; their target has no atoms.
+        shown_NT: (N, 1) what it answered.
+        n_bins: of the network's histograms.
+    Source:
+        The distribution of out-of-context errors around an answer: Barber et al. (2021), Predictive inference with the
+        jackknife+, doi:10.1214/20-AOS1965.
+    """
+
+    def __init__(self, name: str, companion: Companion, labelled: Labelled, shown_NT: np.ndarray, n_bins: int):
+        self.name, self._companion = name, companion
+        self._edges = histogram_edges(n_bins).numpy()
+        self._labelled, self._answer_N = labelled, shown_NT[:, 0].astype(float)
+        self._share_N = labelled.weights / labelled.weights.sum()
+        self._cell_N = np.clip((labelled.y_N - self._answer_N + _REACH) / _STEP, 0, _N_CELLS - 1).astype(int)
+        scale = max(float(np.sqrt(self._share_N @ (labelled.y_N - self._answer_N) ** 2)), _STEP)
+        own_N = np.arange(len(self._cell_N)), np.searchsorted(self._edges, labelled.y_N)
+        found = [self.out_of_context(share * scale) for share in _SPREADS]
+        best = int(np.argmax([self._share_N @ log_masses_NK[own_N] for log_masses_NK in found]))
+        self.spread, self.context = _SPREADS[best] * scale, found[best]
+        self._cdf = _cdf(self._cell_N, self._share_N, self.spread)
+
+    def out_of_context(self, spread: float) -> np.ndarray:
+        """(N, K) log-masses for the labelled rows, each without its own error and those of its copies."""
+        alike_N1 = np.bincount(self._labelled.groups, self._share_N)[self._labelled.groups][:, None]
+        place_N = self._answer_N + (self._cell_N + 0.5) * _STEP - _REACH
+        own_NK = alike_N1 * _between(ndtr((self._edges - place_N[:, None]) / spread))
+        all_NK = self._masses(self._answer_N, _cdf(self._cell_N, self._share_N, spread))
+        return np.log(np.maximum(all_NK - own_NK, 0.0) / np.maximum(1 - alike_N1, 1e-9) + _LEAST_MASS)
+
+    def _masses(self, answer_M: np.ndarray, cdf: np.ndarray) -> np.ndarray:
+        points = np.linspace(-_REACH, _REACH, len(cdf))
+        return _between(np.interp(self._edges - answer_M[:, None], points, cdf, left=0.0, right=1.0))
+
+    def __call__(self, rows_MF: np.ndarray) -> torch.Tensor:
+        answer_M = self._companion(rows_MF)[:, 0].astype(float)
+        return torch.from_numpy(np.log(self._masses(answer_M, self._cdf) + _LEAST_MASS))
+
+
+def _cdf(cell_N: np.ndarray, share_N: np.ndarray, spread: float) -> np.ndarray:
+    """Distribution function of the errors, spread, at the ends of the cells."""
+    n_near = max(round(4 * spread / _STEP), 1)
+    near = np.diff(ndtr((np.arange(-n_near, n_near + 2) - 0.5) * _STEP / spread))
+    masses = np.convolve(np.bincount(cell_N, share_N, _N_CELLS), near)
+    # What is spread beyond the last cells stays in them.
+    masses[n_near] += masses[:n_near].sum()
+    masses[-n_near - 1] += masses[-n_near:].sum()
+    cumulative = np.cumsum(masses[n_near:-n_near])
+    return np.concatenate([[0.0], cumulative / cumulative[-1]])
+
+
+def _between(below_MK: np.ndarray) -> np.ndarray:
+    """(M, K) masses of the bins, from the distribution function at their inner edges."""
+    return np.diff(np.pad(below_MK, ((0, 0), (1, 1)), constant_values=(0, 1)), axis=1)
