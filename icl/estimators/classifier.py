@@ -70,10 +70,10 @@ class ICLClassifier(
             (`left_out_` says which; `time_estimate` tells the seconds beforehand). What takes over a minute without a
             budget says so. Planned, not guaranteed: a machine that others begin to use is slower than it was.
         stacking: deprecated; True stands for companions=("ridge",), False for ().
-        quality: "fast" (one member, ridge columns), "default" (two members with ridge, kernel and trees, whose own
-            voice counts too, from 600 rows on also boosting; below 250 four members without kernel, below 80 without
-            trees; boosting of numbers from 250), or "best" (twice the members, boosting from 250 rows on, shares of the voices by four passes in
-            place of one); `n_estimators` and `companions` go before it.
+        quality: "fast" (one member, ridge columns), "default" (two members with ridge, kernel, trees and, from 600 rows
+            on or of numbers, boosting, most of whose own voices count too; below 250 four members without kernel and
+            boosting, below 80 without trees), or "best" (twice the members, boosting from 250 rows on, shares of the
+            voices by four passes in place of one); `n_estimators` and `companions` go before it.
 
     Attributes:
         classes_: (C,) sorted labels; `predict_proba` has a column for each.

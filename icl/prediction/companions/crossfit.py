@@ -16,10 +16,10 @@ from sklearn.utils.validation import has_fit_parameter
 from icl.prediction.companions.protocol import Labelled
 
 _N_FOLDS = 5
-# Of up to 5,000 rows small trees serve better than scikit-learn's default, 100 rounds of 31 leaves, in about half
-# of its time (benchmarks/records/small-boosted-trees). Beyond, on 16,500 rows (california, protein) 300 rounds had R2 .832 and .617 where 100 had
-# .821 and .575; of classes (adult, mammography) their columns brought log losses of .2621 and .0422 where those of 100
-# brought .2606 and .0415.
+# Of up to 5,000 rows small trees serve better than scikit-learn's default, 100 rounds of 31 leaves, in about half of its
+# time (benchmarks/records/small-boosted-trees). Beyond, on 16,500 rows (california, protein) 300 rounds had R2 .832 and
+# .617 where 100 had .821 and .575; of classes (adult, mammography) their columns brought log losses of .2621 and .0422
+# where those of 100 brought .2606 and .0415.
 _FEW_ROUNDS, _ROUNDS, _MOST_ROUNDS, _MANY_ROWS = 80, 100, 300, 5_000
 _FEW_LEAVES, _FEW_FOLDS = 16, 4
 # As if each leaf held so much more curvature. Without it scores of a rare class run away (allrep, 3,017 rows, four
@@ -127,9 +127,10 @@ def boosting(labelled: Labelled, seed: int, in_context: bool = True) -> CrossFit
 def boosting_seconds(n_rows: int, n_features: int, n_classes: int | None, in_context: bool = True) -> float:
     """See `protocol.Kind`."""
     rounds = _rounds(n_rows, n_classes)
-    n_fits = 1 + (_FEW_FOLDS if rounds == _FEW_ROUNDS else _N_FOLDS) * in_context
+    few = rounds == _FEW_ROUNDS
     n_trees = rounds / 100 * (1 if n_classes in (None, 2) else n_classes)
-    return n_fits * n_trees * (0.16 + 9e-7 * n_rows * n_features)
+    of_100 = 0.04 + 0.0035 * n_features + 4e-7 * n_rows * n_features if few else 0.16 + 9e-7 * n_rows * n_features
+    return (1 + (_FEW_FOLDS if few else _N_FOLDS) * in_context) * n_trees * of_100
 
 
 def _rounds(n_rows: int, n_classes: int | None) -> int:

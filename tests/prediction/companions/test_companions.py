@@ -190,7 +190,7 @@ def test_a_weight_of_two_is_two_copies_that_are_left_out_together():
     assert np.corrcoef(*trees)[0, 1] > 0.97
 
 
-@pytest.mark.parametrize("name", ["ridge", "kernel", "trees"])
+@pytest.mark.parametrize("name", ["ridge", "kernel", "trees", "boosting"])
 def test_time_is_about_what_was_estimated(name):
     """Processor time, which other processes leave alone, within a factor of eight: machines and BLAS differ."""
     labelled = table(600, 3)
