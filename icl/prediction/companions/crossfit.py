@@ -16,7 +16,7 @@ from sklearn.utils.validation import has_fit_parameter
 from icl.prediction.companions.protocol import Labelled
 
 _N_FOLDS = 5
-# Of up to 5,000 rows small trees serve better than scikit-learn's default, 100 rounds of 31 leaves, in about half of its
+# Of up to 5,000 rows small trees serve better than scikit-learn's default, 100 rounds of 31 leaves, in half of its
 # time (benchmarks/records/small-boosted-trees). Beyond, on 16,500 rows (california, protein) 300 rounds had R2 .832 and
 # .617 where 100 had .821 and .575; of classes (adult, mammography) their columns brought log losses of .2621 and .0422
 # where those of 100 brought .2606 and .0415.
