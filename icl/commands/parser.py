@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import os
 import re
+import shlex
 import sys
 from collections.abc import Callable, Sequence
 from typing import NoReturn
@@ -71,10 +72,12 @@ def run_command(commands: Sequence[Callable[..., None]], args: Sequence[str]) ->
     set_parsing_settings(docstring_parse_attribute_docstrings=True)  # the help of a dataclass's field
     # The parsers of the others take a tenth of a second.
     asked = [command for command in commands if args and args[0] == command.__name__]
+    args = with_underscores(args)
+    refuse_repeated(args)
     try:
         auto_cli(
             {command.__name__: command for command in asked or commands},
-            args=with_underscores(args),
+            args=args,
             as_positional=True,  # what has no default: files
             prog="icl",
             parser_class=Parser,
@@ -88,6 +91,24 @@ def run_command(commands: Sequence[Callable[..., None]], args: Sequence[str]) ->
 def with_underscores(args: Sequence[str]) -> list[str]:
     """--no-check as --no_check."""
     return [re.sub(r"^--[^=]+", lambda name: "--" + name[0][2:].replace("-", "_"), arg) for arg in args]
+
+
+def refuse_repeated(args: Sequence[str]) -> None:
+    """End with a sentence where an option comes twice with two values: the parser would keep the last, silently."""
+    given: dict[str, list[str]] = {}
+    for arg, following in zip(args, [*args[1:], ""]):
+        name, mark, value = arg.partition("=")
+        if name.startswith("--") and name not in ("--", "--config"):
+            given.setdefault(name, []).append(value if mark else following)
+    for name, values in given.items():
+        if len(set(values)) > 1:
+            print(
+                f"icl {args[0]}: {name} is given {len(values)} times, as {' and as '.join(values)}; give it once (what "
+                f"takes several values takes them in one: {name} {shlex.quote(','.join(values))}).\n"
+                f"All options: icl {args[0]} --help",
+                file=sys.stderr,
+            )
+            raise SystemExit(2)
 
 
 def _spare_configurations(parsed: Namespace) -> None:

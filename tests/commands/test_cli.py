@@ -64,6 +64,32 @@ def test_runs_as_a_process_with_its_exit_code():
     assert "level" in done.stderr and "Traceback" not in done.stderr
 
 
+def test_python_runs_the_package_as_the_command():
+    done = subprocess.run([sys.executable, "-m", "icl", "--version"], capture_output=True, text=True)
+    assert done.stdout.strip() == f"icl {__version__}" and done.returncode == 0
+
+
+@pytest.mark.parametrize(
+    "args",
+    [
+        ["inspect", "t.csv", "--na", "age=999", "--na", "bmi=99"],
+        ["inspect", "t.csv", "--columns=a=skip", "--columns", "b=skip"],
+        ["generate", "t.csv", "--given", "sex=F", "--given=age=60..80"],
+        ["predict", "t.csv", "t.csv", "--target", "y", "--max-rows", "3", "--max_rows", "4"],
+        ["estimate", "t.csv", "--estimand", "mean: y", "--estimand", "mean: z"],
+    ],
+)
+def test_an_option_given_twice_is_not_dropped_silently(args, capsys):
+    assert main(args) == 2
+    assert "is given 2 times" in capsys.readouterr().err
+
+
+def test_the_same_option_and_value_may_come_twice(capsys):
+    assert main(["checkpoints", "--config", "a", "--config", "b"]) != 0  # as the parser says, not as a repetition
+    assert "times" not in capsys.readouterr().err
+    assert main(["inspect", "absent.csv", "--decimal", ",", "--decimal=,"]) == 1
+
+
 def test_help_names_every_command(capsys):
     assert main(["--help"]) == 0
     shown = capsys.readouterr().out

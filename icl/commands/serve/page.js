@@ -19,6 +19,7 @@ function fill(table, heads, rows, classes = []) {
     row.cells.forEach((value, i) => { const cell = line.insertCell(); cell.textContent = number(value); cell.className = classes[i] || ""; });
   }
 }
+function notes(found) { return Object.entries(found.not_used || {}).map(([n, w]) => ` ${n} is not used: ${w}.`).join("") + found.notes.map((n) => " " + n + (/[.!?]$/.test(n) ? "" : ".")).join(""); }
 function say(text, bad = false) { $("status").textContent = text; $("status").className = bad ? "bad" : ""; }
 async function ask(route, fields = {}) {
   const form = new FormData();
@@ -47,7 +48,7 @@ function take(chosen) {
   for (const id of ["predictions", "why", "answer", "columns"]) $(id).hidden = true;
   working(`reading ${file.name} ...`, async () => {
     const found = await ask("columns");
-    $("shape").textContent = `${file.name}: ${found.n_rows} rows, ${found.columns.length} columns`;
+    $("shape").textContent = `${file.name}: ${found.n_rows} rows, ${found.columns.length} columns.` + notes(found);
     fill($("columns").querySelector("table"), ["column", "taken for", "missing", "example", "why"],
       found.columns.map((c) => ({ cells: [c.column, c.taken_for, c.n_missing, c.example, c.why] })), ["", "", "number", "", "why"]);
     const target = $("target");
@@ -104,9 +105,9 @@ $("predict").onclick = () => working("predicting ...", async () => {
   const heads = numeric ? ["row", "prediction", "lower", "upper"] : ["row", "prediction", "probability", "set"];
   const cells = found.predictions.map((p) => numeric ? [p.name ?? p.row, p.prediction, p.lower, p.upper] : [p.name ?? p.row, p.prediction, p.probability, p.set.join(", ")]);
   fill($("predictions").querySelector("table"), heads, cells.map((c) => ({ cells: c })), numeric ? ["", "number", "number", "number"] : ["", "", "number", ""]);
-  $("predicted").textContent = `${found.n_to_predict} rows predicted from ${found.n_labelled} labelled ones; ` +
+  $("predicted").textContent = (cells.length < found.n_to_predict ? `The first ${cells.length} of ${found.n_to_predict} rows to predict (icl predict gives all), ` : `${found.n_to_predict} rows predicted, `) + `from ${found.n_labelled} labelled ones; ` +
     (numeric ? "intervals" : "sets of classes") + ` hold ${Math.round(100 * found.coverage)} % of new rows.` +
-    (found.baseline ? ` Out of context: ${found.baseline}.` : "") + Object.entries(found.not_used).map(([n, w]) => ` ${n} is not used: ${w}.`).join("") + found.notes.map((n) => " " + n).join("");
+    (found.baseline ? ` Out of context: ${found.baseline}.` : "") + notes(found);
   intervals($("bars"), numeric ? found.predictions.slice(0, 12).map((p) => ({ name: p.name ?? "row " + p.row, at: p.prediction, low: p.lower, high: p.upper, best: true })) : []);
   const guarded = (v) => { const t = String(v ?? ""); const safe = typeof v === "string" && /^[=+\-@\t\r]/.test(t) ? "'" + t : t; return /[",\n]/.test(safe) ? `"${safe.replaceAll('"', '""')}"` : safe; };
   $("save").href = "data:text/csv;charset=utf-8," + encodeURIComponent([heads, ...cells].map((line) => line.map(guarded).join(",")).join("\n"));
@@ -124,19 +125,19 @@ $("explain").onclick = () => working("explaining ...", async () => {
   }
   const note = document.createElement("p");
   note.className = "quiet";
-  note.textContent = "What each column adds to the prediction (Shapley values), blue upwards, red downwards. It says what the answer rests on, not what would happen if the cell were changed.";
+  note.textContent = "What each column adds to the prediction (Shapley values), blue upwards, red downwards. It says what the answer rests on, not what would happen if the cell were changed." + notes(found);
   $("reasons").append(note);
   $("why").hidden = false;
 });
 $("estimate").onclick = () => working("estimating ...", async () => {
   const found = await ask("estimate", { estimand: $("estimand").value });
   $("warnings").replaceChildren(...found.diagnostics.filter((d) => d.severity === "warning").map((d) => { const p = document.createElement("p"); p.className = "warning"; p.textContent = d.message; return p; }));
-  fill($("answer").querySelector("table"), ["term", "estimate", "std. error", `${100 * found.level} % low`, "high", "p", "n effective"],
-    found.estimates.map((e) => ({ cells: [e.term, e.estimate, e["std.error"], e["conf.low"], e["conf.high"], e["p.value"] < 0.0001 ? "< 0.0001" : e["p.value"], Math.round(e.n_effective)] })), ["", ...Array(6).fill("number")]);
+  fill($("answer").querySelector("table"), ["term", "estimate", "std. error", `${Math.round(1000 * found.level) / 10} % low`, "high", "p", "n effective"],
+    found.estimates.map((e) => ({ cells: [e.term, e.estimate, e["std.error"], e["conf.low"], e["conf.high"], e["p.value"] !== null && e["p.value"] < 0.0001 ? "< 0.0001" : e["p.value"], e.n_effective === null ? "" : Math.round(e.n_effective)] })), ["", ...Array(6).fill("number")]);
   const terms = new Set(found.estimates.map((e) => e.term).filter((t) => t !== "Intercept").slice(0, 3));
   const several = terms.size > 1;
   intervals($("forest"), found.comparison.filter((c) => terms.has(c.term)).map((c) => ({ name: (several ? c.term + ": " : "") + c.method + (c.valid === false ? " (INVALID)" : ""), at: c.estimate, low: c.lower, high: c.upper, invalid: c.valid === false, best: c.method === found.method })));
-  $("assumption").textContent = `${found.n_labeled} labelled and ${found.n_unlabeled} unlabelled rows. Assumes ${found.assumption}. n effective: labelled rows that would give the same precision without predictions.`;
+  $("assumption").textContent = `${found.n_labeled} labelled and ${found.n_unlabeled} unlabelled rows. Assumes ${found.assumption}. n effective: labelled rows that would give the same precision without predictions.` + notes(found);
   $("answer").hidden = false;
 });
 $("target").onchange = suggest;
