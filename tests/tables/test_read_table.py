@@ -329,6 +329,17 @@ def test_hints_can_be_pasted_into_a_shell():
     assert read.frame["LOS (days)"].isna().sum() == 3 and read.notes == []
 
 
+@pytest.mark.parametrize("given", [pd.DataFrame({"a": [1]}), {"a": [1]}, [1, 2], None, 5])
+@pytest.mark.parametrize("read", [icl.read_table, icl.inspect_table])
+def test_what_is_no_file_is_refused_with_what_to_do(read, given):
+    with pytest.raises(TypeError, match=f"is expected, got {type(given).__name__}; .* as it is"):
+        read(given)
+
+
+def test_a_file_opened_as_text_is_read():
+    assert read_table(io.StringIO("ä;b\n1,5;x\n2,5;y\n"))["ä"].tolist() == [1.5, 2.5]
+
+
 def test_parquet_of_other_programs(tmp_path):
     twice = pa.Table.from_arrays([pa.array([1, 2]), pa.array([3, 4])], names=["a", "a"])
     pq.write_table(twice, tmp_path / "twice.parquet")

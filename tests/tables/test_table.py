@@ -103,6 +103,12 @@ def test_words_for_missing_among_dates_leave_them_dates(word):
     assert [word in said for said in encoder.said_] == [True] * bool(word.strip())
 
 
+def test_a_query_that_was_not_run_is_told_from_a_table():
+    lazy = type("LazyFrame", (), {"collect": lambda self: None})()
+    with pytest.raises(TypeError, match=r"LazyFrame is a query that was not run yet. Pass X.collect\(\)"):
+        TableEncoder("X").fit(lazy)
+
+
 def test_only_context_rows_count():
     context = pd.DataFrame({"x": [1.0, 2, 3], "c": ["a", "b", "a"]})
     query = pd.DataFrame({"x": [1e6, 2], "c": ["b", "z"]})

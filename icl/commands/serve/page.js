@@ -1,6 +1,6 @@
 "use strict";
 const $ = (id) => document.getElementById(id);
-let file = null;
+let file = null, columns = [], told = [];
 const SVG = "http://www.w3.org/2000/svg";
 
 function number(value) {
@@ -19,7 +19,11 @@ function fill(table, heads, rows, classes = []) {
     row.cells.forEach((value, i) => { const cell = line.insertCell(); cell.textContent = number(value); cell.className = classes[i] || ""; });
   }
 }
-function notes(found) { return Object.entries(found.not_used || {}).map(([n, w]) => ` ${n} is not used: ${w}.`).join("") + found.notes.map((n) => " " + n + (/[.!?]$/.test(n) ? "" : ".")).join(""); }
+// What was told of the columns is not told again.
+function notes(found) {
+  const unused = Object.entries(found.not_used || {}).map(([n, w]) => `${n} is not used: ${w}.`);
+  return [...unused, ...found.notes.filter((n) => !told.includes(n))].map((n) => " " + n + (/[.!?]$/.test(n) ? "" : ".")).join("");
+}
 function say(text, bad = false) { $("status").textContent = text; $("status").className = bad ? "bad" : ""; }
 async function ask(route, fields = {}) {
   const form = new FormData();
@@ -47,8 +51,10 @@ function take(chosen) {
   file = chosen;
   for (const id of ["predictions", "why", "answer", "columns"]) $(id).hidden = true;
   working(`reading ${file.name} ...`, async () => {
+    told = [];
     const found = await ask("columns");
     $("shape").textContent = `${file.name}: ${found.n_rows} rows, ${found.columns.length} columns.` + notes(found);
+    [columns, told] = [found.columns, found.notes];
     fill($("columns").querySelector("table"), ["column", "taken for", "missing", "example", "why"],
       found.columns.map((c) => ({ cells: [c.column, c.taken_for, c.n_missing, c.example, c.why] })), ["", "", "number", "", "why"]);
     const target = $("target");
@@ -59,7 +65,11 @@ function take(chosen) {
     $("columns").hidden = false;
   });
 }
-function suggest() { $("estimand").value = "mean: " + $("target").value; }
+function suggest() {
+  const column = columns.find((c) => c.column === $("target").value);
+  const isNumber = column.taken_for === "number" || column.example === "True" || column.example === "False";
+  $("estimand").value = isNumber ? "mean: " + column.column : `share: ${column.column} = ${column.example}`;
+}
 
 function svg(name, attributes, parent, text) {
   const node = document.createElementNS(SVG, name);
@@ -87,7 +97,7 @@ function intervals(place, rows, zero = false) {
   if (zero) svg("line", { x1: x(0), x2: x(0), y1: 4, y2: rows.length * step + 6, stroke: "#999" }, figure);
   rows.forEach((r, i) => {
     const y = 16 + i * step, color = r.invalid ? "#c0392b" : r.best ? "#1f5fa8" : "#7d8896";
-    svg("text", { x: left - 10, y: y + 4, "text-anchor": "end" }, figure, r.name.length > 26 ? r.name.slice(0, 25) + "…" : r.name);
+    svg("text", { x: left - 10, y: y + 4, "text-anchor": "end" }, figure, r.name.length > 24 ? r.name.slice(0, 23) + "…" : r.name);
     if (r.low !== null && r.high !== null) svg("line", { x1: x(r.low), x2: x(r.high), y1: y, y2: y, stroke: color, "stroke-width": 3 }, figure);
     svg("circle", { cx: x(r.at), cy: y, r: 4.5, fill: color }, figure);
   });
