@@ -59,6 +59,11 @@ class Parser(ArgumentParser):
         missing = re.search(r"arguments are required: (.*)", message)
         if missing and (command := re.match(r"(\w+)\.", missing[1])):  # the command of the files that are missing
             name, message = f"{name} {command[1]}", "name the files: " + missing[1].replace(command[0], "")
+        unknown = re.fullmatch(r"unrecognized arguments: (--\w+).*", message, re.DOTALL)
+        if unknown:
+            known = [option for action in at._actions for option in action.option_strings]
+            near = difflib.get_close_matches(unknown[1], known, 1)
+            message += f"; did you mean {near[0]}?" if near else ""
         print(f"{name}: {_in_words(message)}\nAll options: {name} --help", file=sys.stderr)
         self.exit(2)
 

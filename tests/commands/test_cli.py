@@ -84,6 +84,22 @@ def test_an_option_given_twice_is_not_dropped_silently(args, capsys):
     assert "is given 2 times" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("args", "meant"),
+    [
+        (["inspect", "t.csv", "--colums", "a=skip"], "--columns"),
+        (["predict", "t.csv", "t.csv", "--target", "y", "--memebers=3"], "--members"),
+        (["estimate", "t.csv", "--estimnd", "mean: y"], "--estimand"),
+        (["generate", "t.csv", "--sed", "1"], "--seed"),
+        (["serve", "--prt", "1"], "--port"),
+        (["checkpoints", "--cnfig", "a"], "--config"),
+    ],
+)
+def test_a_misspelled_option_is_asked_about(args, meant, capsys):
+    assert main(args) == 2
+    assert f"did you mean {meant}?" in capsys.readouterr().err
+
+
 def test_the_same_option_and_value_may_come_twice(capsys):
     assert main(["checkpoints", "--config", "a", "--config", "b"]) != 0  # as the parser says, not as a repetition
     assert "times" not in capsys.readouterr().err
