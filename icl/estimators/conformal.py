@@ -14,9 +14,10 @@ average over the draw of the n labelled rows and of the new one, whatever the qu
 |         | 1 - a or little above it wherever it was measured (benchmarks/conformal.md)   |                |
 | "split" | at least 1 - a, and at most 1 - a + 1/(n_held + 1) if scores have no ties     | 1              |
 
-Scores tie where many rows hold one value (zeros, whole numbers), and coverage may then lie above 1 - a by as much as the
-share of rows whose score is the limit: an interval holds such a value for all of them or for none. Half zeros and
-amounts covered .93 at nominal .90, five grades .97.
+Scores tie where many rows hold one value (zeros, whole numbers). Coverage may then lie above 1 - a by as much as the
+share of rows whose score is the limit, on top of the 1/(n_held + 1): an interval holds such a value for all of these
+rows or for none. At nominal .90, half zeros beside amounts covered .93, numbers capped at both ends .95, five grades
+.97, a normal target with and without an atom in its middle .91.
 
 Neither promises coverage for each kind of row by itself; `by_class=True` does so for each class.
 

@@ -92,7 +92,6 @@ def test_an_option_given_twice_is_not_dropped_silently(args, capsys):
         (["estimate", "t.csv", "--estimnd", "mean: y"], "--estimand"),
         (["generate", "t.csv", "--sed", "1"], "--seed"),
         (["serve", "--prt", "1"], "--port"),
-        (["checkpoints", "--cnfig", "a"], "--config"),
     ],
 )
 def test_a_misspelled_option_is_asked_about(args, meant, capsys):

@@ -85,7 +85,7 @@ def test_whole_numbers_stay_whole_in_any_unit():
 
 
 def test_intervals_of_zeros_and_amounts_do_not_waste_a_tail():
-    """Nothing lies below zero: with equal tails these intervals covered .96 at nominal .90, and were a seventh longer."""
+    """Nothing lies below zero: with equal tails intervals covered .965 at nominal .90, and were a seventh longer."""
     inside = []
     for seed in range(3):
         X, y = zeros_and_amounts(700, seed)
