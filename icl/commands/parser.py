@@ -22,6 +22,12 @@ _TAKES = {
     "NonNegativeInt": "a whole number of at least 0",
 }
 
+# Options that take several values, or ask a question: given twice, both are meant.
+SEVERAL = {
+    "--columns", "--companions", "--constraints", "--estimand", "--features", "--given", "--held_out", "--id",
+    "--ignore", "--keep", "--na", "--output", "--predictions", "--predictor", "--quantiles", "--shift", "--target",
+}  # fmt: skip
+
 
 class Words(DefaultHelpFormatter):
     """Help without types, and without defaults that say nothing."""
@@ -99,11 +105,14 @@ def with_underscores(args: Sequence[str]) -> list[str]:
 
 
 def refuse_repeated(args: Sequence[str]) -> None:
-    """End with a sentence where an option comes twice with two values: the parser would keep the last, silently."""
+    """End with a sentence where an option of which a person may want both comes twice with two values.
+
+    The parser keeps the last, as is the custom for numbers and words that a script gives and its user changes.
+    """
     given: dict[str, list[str]] = {}
     for arg, following in zip(args, [*args[1:], ""]):
         name, mark, value = arg.partition("=")
-        if name.startswith("--") and name not in ("--", "--config"):
+        if name in SEVERAL:
             given.setdefault(name, []).append(value if mark else following)
     for name, values in given.items():
         if len(set(values)) > 1:

@@ -1,5 +1,6 @@
 """The command: exit codes, messages a person understands, options that come from signatures."""
 
+import dataclasses
 import inspect
 import re
 import subprocess
@@ -10,6 +11,7 @@ import pytest
 from icl import __version__
 from icl.commands.estimate.request import Request as Question
 from icl.commands.main import COMMANDS, main
+from icl.commands.parser import SEVERAL
 from icl.commands.predict.request import Request
 from icl.commands.serve.limits import ServeOptions
 from icl.finetuning.config import FinetuneConfig
@@ -75,7 +77,7 @@ def test_python_runs_the_package_as_the_command():
         ["inspect", "t.csv", "--na", "age=999", "--na", "bmi=99"],
         ["inspect", "t.csv", "--columns=a=skip", "--columns", "b=skip"],
         ["generate", "t.csv", "--given", "sex=F", "--given=age=60..80"],
-        ["predict", "t.csv", "t.csv", "--target", "y", "--max-rows", "3", "--max_rows", "4"],
+        ["predict", "t.csv", "t.csv", "--target", "y", "--quantiles", "0.1", "--quantiles", "0.9"],
         ["estimate", "t.csv", "--estimand", "mean: y", "--estimand", "mean: z"],
     ],
 )
@@ -99,10 +101,21 @@ def test_a_misspelled_option_is_asked_about(args, meant, capsys):
     assert f"did you mean {meant}?" in capsys.readouterr().err
 
 
-def test_the_same_option_and_value_may_come_twice(capsys):
-    assert main(["checkpoints", "--config", "a", "--config", "b"]) != 0  # as the parser says, not as a repetition
-    assert "times" not in capsys.readouterr().err
-    assert main(["inspect", "absent.csv", "--decimal", ",", "--decimal=,"]) == 1
+def test_options_that_take_several_values_are_all_known():
+    """By their words: a list is described as separated."""
+    listed = set()
+    for command in COMMANDS:
+        done = " ".join(inspect.cleandoc(command.__doc__ or "").split())
+        listed |= set(re.findall(r"(\w+): [^:]*?separated by", done))
+        options = FIELDS.get(command.__name__)
+        if options is not None:
+            listed |= {field.name for field in dataclasses.fields(options) if "tuple" in str(field.type)}
+    assert {f"--{name}" for name in listed} <= SEVERAL and len(listed) > 8
+
+
+def test_the_last_of_two_numbers_counts(capsys):
+    assert main(["inspect", "absent.csv", "--decimal", ".", "--decimal=,"]) == 1
+    assert "absent.csv" in capsys.readouterr().err
 
 
 def test_help_names_every_command(capsys):
