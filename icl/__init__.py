@@ -73,15 +73,18 @@ __all__ = [
     "tipping_point",
 ]
 
+_PARTS = {"inference"}  # `icl.inference.infer(...)` after `import icl` alone
 
 _register()  # `AutoModel` of transformers reads release folders
 
 
 def __getattr__(name: str):
+    if name in _PARTS:
+        return import_module(f"icl.{name}")
     if name not in _HOME:
         raise AttributeError(f"module 'icl' has no attribute {name!r}; it offers {', '.join(__all__)}.")
     return getattr(import_module(_HOME[name]), name)
 
 
 def __dir__() -> list[str]:
-    return sorted([*globals(), *_HOME])
+    return sorted({*globals(), *_HOME, *_PARTS})

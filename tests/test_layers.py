@@ -18,6 +18,7 @@ CHECKS = ("icl.inference.checks", "icl.inference.frames")
 WINGS: dict[str, tuple[str, ...]] = {
     "priors": (),
     "icl": ("icl.auto",),  # the table of public names, loaded on first use
+    "icl.__main__": ("icl.commands",),
     "icl.plots": ("icl.pages",),  # an address that notebooks hold
     "icl.callbacks": ("icl.training",),  # an address that YAML files of earlier versions name
     "icl.auto": (),  # names modules of the network as text, imported when transformers is

@@ -1,6 +1,8 @@
 """What the documents promise: Python that runs, commands, files and addresses that exist, numbers that are counted."""
 
 import re
+import subprocess
+import sys
 from importlib import import_module
 from pathlib import Path
 
@@ -38,6 +40,26 @@ def test_links_files_and_modules_exist(page):
         set(re.findall(r"`(icl(?:\.[a-z_]+)+)`", text)) if page.name != "CHANGELOG.md" else set()
     )  # names that went
     assert [name for name in modules if not is_importable(name)] == []
+
+
+def test_names_in_examples_exist_after_import_icl_alone():
+    """In a process of its own: here, other tests have imported parts that a newcomer has not."""
+    blocks = [
+        block
+        for page in PAGES
+        for block in re.findall(r"```python\n(.*?)```|`(icl\.[a-z_.]+)\(", page.read_text(encoding="utf-8"), re.DOTALL)
+    ]
+    text = "\n".join("\n".join(block) for block in blocks if "import icl." not in block[0])
+    names = sorted(set(re.findall(r"(?<![\w./])icl((?:\.\w+)+)\(", text)))
+    code = (  # names that load torch when they are taken are believed
+        f"import icl\nfor name in {names!r}:\n"
+        "    first, *inner = name[1:].split('.')\n"
+        "    if first not in icl.__all__ and not all(hasattr(getattr(icl, first, None), n) for n in inner or ['x']):\n"
+        "        print(name)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT)
+    assert (done.stdout, done.stderr) == ("", "")
+    assert ".inference.infer" in names and ".read_table" in names
 
 
 def is_importable(name: str) -> bool:

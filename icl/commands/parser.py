@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import os
 import re
+import shlex
 import sys
 from collections.abc import Callable, Sequence
 from typing import NoReturn
@@ -20,6 +21,12 @@ _TAKES = {
     "PositiveInt": "a whole number of at least 1",
     "NonNegativeInt": "a whole number of at least 0",
 }
+
+# Options that take several values, or ask a question: given twice, both are meant.
+SEVERAL = {
+    "--columns", "--companions", "--constraints", "--estimand", "--features", "--given", "--held_out", "--id",
+    "--ignore", "--keep", "--na", "--output", "--predictions", "--predictor", "--quantiles", "--shift", "--target",
+}  # fmt: skip
 
 
 class Words(DefaultHelpFormatter):
@@ -58,6 +65,11 @@ class Parser(ArgumentParser):
         missing = re.search(r"arguments are required: (.*)", message)
         if missing and (command := re.match(r"(\w+)\.", missing[1])):  # the command of the files that are missing
             name, message = f"{name} {command[1]}", "name the files: " + missing[1].replace(command[0], "")
+        unknown = re.fullmatch(r"unrecognized arguments: (--\w+).*", message, re.DOTALL)
+        if unknown:
+            known = [option for action in at._actions for option in action.option_strings]
+            near = difflib.get_close_matches(unknown[1], known, 1)
+            message += f"; did you mean {near[0]}?" if near else ""
         print(f"{name}: {_in_words(message)}\nAll options: {name} --help", file=sys.stderr)
         self.exit(2)
 
@@ -71,10 +83,12 @@ def run_command(commands: Sequence[Callable[..., None]], args: Sequence[str]) ->
     set_parsing_settings(docstring_parse_attribute_docstrings=True)  # the help of a dataclass's field
     # The parsers of the others take a tenth of a second.
     asked = [command for command in commands if args and args[0] == command.__name__]
+    args = with_underscores(args)
+    refuse_repeated(args)
     try:
         auto_cli(
             {command.__name__: command for command in asked or commands},
-            args=with_underscores(args),
+            args=args,
             as_positional=True,  # what has no default: files
             prog="icl",
             parser_class=Parser,
@@ -88,6 +102,27 @@ def run_command(commands: Sequence[Callable[..., None]], args: Sequence[str]) ->
 def with_underscores(args: Sequence[str]) -> list[str]:
     """--no-check as --no_check."""
     return [re.sub(r"^--[^=]+", lambda name: "--" + name[0][2:].replace("-", "_"), arg) for arg in args]
+
+
+def refuse_repeated(args: Sequence[str]) -> None:
+    """End with a sentence where an option of which a person may want both comes twice with two values.
+
+    The parser keeps the last, as is the custom for numbers and words that a script gives and its user changes.
+    """
+    given: dict[str, list[str]] = {}
+    for arg, following in zip(args, [*args[1:], ""]):
+        name, mark, value = arg.partition("=")
+        if name in SEVERAL:
+            given.setdefault(name, []).append(value if mark else following)
+    for name, values in given.items():
+        if len(set(values)) > 1:
+            print(
+                f"icl {args[0]}: {name} is given {len(values)} times, as {' and as '.join(values)}; give it once (what "
+                f"takes several values takes them in one: {name} {shlex.quote(','.join(values))}).\n"
+                f"All options: icl {args[0]} --help",
+                file=sys.stderr,
+            )
+            raise SystemExit(2)
 
 
 def _spare_configurations(parsed: Namespace) -> None:

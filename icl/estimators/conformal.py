@@ -14,6 +14,11 @@ average over the draw of the n labelled rows and of the new one, whatever the qu
 |         | 1 - a or little above it wherever it was measured (benchmarks/conformal.md)   |                |
 | "split" | at least 1 - a, and at most 1 - a + 1/(n_held + 1) if scores have no ties     | 1              |
 
+Scores tie where many rows hold one value (zeros, whole numbers). Coverage may then lie above 1 - a by as much as the
+share of rows whose score is the limit, on top of the 1/(n_held + 1): an interval holds such a value for all of these
+rows or for none. At nominal .90, half zeros beside amounts covered .93, numbers capped at both ends .95, five grades
+.97, and half zeros in the middle of the others .91 (200 labelled rows, the nano checkpoint).
+
 Neither promises coverage for each kind of row by itself; `by_class=True` does so for each class.
 
 Rows that are there several times lie in one fold and are one of the n rows. With `sample_weight` the promise is for a
@@ -253,9 +258,9 @@ class ConformalClassifierMixin(CalibratedMixin):
 
 
 def _ends(d: HistogramPredictive, coverage: float) -> tuple[np.ndarray, np.ndarray]:
-    """Equal-tailed interval that the model predicts."""
-    tail = (1 - coverage) / 2
-    return d.icdf(tail).numpy(), d.icdf(1 - tail).numpy()
+    """Interval that the model predicts."""
+    low, high = d.ends(coverage)
+    return low.numpy(), high.numpy()
 
 
 def _warn_too_few(n: float, coverage: float, method: str, what: str, stacklevel: int) -> None:

@@ -113,6 +113,22 @@ class AtomicPredictive(HistogramPredictive):
         inner = inner.minimum(torch.where(passed | at, torch.inf, self.atoms).amin(-1))
         return torch.where(at.any(-1), torch.where(at, self.atoms, -torch.inf).amax(-1), inner)
 
+    def ends(self, coverage: float) -> tuple[Tensor, Tensor]:
+        """The interval with equal tails; where an atom at an end leaves its tail unused, the shorter of two others.
+
+        A target that is never below its atom 0 has nothing in the lower tail: the upper one may have all that is to
+        lie outside. Where hardly any mass is beside atoms the tails stay equal: ends move by whole steps there, and an
+        interval that is a little too short by its labels would be widened by one.
+        """
+        tail = (1 - coverage) / 2
+        low, high = super().ends(coverage)
+        below = (self.cdf(low) - (self.atom_probs * (self.atoms == low[..., None])).sum(-1)).clamp(0, tail)
+        above = (1 - self.cdf(high)).clamp(0, tail)
+        up, down = self.icdf(coverage + below), self.icdf(1 - coverage - above)
+        is_free = self._rest > 1 - coverage
+        to_low = is_free & (up - low <= high - down)
+        return torch.where(is_free & ~to_low, down, low), torch.where(to_low, up, high)
+
     def crps(self, value: ArrayLike) -> Tensor:
         """Continuous ranked probability score of `value`, in units of y; see `HistogramPredictive.crps`."""
         plain = self._knots()

@@ -278,6 +278,11 @@ class HistogramPredictive:
         z = torch.where(index == 0, left, torch.where(index == last + 1, right, low + share * (high - low)))
         return self.loc + self.scale * z
 
+    def ends(self, coverage: float) -> tuple[Tensor, Tensor]:
+        """Lower and upper end of the interval with equal tails that holds this probability."""
+        tail = (1 - coverage) / 2
+        return self.icdf(tail), self.icdf(1 - tail)
+
     def numpy(self) -> InNumPy:
         """The same distribution, with NumPy arrays for answers."""
         return InNumPy(self)

@@ -133,8 +133,12 @@ def _kind(series: pd.Series, name) -> tuple[str, str]:
     if kind:
         return kind, ""
     seen = series.dropna()
-    if len(seen) and all(isinstance(v, datetime.date | datetime.timedelta | np.datetime64) for v in seen):
-        return "time", ""
+    times = seen[~_say_no_value(seen)]
+    if len(times) and all(isinstance(v, datetime.date | datetime.timedelta | np.datetime64) for v in times):
+        words = seen[seen.map(lambda v: isinstance(v, str) and bool(v.strip())).astype(bool)]
+        shown = ", ".join(map(repr, sorted(set(words))[:3]))
+        said = f"column {name!r} holds {len(times)} dates and {shown} ({len(words)} cells), read as missing"
+        return "time", said if shown else ""
     if all(isinstance(v, Number) and not isinstance(v, bool | np.bool_ | complex) for v in seen):
         return "number", ""
     if all(isinstance(v, str | Number) and not isinstance(v, bool | np.bool_ | complex) for v in seen):
@@ -201,6 +205,11 @@ def _numbers(series: pd.Series, name, is_text: bool) -> np.ndarray:
     return values
 
 
+def _say_no_value(cells: pd.Series) -> np.ndarray:
+    """(n,) which cells are words for a missing one."""
+    return cells.map(lambda v: isinstance(v, str) and v.strip().casefold() in {"", *NO_VALUE}).to_numpy(bool)
+
+
 def _parse(cells: pd.Series) -> np.ndarray:
     return np.array([_float(cell) for cell in cells], dtype=np.float64)
 
@@ -222,6 +231,7 @@ def _days(series: pd.Series, name) -> np.ndarray:
     try:
         if isinstance(series.dtype, pd.PeriodDtype):
             series = series.dt.to_timestamp()
+        series = series.mask(_say_no_value(series)) if series.dtype == object else series
         seen = series.dropna()
         if series.dtype.kind == "m" or (len(seen) and isinstance(seen.iloc[0], datetime.timedelta)):
             ticks: np.ndarray = pd.to_timedelta(series).to_numpy("timedelta64[us]")

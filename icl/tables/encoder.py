@@ -208,6 +208,8 @@ def as_table(X) -> tuple[pd.DataFrame, bool]:
             "Sparse data was passed for X, but a dense table is required: convert it with X.toarray(), or ask for one "
             "where it is made, OneHotEncoder(sparse_output=False)."
         )
+    if hasattr(X, "collect") and not hasattr(X, "__array__"):  # a LazyFrame, a DataFrame of Spark
+        raise TypeError(f"X must be a table; {type(X).__name__} is a query that was not run yet. Pass X.collect().")
     if isinstance(X, np.ma.MaskedArray):
         X = np.ma.filled(X.astype(object), np.nan)
     array = _from_rows(X) if isinstance(X, list | tuple) else np.asarray(X)

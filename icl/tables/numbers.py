@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from dataclasses import dataclass
+from numbers import Real
 from typing import TYPE_CHECKING, Any
 
 from icl.tables.cells import Coded, Shapes, as_arrow, is_text, pattern, says_missing
@@ -213,7 +214,7 @@ def look_for_numbers(coded: Coded) -> Look:
         is_number = part["fits"].to_numpy(zero_copy_only=False)[shape_of]
         odd = tuple(coded.texts.filter(is_odd).to_pylist())
         n_odd, n_numbers = (int(coded.times()[which].sum()) for which in (is_odd, is_number))
-        if n_odd > _FEW_WORDS * (n_odd + n_numbers) or is_number.sum() < _FEWEST_NUMBERS:
+        if not are_few(n_odd, n_odd + n_numbers, int(is_number.sum())):
             return Look(odd=odd, why_not=f"{odd[0]!r} is no number")
     if not len(known):
         return Look(why_not="no cell is filled")
@@ -242,6 +243,23 @@ def look_for_numbers(coded: Coded) -> Look:
         return Look(why_not="decimal commas and points")
     unsure = frozenset(m for m in ",." if pc.any(pc.match_substring_regex(body, rf"^\d{{1,3}}[{m}]\d{{3}}$")).as_py())
     return Look(marks, unsure, percent.pop(), unit, odd)
+
+
+def look_beside_numbers(column: pd.Series, coded: Coded) -> Look | None:
+    """What words beside typed numbers, as Excel has them, say: gaps or few mistakes; None if they may be levels."""
+    typed = [cell for cell in column.dropna() if not isinstance(cell, str)]
+    if not typed or not all(isinstance(cell, Real) and not isinstance(cell, bool) for cell in typed):
+        return None
+    odd = coded.counts()
+    if any(pattern(_NUMBER).match(text.translate(_ALIKE)) for text in odd):  # 04109 among them: codes
+        return None
+    n_odd = sum(odd.values())
+    return Look(odd=tuple(odd)) if are_few(n_odd, n_odd + len(typed), len(set(typed))) else None
+
+
+def are_few(n_words: int, n: int, n_different: int) -> bool:
+    """Whether words among n cells may be mistakes, beside so many different numbers or dates."""
+    return n_words == 0 or (n_words <= _FEW_WORDS * n and n_different >= _FEWEST_NUMBERS)
 
 
 def _unit_of(part: dict[str, Any]) -> tuple[str, str]:

@@ -154,6 +154,13 @@ def inspect_table(source: str | os.PathLike | IO[bytes] | bytes, **options: Any)
 
 def _read(source: Any, options: dict[str, Any]) -> ReadTable:
     data = source.read() if hasattr(source, "read") else source
+    if isinstance(data, str) and data is not source:  # a file that was opened as text
+        data = data.encode()
+    if not isinstance(data, str | bytes | os.PathLike):
+        raise TypeError(
+            f"a path, a binary file or its bytes is expected, got {type(data).__name__}; what is a table already needs "
+            f"no reading: pass it to fit, infer, impute and the others as it is."
+        )
     return read_file(open_table(data, Reading(**options)))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 from typing import TYPE_CHECKING
 
 from icl.tables.cells import Coded, all_text, is_text, says_missing, text_of
@@ -12,10 +13,15 @@ from icl.tables.numbers import look_for_numbers
 if TYPE_CHECKING:
     import pandas as pd
 
-# Whole numbers that differ in every row are a feature, unless the column is called like this.
+# Whole numbers that differ in every row are a feature, unless the column is called like this. Words that may count
+# things ("rooms no", "number of visits") are none of these; "paid" and "humid" are no ids, "PassengerId" is one.
 _ROW_NAMES = re.compile(
-    r"(unnamed: 0|index|row|row[_ ]?(id|nr|no|number)|rowid|lfd\.? ?nr\.?|nr\.?|no\.?|#|(.*[_ .-])?(id|uuid|guid))"
+    r"unnamed: 0|index|row|row[_ ]?(id|nr|no|number)|rowid|lfd\.? ?nr\.?|nr\.?|no\.?|n°|#|(.*[_ .-])?(id|uuid|guid)"
+    r"|.+[_ .-]nr\.?|.*nummer|(numéro|n°) ?.+|matricule"
+    r"|.*(patient|passenger|person|subject|participant|respondent|customer|client|member|user|employee|student|policy|"
+    r"account|order|invoice|serial|record|case|sample|specimen)s?[_ .-]?(id|ids|no\.?|nr\.?|num|number|key)"
 )
+_CAMEL = re.compile(r"(?<=[a-z])(?=I[Dd]$)")
 _FEWEST_ROWS = 20
 _WORDS_OF_TEXT = 4.0
 _MOST_LABELS = 20
@@ -28,7 +34,7 @@ def why_unused(column: pd.Series) -> str:
     if len(column) < _FEWEST_ROWS:
         return ""
     if column.dtype.kind in "iu":
-        is_name = bool(_ROW_NAMES.fullmatch(str(column.name).strip().casefold()))
+        is_name = bool(_ROW_NAMES.fullmatch(_CAMEL.sub("_", str(column.name).strip()).casefold()))
         return "names rows" if is_name and column.is_unique else ""
     if not all_text(column) or not column.is_unique:
         return ""
@@ -55,7 +61,7 @@ def check_target(y: pd.Series, name: str, asked: str) -> None:
     if y.dtype.kind in "mM":
         raise ValueError(
             f"column {name!r} holds dates or durations; predict a number made of them, such as the days from a fixed "
-            f"date (if these are numbers, --columns {name}=number)."
+            f"date (if these are numbers, --columns {shlex.quote(f'{name}=number')})."
         )
     n, labels = len(y), y.nunique()
     if labels == 1:

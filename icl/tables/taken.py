@@ -2,12 +2,23 @@
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import dataclass, field
+from datetime import date
 from typing import TYPE_CHECKING, Any
 
-from icl.tables.cells import GAPS, MISSING_WORDS, Coded, all_text, is_text, text_of
+from icl.tables.cells import GAPS, MISSING_WORDS, Coded, all_text, is_text, says_missing, text_of
 from icl.tables.dates import SERIAL, AmbiguousDatesError, Dates, are_serials, few_are_dates, look_for_dates
-from icl.tables.numbers import Look, Numbers, few_are_numbers, look_for_numbers, plain_numbers, shows_point
+from icl.tables.numbers import (
+    Look,
+    Numbers,
+    are_few,
+    few_are_numbers,
+    look_beside_numbers,
+    look_for_numbers,
+    plain_numbers,
+    shows_point,
+)
 from icl.tables.roles import reads_as_text, why_unused
 
 if TYPE_CHECKING:
@@ -163,15 +174,18 @@ def _by_type(taken: Taken, column: pd.Series, asked: str) -> None:
 def _by_words(taken: Taken, column: pd.Series, decimal: str, order: str, asked: str) -> None:
     look = taken.look
     is_listed = column.dtype == object and not all_text(column)
-    if is_listed and all(isinstance(cell, bool) for cell in column.dropna()):
-        taken.kind, taken.why, taken.values = "yes/no", "true or false", column
-        return
+    typed = (
+        look_beside_numbers(column, taken.coded or Coded.of(column)) if is_listed and look and look.why_not else None
+    )
+    look = typed or look
     if look is not None and not look.why_not and asked != "date":
         numbers = look.with_mark(decimal)
         values, wrong = numbers.read(column, taken.coded)
         n_wrong = int(wrong.sum())
         if n_wrong <= 0.05 * len(column) and (n_wrong == 0 or values.nunique() >= 10):
             taken.kind, taken.why, taken.format, taken.values = "number", str(numbers), numbers, values
+            if typed:
+                taken.why = "numbers in the file"
             _say_missing(taken, column, list(dict.fromkeys(map(str, column[wrong]))), n_wrong)
             return
     if asked != "number" and (counts := taken.counts()):
@@ -189,10 +203,21 @@ def _listed(taken: Taken, column: pd.Series) -> None:
     """Cells of several types, or of lists, as Excel and Python have them."""
     import pandas as pd
 
-    known = column.dropna()
-    if len(known) and all(hasattr(cell, "isoformat") for cell in known):
-        taken.values = pd.to_datetime(column, errors="coerce")
+    coded = taken.coded or Coded.of(column)
+    gaps = coded.spread(says_missing(coded.texts).to_numpy(zero_copy_only=False), False)
+    known = column[~gaps].dropna()
+    words = [str(cell) for cell in known if isinstance(cell, str)]
+    dates = known[known.map(lambda cell: isinstance(cell, date)).astype(bool)]  # a datetime is one
+    words = [cell for cell in known if isinstance(cell, str)]
+    if len(dates) and len(dates) + len(words) == len(known) and are_few(len(words), len(known), dates.nunique()):
+        taken.values = pd.to_datetime(dates, errors="coerce").reindex(column.index)
         taken.kind, taken.why = "date", "dates in the file"
+        _say_missing(taken, column, list(dict.fromkeys(words)), len(words))
+        return
+    if len(known) and all(isinstance(cell, bool) for cell in known):
+        taken.values = column.mask(gaps)
+        taken.kind, taken.why = "yes/no", "true or false"
+        _say_missing(taken, column)
         return
     kinds = sorted({type(cell).__name__ for cell in known})
     taken.why = (
@@ -206,7 +231,8 @@ def _as_dates(taken: Taken, column: pd.Series, dates: Dates, odd: tuple[str, ...
     taken.kind, taken.why, taken.format, taken.values = "date", str(dates), dates, values
     if dates.shape in ("compact", SERIAL):
         taken.notes.append(
-            f"{taken.name} is taken for {dates}; if these are numbers, say --columns {taken.name}=number"
+            f"{taken.name} is taken for {dates}; if these are numbers, say "
+            f"--columns {shlex.quote(f'{taken.name}=number')}"
         )
     _say_missing(taken, column, list(odd), int(wrong.sum()))
 
@@ -346,5 +372,5 @@ def _note_stand_ins(taken: Taken) -> None:
             rest = f"{others.min():g} to {others.max():g}"
             taken.notes.append(
                 f"{taken.name} is {stand_in:g} in {n} rows, and {rest} in the others; if it stands for missing cells, "
-                f"say --na {taken.name}={stand_in:g}"
+                f"say --na {shlex.quote(f'{taken.name}={stand_in:g}')}"
             )

@@ -1,5 +1,6 @@
 """The command: exit codes, messages a person understands, options that come from signatures."""
 
+import dataclasses
 import inspect
 import re
 import subprocess
@@ -10,6 +11,7 @@ import pytest
 from icl import __version__
 from icl.commands.estimate.request import Request as Question
 from icl.commands.main import COMMANDS, main
+from icl.commands.parser import SEVERAL
 from icl.commands.predict.request import Request
 from icl.commands.serve.limits import ServeOptions
 from icl.finetuning.config import FinetuneConfig
@@ -62,6 +64,58 @@ def test_runs_as_a_process_with_its_exit_code():
     )
     assert done.returncode == 2
     assert "level" in done.stderr and "Traceback" not in done.stderr
+
+
+def test_python_runs_the_package_as_the_command():
+    done = subprocess.run([sys.executable, "-m", "icl", "--version"], capture_output=True, text=True)
+    assert done.stdout.strip() == f"icl {__version__}" and done.returncode == 0
+
+
+@pytest.mark.parametrize(
+    "args",
+    [
+        ["inspect", "t.csv", "--na", "age=999", "--na", "bmi=99"],
+        ["inspect", "t.csv", "--columns=a=skip", "--columns", "b=skip"],
+        ["generate", "t.csv", "--given", "sex=F", "--given=age=60..80"],
+        ["predict", "t.csv", "t.csv", "--target", "y", "--quantiles", "0.1", "--quantiles", "0.9"],
+        ["estimate", "t.csv", "--estimand", "mean: y", "--estimand", "mean: z"],
+    ],
+)
+def test_an_option_given_twice_is_not_dropped_silently(args, capsys):
+    assert main(args) == 2
+    assert "is given 2 times" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("args", "meant"),
+    [
+        (["inspect", "t.csv", "--colums", "a=skip"], "--columns"),
+        (["predict", "t.csv", "t.csv", "--target", "y", "--memebers=3"], "--members"),
+        (["estimate", "t.csv", "--estimnd", "mean: y"], "--estimand"),
+        (["generate", "t.csv", "--sed", "1"], "--seed"),
+        (["serve", "--prt", "1"], "--port"),
+    ],
+)
+def test_a_misspelled_option_is_asked_about(args, meant, capsys):
+    assert main(args) == 2
+    assert f"did you mean {meant}?" in capsys.readouterr().err
+
+
+def test_options_that_take_several_values_are_all_known():
+    """By their words: a list is described as separated."""
+    listed = set()
+    for command in COMMANDS:
+        done = " ".join(inspect.cleandoc(command.__doc__ or "").split())
+        listed |= set(re.findall(r"(\w+): [^:]*?separated by", done))
+        options = FIELDS.get(command.__name__)
+        if options is not None:
+            listed |= {field.name for field in dataclasses.fields(options) if "tuple" in str(field.type)}
+    assert {f"--{name}" for name in listed} <= SEVERAL and len(listed) > 8
+
+
+def test_the_last_of_two_numbers_counts(capsys):
+    assert main(["inspect", "absent.csv", "--decimal", ".", "--decimal=,"]) == 1
+    assert "absent.csv" in capsys.readouterr().err
 
 
 def test_help_names_every_command(capsys):

@@ -4,6 +4,8 @@ import dataclasses
 import json
 import threading
 import time
+import warnings
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pandas as pd
@@ -170,6 +172,48 @@ def test_time_and_places_are_limited(options, table, monkeypatch):
             time.sleep(0.05)
         else:
             raise AssertionError("the place was not given back")
+
+
+def test_requests_at_the_same_time_keep_their_own_notes(options, table, monkeypatch):
+    def noisy(content, options):
+        with warnings.catch_warnings(record=True) as told:
+            warnings.simplefilter("always")
+            for _ in range(5):
+                warnings.warn(f"{len(content)} bytes", stacklevel=1)
+                time.sleep(0.005)
+        return {"told": [str(one.message) for one in told]}
+
+    monkeypatch.setattr(work, "columns", noisy)
+    contents, before = [b"a" * n for n in range(1, 7)], list(warnings.filters)
+    app = build_app(options)
+    with testclient.TestClient(app, base_url="http://127.0.0.1") as client, ThreadPoolExecutor(6) as pool:
+        answers = list(pool.map(lambda content: post(client, "/columns", content), contents))
+    assert [answer.json()["told"] for answer in answers] == [[f"{n} bytes"] * 5 for n in range(1, 7)]
+    assert warnings.filters == before
+
+
+def test_work_that_was_not_begun_in_time_gives_its_place_back(table, monkeypatch):
+    gate = threading.Event()
+    monkeypatch.setattr(work, "columns", lambda *_: {"done": gate.wait(20)})
+    with testclient.TestClient(build_app(ServeOptions(seconds=0.2, at_once=2)), base_url="http://127.0.0.1") as client:
+        begun, waiting, later = (post(client, "/columns", table) for _ in range(3))
+        gate.set()
+    assert "not done in" in begun.json()["detail"]
+    assert "not begun" in waiting.json()["detail"] and "not begun" in later.json()["detail"]
+
+
+def test_what_was_read_otherwise_than_it_stands_is_noted(client, table):
+    numbers = table.drop(columns="kind")
+    numbers.loc[numbers.index % 10 == 0, "age"] = 999
+    assert "Age is 999".casefold() in " ".join(post(client, "/columns", numbers).json()["notes"]).casefold()
+    for route, fields in [("/predict", {}), ("/explain", {"rows": 1}), ("/estimate", {"estimand": "mean: income"})]:
+        found = post(client, route, numbers, target="income", **fields).json()
+        assert "age is 999 in 6 rows" in " ".join(found["notes"])
+    odd = numbers.astype({"income": object})
+    odd.loc[3, "income"] = "broken"
+    for route, fields in [("/predict", {}), ("/explain", {}), ("/estimate", {"estimand": "mean: income"})]:
+        answer = post(client, route, odd, target="income", **fields)
+        assert answer.status_code == 422 and "'broken'" in answer.json()["detail"]
 
 
 def test_the_page_is_self_contained_and_guarded(client):

@@ -206,6 +206,23 @@ def test_mistakes_exit_1_with_advice(path, options, words, capsys):
     assert words in shown.err and "Traceback" not in shown.err and shown.out == ""
 
 
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ("income ~ age", "such as 'ols: income ~ age'"),
+        ("income ~ age:owns", "such as 'ols: income ~ age:owns'"),
+        ("logit: owns ~ age", "did you mean 'logistic: owns ~ age'?"),
+        ("lm: income ~ age", "did you mean 'ols: income ~ age'?"),
+        ("Medain: income", "did you mean 'median: income'?"),
+        ("qantile: 0.9: income", "did you mean 'quantile: 0.9: income'?"),
+    ],
+)
+def test_lines_that_come_near_a_kind_are_asked_about(line, words):
+    with pytest.raises(ValueError, match="known are mean, share") as refused:
+        read_estimand(line)
+    assert words in str(refused.value)
+
+
 @pytest.mark.parametrize("options", [["--level", "95"], ["--folds", "0"], ["--colour", "red"]])
 def test_wrong_usage_exits_2(path, options, capsys):
     assert main(["estimate", path, *options]) == 2

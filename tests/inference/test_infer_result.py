@@ -144,6 +144,8 @@ def test_statsmodels_names_are_aliases(result):
     with pytest.raises(ValueError, match=r"write 0.05 for 95%"):
         result.conf_int(5)
     assert result.wald_test(["x1", "x2"]) == result.wald(["x1", "x2"])
+    assert result.wald_test("x1 = 0, x2 = 0.5") == result.wald(["x1", "x2"], [0, 0.5])
+    assert result.wald_test("x1 - x2") == result.wald([[0, 1, -1]]) and result.wald_test("x1") == result.wald("x1")
     by_text, by_matrix = result.t_test("x1 - x2 = 0.5, 2 * x1"), result.t_test([[0, 1, -1], [0, 2, 0]], [0.5, 0])
     assert list(by_text.index) == ["x1 - x2 = 0.5", "2 * x1"]
     assert_array_equal(by_text, by_matrix)

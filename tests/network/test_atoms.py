@@ -53,6 +53,41 @@ def test_cdf_jumps_by_the_mass_and_icdf_is_its_least_inverse(dist):
     assert (dist.icdf(levels).diff(dim=0) >= 0).all()
 
 
+@pytest.mark.parametrize("coverage", [0.5, 0.8, 0.9, 0.99])
+def test_ends_hold_their_mass_in_no_more_than_equal_tails_need(dist, coverage):
+    low, high = dist.ends(coverage)
+    tail = (1 - coverage) / 2
+    left, right = dist.icdf(tail), dist.icdf(1 - tail)
+    at_low = torch.where(low[:, None] == ATOMS, dist.atom_probs, 0).sum(-1)
+    inside = dist.cdf(high) - dist.cdf(low) + at_low
+    assert (inside >= coverage - 1e-9).all()
+    assert (low >= left).all() and (high <= right).all()
+    is_plain = ~torch.isin(left, ATOMS) & ~torch.isin(right, ATOMS)
+    assert_close(low[is_plain], left[is_plain])
+    assert_close(high[is_plain], right[is_plain])
+
+
+def test_the_tail_that_an_atom_leaves_is_spent_at_the_other_end():
+    """Nothing lies below 3, or above 25: all that may lie outside is outside at the other end."""
+    z = (ATOMS - LOC) / SCALE
+    middle = torch.where((histogram_edges(32) > z[0]) & (histogram_edges(32) < z[-1]), 0.0, -torch.inf).double()
+    for atom, tail_at in ((0, "low"), (3, "high")):
+        scores = torch.full((36,), -torch.inf, dtype=torch.double)
+        scores[1:32] = middle
+        scores[32 + atom] = math.log(15.0)
+        d = AtomicPredictive(scores, histogram_edges(32), ATOMS, LOC, SCALE)
+        low, high = d.ends(0.8)
+        assert (low if tail_at == "low" else high) == ATOMS[atom]
+        assert_close(d.cdf(high) - d.cdf(low) + d.atom_probs[0] * (low == ATOMS[0]), torch.tensor(0.8).double())
+
+
+def test_steps_keep_equal_tails():
+    scores = torch.full((36,), -40.0, dtype=torch.double)
+    scores[32:] = torch.tensor([0.3, 0.2, 0.1, 0.0], dtype=torch.double)
+    d = AtomicPredictive(scores, histogram_edges(32), ATOMS, LOC, SCALE)
+    assert [float(end) for end in d.ends(0.4)] == [float(d.icdf(0.3)), float(d.icdf(0.7))]
+
+
 def test_crps_is_the_integral_of_its_definition(dist):
     y = grid(n=200_001)
     cdf = dist.cdf(y[:, None])

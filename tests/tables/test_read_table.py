@@ -4,6 +4,7 @@ import bz2
 import gzip
 import io
 import lzma
+import shlex
 import zipfile
 from datetime import UTC, datetime, timedelta, timezone
 
@@ -19,6 +20,7 @@ from icl.tables.dates import AmbiguousDatesError, Dates, look_for_dates
 from icl.tables.files import open_table
 from icl.tables.reader import read_file, read_table
 from icl.tables.reading import Reading
+from icl.tables.taken import decide, first_look
 
 GERMAN = (
     "name;betrag;anteil;datum;plz;zahl\n"
@@ -272,6 +274,70 @@ def test_excel_sheets_and_codes(tmp_path):
         assert table["day"][0] == pd.Timestamp(2023, 4, 3)
     with pytest.raises(ValueError, match="did you mean 'data'"):
         read_table(tmp_path / "t.xlsx", sheet="dada")
+
+
+@pytest.mark.parametrize("word", ["n/a", "unknown", "?", "-", " ", "k.A.", "#N/A"])
+def test_words_for_missing_beside_typed_cells_do_not_make_levels_of_them(word, tmp_path):
+    """As in a CSV: numbers stay numbers, dates dates, answers answers."""
+    days = [datetime(2024, 1, 1 + i) for i in range(20)]
+    cells = {
+        "share": [i / 7 for i in range(20)],
+        "count": list(range(20)),
+        "flag": [0, 1] * 10,
+        "day": days,
+        "moment": [day + timedelta(hours=1.5) for day in days],
+        "answer": [True, False] * 10,
+    }
+    frame = pd.DataFrame({name: pd.Series([*column, word, word], dtype=object) for name, column in cells.items()})
+    frame.assign(row="full").to_excel(tmp_path / "t.xlsx", index=False)
+    read = read_file(open_table(tmp_path / "t.xlsx"))
+    kinds = {taken.name: taken.kind for taken in read.columns if taken.name != "row"}
+    assert kinds == dict.fromkeys(["share", "count", "flag"], "number") | {
+        "day": "date", "moment": "date", "answer": "yes/no",
+    }  # fmt: skip
+    assert read.frame.isna().sum().tolist() == [2] * 6 + [0]
+    assert read.frame["moment"][0] == pd.Timestamp(cells["moment"][0])
+    assert read.frame.dtypes[["share", "count", "flag"]].eq("float64").all()
+
+
+@pytest.mark.parametrize(
+    ("cells", "kind"),
+    [
+        ([*range(30), "broken"], "number"),  # one mistake, as in a CSV
+        ([datetime(2024, 1, 1 + i) for i in range(30)] + ["broken"], "date"),
+        ([*range(9), "low"], "category"),  # too few to tell a mistake
+        ([*range(30), *["< 5"] * 8], "category"),
+        ([10115, 80331, "04109"] * 10, "category"),  # codes
+        ([datetime(2024, 1, 1), "late"] * 10, "category"),
+        ([datetime(2024, 1, 1).time()] * 10, "category"),
+        ([True, 2, 3] * 10, "category"),
+    ],
+)
+def test_words_beside_typed_cells_are_levels_unless_they_are_few(cells, kind):
+    column = pd.Series(cells, dtype=object, name="v")
+    taken = first_look(column)
+    decide(taken, column, ".", "auto")
+    assert taken.kind == kind and taken.odd == (("broken",) if "broken" in cells else ())
+    assert taken.values.isna().sum() == ("broken" in cells)
+
+
+def test_hints_can_be_pasted_into_a_shell():
+    rows = "".join(f"{i},{999 if i < 3 else i}\n" for i in range(40))
+    [note] = read_file(open_table(b"x,LOS (days)\n" + rows.encode())).notes
+    words = shlex.split(note[note.index("--na") :])
+    read = read_file(open_table(b"x,LOS (days)\n" + rows.encode(), Reading(na=words[1])))
+    assert read.frame["LOS (days)"].isna().sum() == 3 and read.notes == []
+
+
+@pytest.mark.parametrize("given", [pd.DataFrame({"a": [1]}), {"a": [1]}, [1, 2], None, 5])
+@pytest.mark.parametrize("read", [icl.read_table, icl.inspect_table])
+def test_what_is_no_file_is_refused_with_what_to_do(read, given):
+    with pytest.raises(TypeError, match=f"is expected, got {type(given).__name__}; .* as it is"):
+        read(given)
+
+
+def test_a_file_opened_as_text_is_read():
+    assert read_table(io.StringIO("ä;b\n1,5;x\n2,5;y\n"))["ä"].tolist() == [1.5, 2.5]
 
 
 def test_parquet_of_other_programs(tmp_path):

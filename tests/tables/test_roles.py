@@ -26,3 +26,21 @@ from icl.tables.roles import why_unused
 )
 def test_why_a_column_is_not_used(cells, name, why):
     assert why_unused(pd.Series(cells, name=name)) == why
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["Kunden-Nr", "Kundennummer", "PassengerId", "CustomerID", "patientid", "PATIENT_NO", "policy number", "order no.",
+     "Personal-Nr.", "numéro client", "N° client", "Matricule", "student.num", "pers_id"],
+)  # fmt: skip
+def test_names_of_rows_are_known_in_other_words(name):
+    assert why_unused(pd.Series(range(30), name=name)) == "names rows"
+    assert why_unused(pd.Series([*range(29), 0], name=name)) == ""  # comes twice: a group, maybe
+
+
+@pytest.mark.parametrize(
+    "name", ["paid", "humid", "COVID", "Number of visits", "rooms no", "número de hijos", "n_orders", "Anzahl", "idle",
+             "cases", "Nummernkreis", "casein", "userid share"],
+)  # fmt: skip
+def test_what_counts_things_is_a_feature(name):
+    assert why_unused(pd.Series(range(30), name=name)) == ""

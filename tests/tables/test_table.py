@@ -93,6 +93,22 @@ def test_text_numbers_accept_other_text_at_predict_as_missing():
     assert_allclose(values, [0, NAN, np.sqrt(1.5)], rtol=1e-6)
 
 
+@pytest.mark.parametrize("word", ["unknown", "n/a", "?", " "])
+def test_words_for_missing_among_dates_leave_them_dates(word):
+    days = [pd.Timestamp("2024-01-01"), pd.Timestamp("2024-01-03"), word] * 2
+    X = pd.DataFrame({"day": pd.Series(days, dtype=object), "x": range(6)})
+    encoder = TableEncoder("X").fit(X)
+    np.testing.assert_allclose(encoder.transform(X)[:, 0], [-1, 1, NAN] * 2)
+    assert not encoder.is_categorical_.any()
+    assert [word in said for said in encoder.said_] == [True] * bool(word.strip())
+
+
+def test_a_query_that_was_not_run_is_told_from_a_table():
+    lazy = type("LazyFrame", (), {"collect": lambda self: None})()
+    with pytest.raises(TypeError, match=r"LazyFrame is a query that was not run yet. Pass X.collect\(\)"):
+        TableEncoder("X").fit(lazy)
+
+
 def test_only_context_rows_count():
     context = pd.DataFrame({"x": [1.0, 2, 3], "c": ["a", "b", "a"]})
     query = pd.DataFrame({"x": [1e6, 2], "c": ["b", "z"]})

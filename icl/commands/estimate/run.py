@@ -154,7 +154,8 @@ def run_estimate(path: str, request: Request, console: Any) -> InferenceResult:
         console.print(terminal(f"note: {as_options(note)}"))
     for output in request.output:
         write(result, output)
-        console.print(terminal(f"wrote {output}"))
+        if output != "-":
+            console.print(terminal(f"wrote {output}"))
     return result
 
 

@@ -30,26 +30,32 @@ _TYPES = {"page.html": "text/html; charset=utf-8", "page.js": "text/javascript",
 
 
 class Workers:
-    """At most so many pieces of work at once, each for at most so many seconds.
+    """Takes so many requests at once and works on one after the other, each for at most so many seconds.
 
-    Work that is out of time goes on until it is done, and keeps its place: a thread cannot be stopped, so the place is
-    what bounds the load.
+    One thread works, because Python's `warnings.catch_warnings` is the process's: side by side, requests would lose
+    their notes or read those of others, and libraries that silence a warning for a moment could silence it for good.
+    The network takes all cores as it is. Work that is out of time goes on until it is done, and keeps its place: a
+    thread cannot be stopped, so the place is what bounds the load.
     """
 
     def __init__(self, at_once: int, seconds: float):
         self.free, self.seconds = at_once, seconds
-        self.pool = ThreadPoolExecutor(at_once)
+        self.pool = ThreadPoolExecutor(1)
 
     async def run(self, ask: Callable[..., Any], *args: Any) -> Any:
         if self.free < 1:
-            raise HTTPException(503, "as many requests as this server takes are being worked on; try again later")
+            raise HTTPException(503, "as many requests as this server takes are waiting; try again later (--at_once)")
         self.free -= 1
-        job = asyncio.get_running_loop().run_in_executor(self.pool, ask, *args)
+        work = self.pool.submit(ask, *args)
+        job = asyncio.wrap_future(work)
         job.add_done_callback(self._done)
         try:
             return await asyncio.wait_for(asyncio.shield(job), self.seconds)
         except TimeoutError as error:
-            raise HTTPException(503, f"not done in {self.seconds:g} seconds (--seconds); send fewer rows") from error
+            waited = work.cancel()  # where it was not begun, nobody waits for it any more
+            said = "not begun" if waited else "not done"
+            hint = "others came first; try again later" if waited else "send fewer rows"
+            raise HTTPException(503, f"{said} in {self.seconds:g} seconds (--seconds); {hint}") from error
         except (ValueError, OSError) as error:
             raise HTTPException(422, str(error)) from error
 

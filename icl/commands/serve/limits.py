@@ -25,9 +25,9 @@ class ServeOptions:
     most_explained: PositiveInt = 20
     """Rows that one request may have explained."""
     seconds: PositiveFloat = 120.0
-    """Of one request; beyond them it is answered by 503."""
-    at_once: PositiveInt = 2
-    """Requests that are worked on side by side; others are answered by 503."""
+    """Of one request, with the time that it waits for others; beyond them it is answered by 503."""
+    at_once: PositiveInt = 8
+    """Requests that are taken at a time: one is worked on, the others wait for it; more are answered by 503."""
     checkpoint: str | None = None
     """Name of a shipped checkpoint or path of a release folder; default: the best one shipped."""
     members: PositiveInt | Literal["auto"] = "auto"

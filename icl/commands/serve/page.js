@@ -1,6 +1,6 @@
 "use strict";
 const $ = (id) => document.getElementById(id);
-let file = null;
+let file = null, columns = [], told = [];
 const SVG = "http://www.w3.org/2000/svg";
 
 function number(value) {
@@ -18,6 +18,11 @@ function fill(table, heads, rows, classes = []) {
     if (row.invalid) line.className = "invalid";
     row.cells.forEach((value, i) => { const cell = line.insertCell(); cell.textContent = number(value); cell.className = classes[i] || ""; });
   }
+}
+// What was told of the columns is not told again.
+function notes(found) {
+  const unused = Object.entries(found.not_used || {}).map(([n, w]) => `${n} is not used: ${w}.`);
+  return [...unused, ...found.notes.filter((n) => !told.includes(n))].map((n) => " " + n + (/[.!?]$/.test(n) ? "" : ".")).join("");
 }
 function say(text, bad = false) { $("status").textContent = text; $("status").className = bad ? "bad" : ""; }
 async function ask(route, fields = {}) {
@@ -46,8 +51,10 @@ function take(chosen) {
   file = chosen;
   for (const id of ["predictions", "why", "answer", "columns"]) $(id).hidden = true;
   working(`reading ${file.name} ...`, async () => {
+    told = [];
     const found = await ask("columns");
-    $("shape").textContent = `${file.name}: ${found.n_rows} rows, ${found.columns.length} columns`;
+    $("shape").textContent = `${file.name}: ${found.n_rows} rows, ${found.columns.length} columns.` + notes(found);
+    [columns, told] = [found.columns, found.notes];
     fill($("columns").querySelector("table"), ["column", "taken for", "missing", "example", "why"],
       found.columns.map((c) => ({ cells: [c.column, c.taken_for, c.n_missing, c.example, c.why] })), ["", "", "number", "", "why"]);
     const target = $("target");
@@ -58,7 +65,11 @@ function take(chosen) {
     $("columns").hidden = false;
   });
 }
-function suggest() { $("estimand").value = "mean: " + $("target").value; }
+function suggest() {
+  const column = columns.find((c) => c.column === $("target").value);
+  const isNumber = column.taken_for === "number" || column.example === "True" || column.example === "False";
+  $("estimand").value = isNumber ? "mean: " + column.column : `share: ${column.column} = ${column.example}`;
+}
 
 function svg(name, attributes, parent, text) {
   const node = document.createElementNS(SVG, name);
@@ -86,7 +97,7 @@ function intervals(place, rows, zero = false) {
   if (zero) svg("line", { x1: x(0), x2: x(0), y1: 4, y2: rows.length * step + 6, stroke: "#999" }, figure);
   rows.forEach((r, i) => {
     const y = 16 + i * step, color = r.invalid ? "#c0392b" : r.best ? "#1f5fa8" : "#7d8896";
-    svg("text", { x: left - 10, y: y + 4, "text-anchor": "end" }, figure, r.name.length > 26 ? r.name.slice(0, 25) + "…" : r.name);
+    svg("text", { x: left - 10, y: y + 4, "text-anchor": "end" }, figure, r.name.length > 24 ? r.name.slice(0, 23) + "…" : r.name);
     if (r.low !== null && r.high !== null) svg("line", { x1: x(r.low), x2: x(r.high), y1: y, y2: y, stroke: color, "stroke-width": 3 }, figure);
     svg("circle", { cx: x(r.at), cy: y, r: 4.5, fill: color }, figure);
   });
@@ -104,9 +115,9 @@ $("predict").onclick = () => working("predicting ...", async () => {
   const heads = numeric ? ["row", "prediction", "lower", "upper"] : ["row", "prediction", "probability", "set"];
   const cells = found.predictions.map((p) => numeric ? [p.name ?? p.row, p.prediction, p.lower, p.upper] : [p.name ?? p.row, p.prediction, p.probability, p.set.join(", ")]);
   fill($("predictions").querySelector("table"), heads, cells.map((c) => ({ cells: c })), numeric ? ["", "number", "number", "number"] : ["", "", "number", ""]);
-  $("predicted").textContent = `${found.n_to_predict} rows predicted from ${found.n_labelled} labelled ones; ` +
+  $("predicted").textContent = (cells.length < found.n_to_predict ? `The first ${cells.length} of ${found.n_to_predict} rows to predict (icl predict gives all), ` : `${found.n_to_predict} rows predicted, `) + `from ${found.n_labelled} labelled ones; ` +
     (numeric ? "intervals" : "sets of classes") + ` hold ${Math.round(100 * found.coverage)} % of new rows.` +
-    (found.baseline ? ` Out of context: ${found.baseline}.` : "") + Object.entries(found.not_used).map(([n, w]) => ` ${n} is not used: ${w}.`).join("") + found.notes.map((n) => " " + n).join("");
+    (found.baseline ? ` Out of context: ${found.baseline}.` : "") + notes(found);
   intervals($("bars"), numeric ? found.predictions.slice(0, 12).map((p) => ({ name: p.name ?? "row " + p.row, at: p.prediction, low: p.lower, high: p.upper, best: true })) : []);
   const guarded = (v) => { const t = String(v ?? ""); const safe = typeof v === "string" && /^[=+\-@\t\r]/.test(t) ? "'" + t : t; return /[",\n]/.test(safe) ? `"${safe.replaceAll('"', '""')}"` : safe; };
   $("save").href = "data:text/csv;charset=utf-8," + encodeURIComponent([heads, ...cells].map((line) => line.map(guarded).join(",")).join("\n"));
@@ -124,19 +135,19 @@ $("explain").onclick = () => working("explaining ...", async () => {
   }
   const note = document.createElement("p");
   note.className = "quiet";
-  note.textContent = "What each column adds to the prediction (Shapley values), blue upwards, red downwards. It says what the answer rests on, not what would happen if the cell were changed.";
+  note.textContent = "What each column adds to the prediction (Shapley values), blue upwards, red downwards. It says what the answer rests on, not what would happen if the cell were changed." + notes(found);
   $("reasons").append(note);
   $("why").hidden = false;
 });
 $("estimate").onclick = () => working("estimating ...", async () => {
   const found = await ask("estimate", { estimand: $("estimand").value });
   $("warnings").replaceChildren(...found.diagnostics.filter((d) => d.severity === "warning").map((d) => { const p = document.createElement("p"); p.className = "warning"; p.textContent = d.message; return p; }));
-  fill($("answer").querySelector("table"), ["term", "estimate", "std. error", `${100 * found.level} % low`, "high", "p", "n effective"],
-    found.estimates.map((e) => ({ cells: [e.term, e.estimate, e["std.error"], e["conf.low"], e["conf.high"], e["p.value"] < 0.0001 ? "< 0.0001" : e["p.value"], Math.round(e.n_effective)] })), ["", ...Array(6).fill("number")]);
+  fill($("answer").querySelector("table"), ["term", "estimate", "std. error", `${Math.round(1000 * found.level) / 10} % low`, "high", "p", "n effective"],
+    found.estimates.map((e) => ({ cells: [e.term, e.estimate, e["std.error"], e["conf.low"], e["conf.high"], e["p.value"] !== null && e["p.value"] < 0.0001 ? "< 0.0001" : e["p.value"], e.n_effective === null ? "" : Math.round(e.n_effective)] })), ["", ...Array(6).fill("number")]);
   const terms = new Set(found.estimates.map((e) => e.term).filter((t) => t !== "Intercept").slice(0, 3));
   const several = terms.size > 1;
   intervals($("forest"), found.comparison.filter((c) => terms.has(c.term)).map((c) => ({ name: (several ? c.term + ": " : "") + c.method + (c.valid === false ? " (INVALID)" : ""), at: c.estimate, low: c.lower, high: c.upper, invalid: c.valid === false, best: c.method === found.method })));
-  $("assumption").textContent = `${found.n_labeled} labelled and ${found.n_unlabeled} unlabelled rows. Assumes ${found.assumption}. n effective: labelled rows that would give the same precision without predictions.`;
+  $("assumption").textContent = `${found.n_labeled} labelled and ${found.n_unlabeled} unlabelled rows. Assumes ${found.assumption}. n effective: labelled rows that would give the same precision without predictions.` + notes(found);
   $("answer").hidden = false;
 });
 $("target").onchange = suggest;

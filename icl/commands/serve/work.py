@@ -17,7 +17,8 @@ from icl.estimators.classifier import ICLClassifier
 from icl.estimators.regressor import ICLRegressor
 from icl.inference import infer
 from icl.inference.estimands.reading import read_estimand
-from icl.tables.reader import inspect_table, read_table
+from icl.tables.files import open_table
+from icl.tables.reader import ReadTable, read_file
 from icl.tables.roles import check_target, why_unused
 from icl.tables.target import choose_task, tidy
 
@@ -35,6 +36,8 @@ class Problem:
     unused: dict[str, str]
     names: pd.Series | None
     """Of the rows of `X_new`, where a column names rows."""
+    notes: list[str]
+    """What was read otherwise than it stands."""
 
     def heads(self, n: int) -> list[dict[str, Any]]:
         """Number and name of the first rows to predict."""
@@ -46,12 +49,13 @@ class Problem:
 
 def columns(content: bytes, options: ServeOptions) -> dict[str, Any]:
     """What each column of a file was taken for."""
-    table = _read(content, options)
-    found = inspect_table(content)
+    read = _read(content, options)
+    table = read.frame
     return {
         "n_rows": len(table),
         "columns": [{**row, "n_missing": int(table[row["column"]].isna().sum()) if row["column"] in table else 0}
-                    for row in found.astype(str).to_dict("records")],
+                    for row in read.summary().astype(str).to_dict("records")],
+        "notes": read.notes,
     }  # fmt: skip
 
 
@@ -72,7 +76,7 @@ def predict(content: bytes, target: str, coverage: float, options: ServeOptions)
         "not_used": problem.unused,
         "predictions": [{**head, **values} for head, values in zip(problem.heads(len(rows)), found)],
         "baseline": baseline,
-        "notes": _said(told),
+        "notes": [*problem.notes, *_said(told)],
     }
 
 
@@ -107,14 +111,16 @@ def explain(content: bytes, target: str, n_rows: int, options: ServeOptions) -> 
             }
             for head, answer, frame in zip(problem.heads(len(rows)), predicted, shown)
         ],
-        "notes": _said(told),
+        "notes": [*problem.notes, *_said(told)],
     }  # fmt: skip
 
 
 def estimate(content: bytes, estimand: str, outcome: str | None, options: ServeOptions) -> dict[str, Any]:
     """An estimate with its interval; rows without an outcome count through their predictions."""
-    table = _read(content, options)
+    read = _read(content, options)
+    table = read.frame
     asked = read_estimand(estimand, outcome, None, table)
+    notes = [*read.notes, *(note for name in asked.outcome_columns for note in read.notes_on(str(name)))]
     needed = {*asked.outcome_columns, *asked.covariate_columns}
     unused = {str(name): why for name in table if name not in needed and (why := why_unused(table[name]))}
     table = table.drop(columns=[name for name in table if str(name) in unused])
@@ -123,31 +129,34 @@ def estimate(content: bytes, estimand: str, outcome: str | None, options: ServeO
         warnings.simplefilter("always")
         result = infer(asked, table, predictor=make_predictor("icl", asked, table, own), seed=options.seed)
         answer = result.to_dict()
-    return {**_finite(answer), "summary": result.summary(), "not_used": unused, "notes": _said(told)}
+    return {**_finite(answer), "summary": result.summary(), "not_used": unused, "notes": [*notes, *_said(told)]}
 
 
 # How gzip, zip (and Excel), bzip2, xz, zstandard, Parquet, Feather and Arrow files begin.
 _NOT_TEXT = (b"\x1f\x8b", b"PK", b"BZh", b"\xfd7zXZ", b"\x28\xb5\x2f\xfd", b"PAR1", b"FEA1", b"ARROW1")
 
 
-def _read(content: bytes, options: ServeOptions) -> pd.DataFrame:
+def _read(content: bytes, options: ServeOptions) -> ReadTable:
     if content.startswith(_NOT_TEXT):  # a few kB of them may stand for gigabytes
         raise ValueError("the file is compressed or binary; send CSV or TSV.")
-    table = read_table(content)
+    read = read_file(open_table(content))
+    table = read.frame
     if len(table) > options.most_rows or table.shape[1] > options.most_columns:
         raise ValueError(
             f"the table has {len(table):,} rows and {table.shape[1]:,} columns; this server takes "
             f"{options.most_rows:,} (--most_rows) and {options.most_columns:,} (--most_columns)."
         )
-    return table
+    return read
 
 
 def _problem(content: bytes, target: str, options: ServeOptions) -> Problem:
-    table = _read(content, options)
+    read = _read(content, options)
+    table = read.frame
     if target not in table.columns:
         raise ValueError(
             f"target: the table has no column {target[:80]!r}; it has {', '.join(map(str, table.columns[:12]))}."
         )
+    notes = [*read.notes, *read.notes_on(target)]
     known = table[target].notna()
     if not known.any() or known.all():
         lack = "no row has" if not known.any() else "every row has"
@@ -159,7 +168,7 @@ def _problem(content: bytes, target: str, options: ServeOptions) -> Problem:
     X = table.drop(columns=[target, *(name for name in table if str(name) in unused)])
     naming = next((name for name in table if str(name) in unused and table[name].is_unique), None)
     names = None if naming is None else table[~known][naming]
-    return Problem(X[known], y, X[~known], task, unused, names)
+    return Problem(X[known], y, X[~known], task, unused, names, notes)
 
 
 def _model(problem: Problem, options: ServeOptions) -> Any:
@@ -197,6 +206,8 @@ def _plain(value: Any) -> Any:
         value = value.item()
     if value is None or value is pd.NA or value is pd.NaT:
         return None
+    if isinstance(value, pd.Timestamp):
+        return str(value).removesuffix(" 00:00:00")
     if isinstance(value, float):
         return value if math.isfinite(value) else None
     return value if isinstance(value, bool | int) else str(value)

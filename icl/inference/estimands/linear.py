@@ -99,7 +99,7 @@ class Mean(Estimand):
             return np.column_stack([as_numbers(labeled[c], f"Mean({c!r}, event=...)") for c in self.column])
         column = self.outcome_columns[0]
         if self.event is None:
-            return as_numbers(labeled[column], f"Mean({column!r}, event=...)")
+            return as_numbers(labeled[column], f"Mean({column!r}, event=...), in a line 'share: {column} = LABEL'")
         y = (labeled[column] == self.event).to_numpy(dtype=float)
         if not y.any():
             seen = sorted(map(repr, labeled[column].unique()))[:6]

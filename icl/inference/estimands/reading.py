@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 from typing import TYPE_CHECKING, Any
 
 from icl.inference.estimands import lines
@@ -27,6 +28,12 @@ EXAMPLES = (
     "multinomial: party ~ age", "firth logistic: relapsed ~ age", *lines.EXAMPLES,
 )  # fmt: skip
 
+# What others call a kind.
+_ELSEWHERE = {
+    "logit": "logistic", "lm": "ols", "linear": "ols", "wls": "ols", "average": "mean", "avg": "mean", "prop": "share",
+    "proportion": "share", "percentile": "quantile", "iv": "2sls", "nb": "negative-binomial", "coxph": "cox",
+}  # fmt: skip
+
 
 def read_estimand(
     text: str, outcome: str | None = None, event: str | None = None, table: pd.DataFrame | dict | None = None
@@ -44,7 +51,8 @@ def read_estimand(
     kind, _, rest = (part.strip() for part in text.partition(":"))
     kind = kind.lower()
     if kind not in KINDS:
-        raise ValueError(f"estimand {text!r} starts with {kind!r}; known are {', '.join(KINDS)}. {_examples()}")
+        hint = _meant(kind, text)
+        raise ValueError(f"estimand {text!r} starts with {kind!r}{hint}; known are {', '.join(KINDS)}. {_examples()}")
     if kind in lines.KINDS:
         return lines.read_line(kind, rest, text, lambda found: _one_outcome(found, outcome, text))
     if kind in REGRESSIONS:
@@ -114,3 +122,11 @@ def _typed(event: str, column: str, table: pd.DataFrame | dict | None) -> Any:
 
 def _examples() -> str:
     return "Examples: " + "; ".join(repr(e) for e in EXAMPLES) + "."
+
+
+def _meant(kind: str, text: str) -> str:
+    """A question, where a line that names no known kind comes near one."""
+    if "~" in kind:
+        return f"; a formula needs the kind of regression before it, such as 'ols: {text}' or 'logistic: {text}'"
+    near = [_ELSEWHERE[kind]] if kind in _ELSEWHERE else difflib.get_close_matches(kind, KINDS, 1)
+    return f"; did you mean '{near[0]}: {text.partition(':')[2].strip()}'?" if near and ":" in text else ""

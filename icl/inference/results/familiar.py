@@ -6,6 +6,10 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
+from icl.inference.results.contrasts import read_contrasts
+
 if TYPE_CHECKING:
     import pandas as pd
 
@@ -88,5 +92,9 @@ class Familiar(ABC):
         return self.contrast(r_matrix, null=q)
 
     def wald_test(self, r_matrix: Any, q: Any = 0.0) -> WaldTest:
-        """`wald`."""
+        """`wald`; takes text such as "x1 = 0, x2 = 0" too."""
+        terms = list(self.estimate.index)
+        if isinstance(r_matrix, str) and r_matrix not in terms:
+            _, r_matrix, values = read_contrasts(r_matrix, terms)
+            q = values + np.asarray(q, dtype=float)
         return self.wald(r_matrix, q)
