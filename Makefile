@@ -8,8 +8,10 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 # One thread a process, and those of tests that ask for two sleep while they wait: threads that spin on shared cores cost
-# more than they bring (one such test: 24 s of processor time, 5 s asleep).
-PYTEST := OMP_NUM_THREADS=1 OMP_WAIT_POLICY=passive $(BIN)/python -m pytest -q
+# more than they bring (one such test: 24 s of processor time, 5 s asleep). What is compiled is kept, whatever the
+# environment says, for the processes that tests begin; and no plugin is loaded that is here for something else.
+PYTEST := OMP_NUM_THREADS=1 OMP_WAIT_POLICY=passive PYTHONDONTWRITEBYTECODE= PYTEST_DISABLE_PLUGIN_AUTOLOAD=1 \
+  $(BIN)/python -m pytest -q -p xdist -p hypothesispytest
 DOCS := tests/test_layers.py tests/test_readme.py
 
 .PHONY: demo test lint fast docs

@@ -29,6 +29,12 @@ from icl.training.stream import TaskDataModule
 class TrainCLI(LightningCLI):
     """Lightning's command, with a progress bar that counts steps and checkpoints that are whole."""
 
+    @staticmethod
+    def subcommands() -> dict[str, set[str]]:
+        """Without `test` and `predict`, for which there are no data: the parser of each takes a tenth of a second."""
+        known = LightningCLI.subcommands()
+        return {name: known[name] for name in ("fit", "validate")}
+
     def instantiate_trainer(self, **kwargs) -> L.Trainer:
         options = self._get(self.config_init, "trainer")
         callbacks, plugins = (list(options[name] or []) for name in ("callbacks", "plugins"))

@@ -47,11 +47,11 @@ def main() -> None:
     rng = np.random.default_rng(0)
     one("warm_up", "low_memory", 1_000, 12, rng)
     for fit_mode in ("low_memory", "auto"):
-        one(fit_mode, fit_mode, 2_000, 90, rng)
+        one(fit_mode, fit_mode, 2_000, 60, rng)
     model = TabularTransformer(TabularConfig(d_embed=16, n_layers=1, n_heads=1)).eval()
-    X = rng.normal(size=(60_000, 6))
+    X = rng.normal(size=(40_000, 6))
     estimator = ICLClassifier(model, n_estimators=1, device="cpu").fit(X[:50], np.arange(50) % 2)
-    for n_rows in (10_000, 60_000):
+    for n_rows in (10_000, 40_000):
         print(f"{n_rows}_rows", peak_of(lambda: estimator.predict_proba(X[:n_rows])), 0)  # noqa: B023
 
 

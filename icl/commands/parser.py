@@ -97,6 +97,9 @@ def run_command(commands: Sequence[Callable[..., None]], args: Sequence[str]) ->
         )
     except RecursionError as error:
         raise ValueError("a value or configuration is nested too deeply to be read.") from error
+    finally:
+        # Of the whole process, where another parser takes a third longer with it, and shows nothing more.
+        set_parsing_settings(docstring_parse_attribute_docstrings=False)
 
 
 def with_underscores(args: Sequence[str]) -> list[str]:

@@ -285,10 +285,13 @@ def _expectation_maximisation(rows: _Rows, kept: np.ndarray) -> tuple[np.ndarray
     G0, G1, G2 = (part.T @ part for part in gram)
     n0, n1, n2 = (len(part) for part in gram)
     x, z, it, is_ = slice(0, p), slice(p, p + q), p + q, p + q + 1
+    of_s, of_t = np.r_[p : p + q, is_], np.r_[0:p, it]
     sigma = G0[np.ix_([it, is_], [it, is_])] / n0
     shift = np.zeros(p + q)
     for step in range(1, MAX_STEPS + 1):
-        K = np.linalg.inv(sigma)
+        # By hand where two by two: steps are many, and a call of NumPy costs more than these sums.
+        K = np.array([[sigma[1, 1], -sigma[0, 1]], [-sigma[0, 1], sigma[0, 0]]])
+        K /= sigma[0, 0] * sigma[1, 1] - sigma[0, 1] ** 2
         A, b = np.zeros((p + q, p + q)), np.zeros(p + q)
         A[x, x] = K[0, 0] * G0[x, x] + G2[:p, :p] / sigma[0, 0]
         A[z, z] = K[1, 1] * G0[z, z] + G1[:q, :q] / sigma[1, 1]
@@ -298,18 +301,17 @@ def _expectation_maximisation(rows: _Rows, kept: np.ndarray) -> tuple[np.ndarray
         b[z] = K[1, 1] * G0[z, is_] + K[0, 1] * G0[z, it] + G1[:q, q] / sigma[1, 1]
         new_shift = np.linalg.solve(A, b)
         # Residual cross-products of each pattern; the missing residual is the regression on the one that is there.
-        T = np.r_[-new_shift[:p], np.zeros(q), 1, 0]
-        S = np.r_[np.zeros(p), -new_shift[p:], 0, 1]
-        E = np.array([[T @ G0 @ T, T @ G0 @ S], [T @ G0 @ S, S @ G0 @ S]])
-        e1 = np.r_[-new_shift[p:], 1] @ G1 @ np.r_[-new_shift[p:], 1]
-        e2 = np.r_[-new_shift[:p], 1] @ G2 @ np.r_[-new_shift[:p], 1]
-        from_s, from_t = np.r_[sigma[0, 1] / sigma[1, 1], 1], np.r_[1, sigma[0, 1] / sigma[0, 0]]
-        E += e1 * np.outer(from_s, from_s) + e2 * np.outer(from_t, from_t)
-        E[0, 0] += n1 / K[0, 0]
-        E[1, 1] += n2 / K[1, 1]
-        new_sigma = E / (n0 + n1 + n2)
+        T, S = np.zeros((2, p + q + 2))
+        T[x], T[it], S[z], S[is_] = -new_shift[x], 1, -new_shift[z], 1
+        e1, e2 = S[of_s] @ G1 @ S[of_s], T[of_t] @ G2 @ T[of_t]
+        by_s, by_t = sigma[0, 1] / sigma[1, 1], sigma[0, 1] / sigma[0, 0]
+        of_both = T @ G0
+        tt = of_both @ T + e1 * by_s**2 + e2 + n1 / K[0, 0]
+        ss = S @ G0 @ S + e1 + e2 * by_t**2 + n2 / K[1, 1]
+        ts = of_both @ S + e1 * by_s + e2 * by_t
+        new_sigma = np.array([[tt, ts], [ts, ss]]) / (n0 + n1 + n2)
         scale = np.sqrt(np.diag(new_sigma))
-        moved = np.abs((new_sigma - sigma) / np.outer(scale, scale)).max()
+        moved = np.abs((new_sigma - sigma) / (scale[:, None] * scale)).max()
         moved = max(moved, np.sqrt((new_shift - shift) @ A @ (new_shift - shift) / (p + q)))
         sigma, shift = new_sigma, new_shift
         if moved < TOLERANCE:

@@ -43,7 +43,9 @@ def run(release, tmp_path_factory):
     out.mkdir()
     (out / "mine.txt").write_text("keep")
     console, start = Console(file=io.StringIO(), width=100), time.perf_counter()
-    done = run_demo(out, str(release), 0, LEVEL, True, console)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(scores, "N_TREES", 20)
+        done = run_demo(out, str(release), 0, LEVEL, True, console)
     return done, console.file.getvalue(), time.perf_counter() - start
 
 
@@ -133,7 +135,7 @@ def test_redrawn_intervals_cover_at_their_rate_and_imputation_does_not(by_name):
     from sklearn.preprocessing import StandardScaler
 
     predictor = make_pipeline(StandardScaler(), RidgeCV(np.logspace(0, 3, 7)))
-    n_contexts, n_each = 20, 20
+    n_contexts, n_each = 20, 12
     table = by_name["diabetes"]
     study = hidden.Study("?", table, OLS("progression", covariates=("age", "sex")), ("age", "sex"), predictor)
     rates = hidden.redraw(study, n_contexts, n_each, LEVEL, 1, lambda: None).set_index(["term", "method"])["coverage"]

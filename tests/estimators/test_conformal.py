@@ -103,7 +103,7 @@ def test_rows_that_conform_better_are_counted_strictly():
 def test_split_coverage_is_that_of_a_rank():
     """For continuous scores, coverage is exactly ceil(.9 (n + 1)) / (n + 1) on average: 20 of 22 at n = 21."""
     rng = np.random.default_rng(0)
-    n_reps, n = 20_000, 21
+    n_reps, n = 8_000, 21
     noise = rng.standard_t(3, size=(n_reps, n + 1))
     inside = 0
     for row in noise:

@@ -13,8 +13,8 @@ from strange import COLUMNS, strange_table
 import icl
 from icl import ICLClassifier, ICLRegressor
 
-N_TABLES, N_BATCHES = 400, 2
-N_MORE_BATCHES = 8  # of as many tables each, in the slow run
+N_TABLES, N_BATCHES = 240, 2
+N_MORE_BATCHES = 14  # of as many tables each, in the slow run
 OURS = Path(icl.__file__).parent
 # What is wrong (a column by its name, the whole of X, or y) and then what to do.
 SUBJECT = re.compile(r"column .+ of X |X |y |Input y |none of the \d+ columns|the columns of X|column .+ is complex")

@@ -4,9 +4,10 @@ import numpy as np
 import pandas as pd
 import pytest
 import statsmodels.api as sm
+from light_models import Line, Odds
 from numpy.testing import assert_allclose
 from scipy.stats import ttest_ind
-from sklearn.dummy import DummyClassifier, DummyRegressor
+from sklearn.dummy import DummyRegressor
 from sklearn.linear_model import LinearRegression, LogisticRegression
 
 from icl.inference import Design, Effect, infer, plan
@@ -121,10 +122,11 @@ def study(draw, estimand, n_reps: int, predictor, level: float = 0.9, **options)
 @pytest.mark.parametrize(
     "outcome, treatment",
     [
-        (LinearRegression(), LogisticRegression()),
-        (DummyRegressor(), LogisticRegression()),
-        (LinearRegression(), DummyClassifier()),
+        (Line(), Odds()),
+        (Line(constant=True), Odds()),
+        (Line(), Odds(constant=True)),
     ],
+    ids=["both right", "wrong outcome", "wrong treatment"],
 )
 def test_covers_with_one_model_wrong(outcome, treatment):
     estimand = Effect("y", "t", ["x"], propensity=treatment)
@@ -141,10 +143,10 @@ def test_naive_difference_is_biased_there_and_said_to_be():
 
 
 def test_missing_outcomes_are_made_up_for():
-    design = Design(propensity=LogisticRegression())
-    estimand = Effect("y", "t", ["x"], propensity=LogisticRegression())
+    design = Design(propensity=Odds())
+    estimand = Effect("y", "t", ["x"], propensity=Odds())
     options = {"design": design, "folds": 2}
-    rate, bias = study(lambda s: confounded(300, s, missing=True), estimand, 25, LinearRegression(), **options)
+    rate, bias = study(lambda s: confounded(300, s, missing=True), estimand, 25, Line(), **options)
     assert abs(rate - 0.9) < 4 * np.sqrt(0.09 / 25) and abs(bias) < 4
 
 

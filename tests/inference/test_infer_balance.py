@@ -5,10 +5,10 @@ import math
 import numpy as np
 import pandas as pd
 import pytest
+from light_models import Odds
 from numpy.testing import assert_allclose
 from scipy.special import expit
 from sklearn.base import BaseEstimator, ClassifierMixin
-from sklearn.linear_model import LogisticRegression
 
 from icl.inference import OLS, Design, Mean, infer
 from icl.inference.inputs import design as design_module
@@ -96,7 +96,7 @@ def test_both_models_wrong_cover_at_a_smaller_width(monkeypatch):
     for r in range(150):
         rows = draw(1_200, 300 + r).drop(columns="full")
         options = dict(predictions="f", level=LEVEL, seed=r)
-        design = Design(propensity=LogisticRegression(), features=["x"])
+        design = Design(propensity=Odds(), features=["x"])
         result = infer(Mean("y"), rows, design=design, **options)
         lower, upper = result.interval().iloc[0]
         hits.append(lower <= 0 <= upper)

@@ -17,7 +17,7 @@ from icl.inference.engine.solve import Solver
 from icl.inference.estimands.linear import intercept
 from icl.inference.results.intervals import bounds
 
-LEVEL, N_REPS, HIGH = 0.90, 1_000, 1.2
+LEVEL, N_REPS, HIGH = 0.90, 600, 1.2
 ESTIMANDS = {
     "mean": (Mean("y"), "y"),
     "slope": (OLS("y", covariates=["x"]), "x"),
@@ -119,7 +119,7 @@ class TwoNearest:
 
 @pytest.fixture(scope="module")
 def overfit_tables():
-    n, N, n_reps = 60, 300, 500
+    n, N, n_reps = 60, 300, 250
     data = draw(n_reps, n + N, seed=5)
     data["y"][:, n:] = np.nan
     return [pd.DataFrame({"x": data["x"][r], "y": data["y"][r]}) for r in range(n_reps)]
@@ -153,7 +153,7 @@ def test_double_dipping_is_seen_to_fail(overfit_tables):
 
 def test_imputation_is_seen_to_fail(cross_fitted):
     hits = []
-    for result in cross_fitted[:200]:
+    for result in cross_fitted[:150]:
         imputed = result.compare().loc[("imputed", "y")]
         assert not imputed["valid"]
         hits.append(imputed["lower"] <= 1.0 <= imputed["upper"])
@@ -175,7 +175,7 @@ def test_the_in_context_model_inside_the_analysis_covers():
 
 def test_a_far_quantile_of_few_rows_is_neither_wide_nor_wrong():
     hits, widths, classical_widths, n = [], [], [], 40
-    for r in range(400):
+    for r in range(250):
         rng = np.random.default_rng(r)
         y, other = rng.normal(size=(2, n + 400))
         y_seen = np.where(np.arange(n + 400) < n, y, np.nan)

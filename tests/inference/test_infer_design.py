@@ -5,9 +5,9 @@ import math
 import numpy as np
 import pandas as pd
 import pytest
+from light_models import Line, Odds
 from numpy.testing import assert_allclose
 from scipy.special import stdtrit
-from sklearn.dummy import DummyClassifier
 from sklearn.linear_model import LinearRegression, LogisticRegression
 
 from icl.inference import OLS, Design, Mean, choose, infer
@@ -145,12 +145,12 @@ def test_the_predictor_does_not_see_the_design(table):
 
 def test_selection_on_x_with_curved_predictions_needs_its_probabilities():
     weighted, ignored = [], []
-    for r in range(400):
+    for r in range(250):
         rows = draw(1_200, 10 + r)
         chosen = sample(rows, 0.06 + 0.24 / (1 + np.exp(-2 * rows["x"].to_numpy())), r)
         options = dict(predictions="f", level=LEVEL)
         weighted.append(covers(infer(OLS("y", covariates=["x"]), chosen, design=Design(probability="p"), **options), 1))
-        if r < 100:
+        if r < 60:
             ignored.append(covers(infer(OLS("y", covariates=["x"]), chosen, **options), 1))
     assert_nominal(weighted)
     assert np.mean(ignored) < 0.6  # the predictions are nonlinear in what decided about labeling
@@ -162,8 +162,8 @@ def test_estimated_probabilities_cover_and_either_model_is_enough():
         rows = draw(600, 5_000 + r)
         chosen = sample(rows, 0.05 + 0.25 / (1 + np.exp(-2 * rows["x"].to_numpy())), r)[["x", "y"]]
         options = dict(level=LEVEL, seed=r, folds=3)
-        line, constant = LinearRegression(), DummyClassifier()
-        right = Design(propensity=LogisticRegression())
+        line, constant = Line(), Odds(constant=True)
+        right = Design(propensity=Odds())
         hits["both"].append(covers(infer(Mean("y"), chosen, predictor=line, design=right, **options), 0))
         # Wrong probabilities (the same for every row), but predictions that are right on average given x.
         wrong = Design(propensity=constant)
@@ -191,7 +191,7 @@ def test_propensities_are_calibrated_out_of_fold():
 
 def test_chosen_rows_cover_and_are_worth_more_than_random_ones():
     chosen_hits, chosen_se, random_se = [], [], []
-    for r in range(300):
+    for r in range(200):
         rng = np.random.default_rng(900 + r)
         f = rng.uniform(size=1_000) ** 3  # mostly sure, sometimes not
         y = (rng.uniform(size=1_000) < f).astype(float)
@@ -214,7 +214,7 @@ def test_chosen_rows_cover_and_are_worth_more_than_random_ones():
 
 def test_clustered_rows_need_their_clusters():
     clustered, ignored = [], []
-    for r in range(400):
+    for r in range(250):
         rng = np.random.default_rng(r)
         school = np.repeat(np.arange(150), 8)
         effect, shared = rng.normal(size=(2, 150))
@@ -223,7 +223,7 @@ def test_clustered_rows_need_their_clusters():
         table.loc[school >= 40, "y"] = np.nan
         options = dict(predictions="f", level=LEVEL)
         clustered.append(covers(infer(Mean("y"), table, design=Design(clusters="school"), **options), 0))
-        if r < 100:
+        if r < 60:
             ignored.append(covers(infer(Mean("y"), table, **options), 0))
     assert_nominal(clustered)
     assert np.mean(ignored) < 0.75
@@ -231,14 +231,14 @@ def test_clustered_rows_need_their_clusters():
 
 def test_unequal_rates_by_stratum_cover():
     stratified, ignored = [], []
-    for r in range(400):
+    for r in range(250):
         rows = draw(900, 20_000 + r)
         rows["region"] = np.digitize(rows["x"], [0.0])
         rank = rows.groupby("region").cumcount()
         rows.loc[rank >= np.where(rows["region"] == 0, 25, 100), "y"] = np.nan
         options = dict(predictions="f", level=LEVEL)
         stratified.append(covers(infer(Mean("y"), rows, design=Design(strata="region"), **options), 0))
-        if r < 100:
+        if r < 60:
             ignored.append(covers(infer(Mean("y"), rows, **options), 0))
     assert_nominal(stratified)
     assert np.mean(ignored) < 0.5
@@ -310,7 +310,7 @@ def uneven(n_rows: int, rng: np.random.Generator) -> np.ndarray:
 @pytest.mark.parametrize(("n", "weights"), [(20, [0.0]), (60, [0.0, "auto"])])
 def test_uneven_weights_cover(n, weights):
     hits, too_many_df = [], []
-    for r in range(400):
+    for r in range(300):
         rng = np.random.default_rng([n, r])
         rows = draw(n + 200, 40_000 + r).assign(w=uneven(n + 200, rng))
         rows["y"] = rows["y"].where(np.arange(n + 200) < n)

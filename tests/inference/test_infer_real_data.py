@@ -63,7 +63,7 @@ def twin(seed: int, n_rows: int = 2_000, n: int = 300) -> pd.DataFrame:
 
 
 def test_one_interval_of_an_odds_ratio_covers_and_is_narrower_than_two_of_means():
-    truth, level, n_reps = math.log(0.336 / 0.664 / (0.18 / 0.82)), 0.90, 400
+    truth, level, n_reps = math.log(0.336 / 0.664 / (0.18 / 0.82)), 0.90, 250
     hits, ours, bonferroni = [], [], []
     for r in range(n_reps):
         table = twin(70_000 + r)

@@ -84,7 +84,7 @@ def test_other_estimands_have_t_intervals_only():
 
 @pytest.mark.parametrize(("p", "n", "signal"), [(0.05, 100, 3.0), (0.1, 100, 1.0)])
 def test_coverage_with_few_events_is_two_sided_and_better_than_t(p, n, signal):
-    rng, n_reps, N = np.random.default_rng(0), 4_000, 1_000
+    rng, n_reps, N = np.random.default_rng(0), 2_500, 1_000
     z = rng.normal(size=(n_reps, n + N))
     grid = np.linspace(-8, 8, 2_001)
     density = np.exp(-(grid**2) / 2)

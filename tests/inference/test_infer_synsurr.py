@@ -125,7 +125,7 @@ def test_hc3_is_the_jackknife_at_fixed_sigma():
 
 
 def test_sandwich_holds_where_the_published_variance_fails():
-    n, N, n_reps, level, hits = 60, 240, 400, 0.9, {"HC3": [], "model": []}
+    n, N, n_reps, level, hits = 60, 240, 300, 0.9, {"HC3": [], "model": []}
     rng = np.random.default_rng(0)
     for _ in range(n_reps):
         x, e, u = rng.normal(size=(3, n + N))

@@ -82,7 +82,7 @@ def random_rows(shift: str | None, seed: int = 0) -> pd.DataFrame:
 
 
 def test_tables_of_one_law_cannot_be_told_apart():
-    auc, importance = tell_apart(random_rows(None), n_trees=12)
+    auc, importance = tell_apart(random_rows(None), n_trees=7)
     for label in ("all", "classification", "regression", *(f"{group} alone" for group in GROUPS)):
         value, error = auc[label]
         assert abs(value - 0.5) < 4 * error, label
@@ -90,7 +90,7 @@ def test_tables_of_one_law_cannot_be_told_apart():
 
 
 def test_what_differs_is_found_and_named():
-    auc, importance = tell_apart(random_rows("kurtosis"), n_trees=12)
+    auc, importance = tell_apart(random_rows("kurtosis"), n_trees=7)
     assert auc["all"][0] > 0.9 and auc["shape alone"][0] > 0.9
     assert abs(auc["dependence alone"][0] - 0.5) < 4 * auc["dependence alone"][1]
     assert importance.index[0] == "kurtosis" and importance.loc["kurtosis", "alone"] > 0.9
@@ -101,7 +101,7 @@ def test_tables_of_one_family_share_a_fold():
     rows = random_rows(None)
     copies = rows[rows["real"]].sample(10, random_state=0)
     rows = pd.concat([rows[~rows["real"]], *[copies] * 12], ignore_index=True)
-    value, _ = tell_apart(rows, n_trees=12)[0]["all"]
+    value, _ = tell_apart(rows, n_trees=7)[0]["all"]
     assert value < 0.8  # without groups: 1.0
 
 
@@ -134,7 +134,7 @@ def test_real_tables_are_coded_as_tasks_are(folder):
 def test_the_command_writes_its_report(folder, tmp_path, monkeypatch, capsys):
     import priors.realism
 
-    monkeypatch.setattr(priors.realism, "N_TREES", 10)
+    monkeypatch.setattr(priors.realism, "N_TREES", 4)
     out = tmp_path / "report"
     assert main(["realism", "--tables", str(folder), "--n", "8", "--out", str(out)]) == 0, capsys.readouterr().err
     text = (out / "realism.md").read_text()

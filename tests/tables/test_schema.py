@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from icl import ICLClassifier, ICLRegressor, SchemaWarning
 from icl.tables.encoder import TableEncoder
 
-FEW = settings(max_examples=60, deadline=None)
+FEW = settings(max_examples=30, deadline=None)
 
 
 def make_table(n: int, seed: int) -> pd.DataFrame:

@@ -27,11 +27,11 @@ def test_divergence_is_that_of_torch():
 @pytest.mark.filterwarnings("ignore::jsonargparse._deprecated.JsonargparseDeprecationWarning")
 @pytest.mark.filterwarnings("ignore:`isinstance.treespec, LeafSpec.` is deprecated:FutureWarning")
 def test_distillation_brings_the_reader_nearer_to_the_network(seeded, tmp_path):
-    """32 steps on small tasks, as `python train.py distill`, resumed half way; the file is written at the end."""
+    """16 steps on small tasks, as `python train.py distill`, resumed half way; the file is written at the end."""
     config = TabularConfig(d_embed=16, n_layers=2, n_heads=2, n_thinking_rows=2, n_bins=32)  # ten classes, as the prior
     folder = save_release(perturbed(TabularTransformer(config), seeded(3)), tmp_path / "tiny", {}, dtype=torch.float32)
     text = (ROOT / "configs" / "reader.yaml").read_text().replace("runs/reader", str(tmp_path / "run"))
-    (tmp_path / "reader.yaml").write_text(text.replace('train_time_interval: "0:3:0"', "every_n_train_steps: 16"))
+    (tmp_path / "reader.yaml").write_text(text.replace('train_time_interval: "0:3:0"', "every_n_train_steps: 8"))
     options = [
         "--model.reader={depths: [0, 1], stride: 2, rows: 12}",
         f"--model.release={folder}",
@@ -39,7 +39,7 @@ def test_distillation_brings_the_reader_nearer_to_the_network(seeded, tmp_path):
         "--data.n_validation_steps=2",
         "--data.validate_on_real_tables=false",
         "--trainer.log_every_n_steps=1",
-        "--trainer.val_check_interval=16",
+        "--trainer.val_check_interval=8",
         "--trainer.enable_progress_bar=false",
         "--trainer.enable_model_summary=false",
         "--model.optim.warmup_steps=5",
@@ -47,11 +47,11 @@ def test_distillation_brings_the_reader_nearer_to_the_network(seeded, tmp_path):
         *SINGLE,
     ]
     begin = ["distill", "--config", str(tmp_path / "reader.yaml"), *options]
-    run([*begin, "--trainer.max_steps=16"])
+    run([*begin, "--trainer.max_steps=8"])
     first = reader_provenance(folder)
-    run([*begin, "--trainer.max_steps=32", "--ckpt_path", str(tmp_path / "run" / "checkpoints" / "last.ckpt")])
+    run([*begin, "--trainer.max_steps=16", "--ckpt_path", str(tmp_path / "run" / "checkpoints" / "last.ckpt")])
     facts = reader_provenance(folder)
-    assert (first["steps"], facts["steps"]) == (16, 32) and facts["tasks_seen"] > first["tasks_seen"] > 0
+    assert (first["steps"], facts["steps"]) == (8, 16) and facts["tasks_seen"] > first["tasks_seen"] > 0
     trained = load_reader(folder)
     untrained = Reader(trained.trunk, trained.shape).eval()
 
@@ -64,4 +64,5 @@ def test_distillation_brings_the_reader_nearer_to_the_network(seeded, tmp_path):
                     total += float(divergence(trained.trunk(*given), reader(*given))) / 16
         return total
 
-    assert gap(trained) < 0.85 * gap(untrained)  # .61 to .67 over four states of the generators
+    # .74; after twice the steps .61 to .67 over four states of the generators
+    assert gap(trained) < 0.85 * gap(untrained)

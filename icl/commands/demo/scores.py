@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 OURS = "in-context"
 BAND = 0.9
+N_TREES = 200
 
 
 def models(is_classification: bool, checkpoint: str | None, seed: int) -> dict[str, Any]:
@@ -30,12 +31,12 @@ def models(is_classification: bool, checkpoint: str | None, seed: int) -> dict[s
         return {
             OURS: ICLClassifier(checkpoint, random_state=seed),
             "logistic": make_pipeline(StandardScaler(), LogisticRegression(max_iter=2_000)),
-            "forest": RandomForestClassifier(200, random_state=seed),
+            "forest": RandomForestClassifier(N_TREES, random_state=seed),
         }
     return {
         OURS: ICLRegressor(checkpoint, random_state=seed),
         "ridge": make_pipeline(StandardScaler(), RidgeCV(np.logspace(-2, 3, 16))),
-        "forest": RandomForestRegressor(200, random_state=seed),
+        "forest": RandomForestRegressor(N_TREES, random_state=seed),
     }
 
 

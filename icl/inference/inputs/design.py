@@ -212,7 +212,7 @@ def _read(entry: str | np.ndarray | None, sample: Sample, name: str) -> np.ndarr
         for part, which in ((sample.labeled, "labeled rows"), (sample.unlabeled, "unlabeled rows")):
             if len(part):
                 require_columns(part, [entry], which, f"as {name} of the design")
-        values, what = sample.columns([entry])[entry].to_numpy(), f"column {entry!r}"
+        values, what = sample.column(entry), f"column {entry!r}"
     else:
         what = f"{name}= of the design"
         values = np.asarray(sample.in_order_of_rows(entry, what))
