@@ -148,5 +148,5 @@ def _working(kind: Kind, column: pd.Series) -> pd.Series:
 
 def _working_kind(kind: Kind, column: pd.Series) -> Kind:
     if kind.levels is None:
-        return replace(kind, name=column.name, dtype=np.dtype("float64"), moment="")
+        return replace(kind, name=column.name, dtype=np.dtype("float64"), moment="", wholes=None, power=0)
     return replace(kind, name=column.name, dtype=column.dtype, levels=column.cat.categories.to_numpy(dtype=object))

@@ -163,7 +163,8 @@ class Imputations:
         """Mean of what each chain drew, round by round: lines should mix and have no trend."""
         from icl.pages.chains import plot_trace
 
-        return plot_trace(self.drawn.trace[self._position(column)][..., 0], column, ax)
+        j = self._position(column)
+        return plot_trace(self.layout.kinds[j].measured(self.drawn.trace[j][..., 0]), column, ax)
 
     def plot_density(self, column: Hashable, ax: Any = None) -> Any:
         """What was observed and what was drawn, in one picture; they may differ, but for a reason."""
@@ -174,7 +175,7 @@ class Imputations:
         seen = kind.numbers(self.table[column])
         seen, drawn = seen[~np.isnan(seen)], self.drawn.values[j]
         if kind.levels is None:
-            return plot_density(seen, drawn, column, ax)
+            return plot_density(kind.measured(seen), kind.measured(drawn), column, ax)
         return plot_bars(seen, drawn, [str(level) for level in kind.levels], column, ax)
 
     def _position(self, column: Hashable) -> int:

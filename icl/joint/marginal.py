@@ -49,7 +49,7 @@ class MarginalColumn:
             counts = np.bincount(self._values.astype(np.int64), minlength=len(levels)) + 0.5
             out[rows] = np.log(counts / counts.sum())[numbers[rows].astype(np.int64)]
             return out
-        out[rows] = log_kernels(self._values, numbers[rows], 2 * self.kind.half_step)
+        out[rows] = log_kernels(self._values, numbers[rows], 2 * self.kind.half_step) - self.kind.log_unit
         return out
 
 

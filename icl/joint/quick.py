@@ -106,7 +106,7 @@ class QuickColumn:
         leaves = self._forest.apply(cells)
         logs = np.stack([self._donors[b].log_normal(leaves[:, b], z) for b in range(_N_TREES)])
         density = logsumexp(logs, axis=0) - np.log(_N_TREES * self._scale)
-        out[rows] = density + (np.log(2 * self.kind.half_step) if self.kind.digits is not None else 0.0)
+        out[rows] = density + (np.log(2 * self.kind.half_step) if self.kind.digits is not None else -self.kind.log_unit)
         return out
 
 
