@@ -176,7 +176,8 @@ class Kind:
             series = pd.Series(ticks.astype(f"{self.moment}8[{self.tick}]"), index, name=self.name)
             return series if self.zone is None else series.dt.tz_localize("UTC")
         limits = np.iinfo(_plain(self.dtype))
-        cells = pd.array(np.zeros(len(numbers)), dtype="UInt64" if limits.min == 0 else "Int64")
+        dtype: Any = "UInt64" if limits.min == 0 else "Int64"
+        cells = pd.array(np.zeros(len(numbers)), dtype=dtype)
         cells[found] = self.wholes.wholes(numbers[found], int(limits.min), int(limits.max))
         cells[~found] = pd.NA
         return pd.Series(cells, index, name=self.name)

@@ -124,7 +124,7 @@ EXACT = {
     "negative": pd.Series(-(2**60) - CODES),
     "as wide as int64": pd.Series(EVERY),
     "as wide as int64, repeated": pd.Series(EVERY[:5][CODES % 5]).astype("Int64"),
-    "zero beside large": pd.Series(np.where(CODES > 150, 0, 2**61 + 1 + CODES * 1000)),
+    "zero beside large": pd.Series(np.where(CODES > 150, 0, 2**61 + 1 + CODES * 10**15)),
     "two": pd.Series(2**60 + 1 + 2 * (CODES > 150)).astype("Int64"),
     "nanoseconds": pd.Series(SINCE.astype("M8[ns]")),
     "nanoseconds in a zone": pd.Series(SINCE.astype("M8[ns]")).dt.tz_localize("Asia/Tokyo"),

@@ -191,7 +191,7 @@ def _grid(kind: Kind) -> str:
 
 def _between(asked: tuple, own: pd.Series, kind: Kind) -> Callable[[pd.Series], np.ndarray]:
     name = own.name
-    if kind.is_class and not (is_numeric_dtype(kind.dtype) and not is_bool_dtype(kind.dtype)):
+    if kind.is_class and not (is_numeric_dtype(own.dtype) and not is_bool_dtype(own.dtype)):
         raise ValueError(f"given asks for a range of {name!r}, which holds levels; write a list of them.")
     if len(asked) != 2:
         raise ValueError(f"a range of {name!r} is (lowest, highest), got {asked}; several values are a list.")
