@@ -11,8 +11,9 @@ from typing import Any, Literal
 from jsonargparse.typing import NonNegativeInt, PositiveInt
 
 from icl.commands.console import make_console, status
+from icl.commands.options import refuse_idle
 from icl.commands.outputs import check_output
-from icl.tables.reading import Reading
+from icl.tables.reading import Reading, read_words
 
 PREVIEW_ROWS = 10
 
@@ -37,9 +38,9 @@ def generate(
     Args:
         table: CSV, TSV, Parquet, Feather or Excel file with the rows to learn from; - for the standard input.
         rows: to draw; default as many as there are.
-        given: conditions, separated by commas: sex=F for a value, age=60..80 for a range (one side may be left out),
-            region=north|east for several values, income= for a missing cell. Dates are read in the order of day, month
-            and year that the file has, or as 2020-03-31.
+        given: conditions, separated by commas (one with a comma in double quotes): sex=F for a value, age=60..80 for a
+            range (one side may be left out), region=north|east for several values, income= for a missing cell. Dates
+            are read in the order of day, month and year that the file has, or as 2020-03-31.
         constraints: between columns, separated by semicolons, which every row keeps: "start <= end; height > 0".
         output: file for the rows; - for the standard output; default: the first rows are shown. Text stays as it is in
             the table, =1+1 too, which a spreadsheet calculates when it opens a CSV; dates are written as 2020-03-31,
@@ -50,6 +51,8 @@ def generate(
         checkpoint: name of a shipped checkpoint or path of a release folder; default: the best one shipped.
     """
     how = Reading(**reading)
+    if model == "quick":
+        refuse_idle("with --model quick", checkpoint=(checkpoint, None))
     if output:
         check_output("--output", output, (table,))
     from icl.joint.cost import generation_time
@@ -113,9 +116,7 @@ def read_conditions(text: str, table: Any, formats: Mapping[Any, Any] | None = N
         ValueError: for what names no column, or is no value of it.
     """
     found: dict[str, Any] = {}
-    for part in (part.strip() for part in text.split(",")):
-        if not part:
-            continue
+    for part in read_words(text):
         name, sign, value = part.partition("=")
         if not sign or name not in table:
             known = ", ".join(map(str, list(table.columns)[:12]))

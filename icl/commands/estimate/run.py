@@ -6,14 +6,14 @@ import contextlib
 import json
 import warnings
 from collections.abc import Callable, Collection
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from icl.commands.console import status
 from icl.commands.options import ModelOptions, as_options
 from icl.commands.outputs import check_output, write_output
-from icl.tables.reading import read_words
+from icl.tables.reading import read_names, read_words
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -112,6 +112,8 @@ def run_estimate(path: str, request: Request, console: Any) -> InferenceResult:
         check_output("--output", output, (path, request.unlabeled, request.checkpoint))
     read, rest = read_rows(path, request.unlabeled, request)
     table = read.frame
+    named = {name: read_names(getattr(request, name), table.columns) for name in ("features", "predictions")}
+    request = replace(request, **named)
     estimand = read_estimand(request.estimand, request.outcome, request.event, table)
     notes = [*read.notes, *(note for name in estimand.outcome_columns for note in read.notes_on(str(name)))]
     design = Design(
@@ -170,7 +172,8 @@ def _equalized(request: Request, estimand: Estimand, rows: dict[str, Any], optio
         raise ValueError("--equalize takes no --weight and no --folds; leave them out.")
     if estimand.outcome_column is None:
         options |= {"predictor": None}  # decisions are all known
-    rule = equalize(estimand, rows["table"], str(request.equalize), bound=request.bound, **options)
+    bound = {} if request.bound is None else {"bound": request.bound}
+    rule = equalize(estimand, rows["table"], str(request.equalize), **bound, **options)
     return rule.remaining, ["", "The answer above is what remains of the disparity.", *rule.summary().splitlines()]
 
 

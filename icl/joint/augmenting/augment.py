@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from icl.joint.augmenting.classical import mixup, smote
+from icl.joint.column import check_options
 from icl.joint.kinds import Kind
 from icl.joint.synthetic.chain import kinds_of
 from icl.joint.synthetic.constraints import Constraint
@@ -60,6 +61,7 @@ def augment(
         raise ValueError(f"method must be one of {', '.join(map(repr, METHODS))}, got {method!r}.")
     if options and method != "icl":
         raise ValueError(f"{method} takes no {', '.join(options)}.")
+    check_options({name: value for name, value in options.items() if name not in ("orders", "model")})
     if where is None:
         if not kinds[target].is_class:
             raise ValueError("where is missing: of numbers there is no rarest class; say which rows, as in 'y > 100'.")

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from numbers import Integral
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from scipy.special import logsumexp
 
+from icl.joint.column import check_options
 from icl.joint.synthetic.chain import Chain, draw_orders, kinds_of
 from icl.joint.synthetic.generate import MOST_ROWS_SHOWN
 from icl.tables.encoder import as_pandas
@@ -93,10 +95,11 @@ def _by_column(
     options: dict[str, Any],
 ) -> list[pd.DataFrame]:
     """For each order, what each column adds to the log density of each row."""
+    check_options(options)
     table, at = as_pandas(table), as_pandas(at)
     kinds = kinds_of(table)
     for name, number, least in (("orders", orders, 1), ("folds", folds, 2)):
-        if isinstance(number, bool) or not isinstance(number, int) or number < least:
+        if isinstance(number, bool) or not isinstance(number, Integral) or number < least:
             raise ValueError(f"{name} must be a whole number of at least {least}, got {number!r}.")
     if at is not None and (lacking := [name for name in table.columns if name not in at.columns]):
         raise ValueError(f"the rows to score lack the columns {lacking} of the table.")
