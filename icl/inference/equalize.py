@@ -217,7 +217,8 @@ def equalize(
     if estimand.outcome_column is not None:
         options |= used_by_model
     elif given := [name for name, got in used_by_model.items() if got is not None]:
-        raise ValueError(f"'demographic parity' counts decisions, which are all known; leave out {'=, '.join(given)}=.")
+        names = "= and no ".join(given)
+        raise ValueError(f"'demographic parity' counts decisions, which are all known; pass no {names}= here.")
     results = [infer(estimand, rows, **options) for rows in (kept, moved)]
     labeled = kept[estimand.outcome_columns[0]].notna()
     spent = [_costs_of(estimand, kept[labeled], rows[labeled][estimand.decision], costs) for rows in (kept, moved)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Hashable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -78,6 +79,8 @@ class Kind:
             low, high = _moments_held(kind, ticks, tick, wholes)
             digits = 0 if wholes.known is None else None  # else the floats themselves are farther apart
             return cls(column.name, column.dtype, None, digits, low, high, kind, tick, wholes)
+        if not are_single(seen):
+            raise ValueError(f"column {column.name!r} holds lists or records; leave it out, or make columns of them.")
         if not pd.api.types.is_numeric_dtype(column.dtype) or kind == "b" or kind == "c":
             return cls(column.name, column.dtype, levels=_levels(column, seen))
         if kind in "iu":
@@ -215,6 +218,23 @@ def _ticks(seen: pd.Series) -> tuple[np.ndarray, str]:
     return moments.astype(f"{kind}8[{tick}]").astype("int64"), tick
 
 
+def are_single(cells: pd.Series) -> bool:
+    """Whether cells are single values, which can be levels: no lists, dictionaries or tuples."""
+    return cells.dtype != object or all(isinstance(cell, Hashable) and not isinstance(cell, tuple) for cell in cells)
+
+
+def part_of(table: pd.DataFrame, names: Iterable[Hashable]) -> pd.DataFrame:
+    """Columns of a table in some order, whatever their names: lists of True or None would mean other things."""
+    places = {name: j for j, name in enumerate(table.columns)}
+    return table.iloc[:, [places[name] for name in names]]
+
+
+def frame_of(columns: Mapping[Hashable, Any], index: pd.Index) -> pd.DataFrame:
+    """A table of columns, whatever their names: pandas itself makes NaN of None, and levels of tuples."""
+    names = pd.Index(list(columns), dtype=object, tupleize_cols=False)
+    return pd.DataFrame(dict(enumerate(columns.values())), index=index).set_axis(names, axis=1)
+
+
 def zone_of(dtype: Any) -> Any:
     """The time zone of a column of dates, None without one."""
     return getattr(dtype, "tz", None) or getattr(getattr(dtype, "pyarrow_dtype", None), "tz", None)
@@ -247,7 +267,7 @@ def _digits(values: np.ndarray) -> int | None:
         return None
     for digits in range(_MOST_DIGITS + 1):
         # What computing leaves of a rounded number, and of large ones far less than a step: any would fit else.
-        off = min(1e-12 * max(size, 1e-300), 1e-3 * 10.0**-digits)
+        off = min(1e-12 * size, 1e-3 * 10.0**-digits)
         if np.all(np.abs(np.round(values, digits) - values) <= off):
             # Of few values, those of a measurement may lie on a fine grid by chance of having few digits only.
             return digits

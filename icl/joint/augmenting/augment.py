@@ -106,6 +106,11 @@ def labelled_table(X: pd.DataFrame, y: Any) -> tuple[pd.DataFrame, Hashable]:
     X, y = as_pandas(X), as_pandas(y)
     if not isinstance(X, pd.DataFrame):
         raise ValueError(f"X must be a DataFrame or a table of polars or Arrow, got {type(X).__name__}.")
+    if X.columns.nlevels > 1:
+        raise ValueError(
+            f"X names its columns in {X.columns.nlevels} levels; give each one name: "
+            "X.set_axis(X.columns.to_flat_index(), axis=1)."
+        )
     labels = y if isinstance(y, pd.Series) else pd.Series(np.asarray(y))
     if len(labels) != len(X):
         raise ValueError(f"X has {len(X)} rows and y {len(labels)} labels; pass one label for each row.")

@@ -10,6 +10,7 @@ import pandas as pd
 from scipy.special import logsumexp
 
 from icl.joint.column import check_options
+from icl.joint.kinds import part_of
 from icl.joint.synthetic.chain import Chain, draw_orders, kinds_of
 from icl.joint.synthetic.generate import MOST_ROWS_SHOWN
 from icl.tables.encoder import as_pandas
@@ -119,11 +120,11 @@ def _by_column(
             return Chain(rows, kinds, order, [], model, seed, options)
 
         if at is not None:
-            found.append(chain(table).log_densities(at[list(table.columns)]))
+            found.append(chain(table).log_densities(part_of(at, table.columns)))
             continue
         parts = [chain(table[fold != held]).log_densities(table[fold == held]) for held in range(folds)]
         if table.index.is_unique:
-            found.append(pd.concat(parts).loc[table.index])
+            found.append(pd.concat(parts, sort=False).loc[table.index])
         else:
             found.append(_in_order(parts, fold, table))
     return found
@@ -131,4 +132,4 @@ def _by_column(
 
 def _in_order(parts: list[pd.DataFrame], fold: np.ndarray, table: pd.DataFrame) -> pd.DataFrame:
     places = np.concatenate([np.flatnonzero(fold == held) for held in range(len(parts))])
-    return pd.concat(parts).set_axis(places).sort_index().set_axis(table.index)
+    return pd.concat(parts, sort=False).set_axis(places).sort_index().set_axis(table.index)

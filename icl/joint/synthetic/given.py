@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 from pandas.api.types import is_bool_dtype, is_numeric_dtype
 
-from icl.joint.kinds import Kind, held_by, zone_of
+from icl.joint.kinds import Kind, frame_of, held_by, zone_of
 from icl.tables.dates import AmbiguousDatesError, look_for_dates
 
 # A number this far beyond the observed ones, in ranges of these, is one that the table says nothing about.
@@ -68,7 +68,8 @@ def read_given(
     if isinstance(given, pd.DataFrame):
         if len(given) != rows:
             raise ValueError(f"given has {len(given)} rows, and {rows} are to be drawn; pass as many.")
-        return Given(pd.DataFrame({name: _as_column(given[name], table[name], kinds[name]) for name in given}))
+        cells = {name: _as_column(given[name], table[name], kinds[name]) for name in given}
+        return Given(frame_of(cells, given.index))
     index = pd.RangeIndex(rows)
     fixed: dict[Hashable, pd.Series] = {}
     found = Given(pd.DataFrame(index=index))
@@ -77,13 +78,14 @@ def read_given(
         if isinstance(asked, tuple):
             found.allowed[name] = _between(asked, table[name], kind)
             found.said[name] = f"{name} in {asked}"
-        elif isinstance(asked, list | set | frozenset):
+        elif isinstance(asked, list | set | frozenset) and len(asked) != 1:
             found.allowed[name] = _among(list(asked), table[name], kind)
             found.said[name] = f"{name} among {list(asked)}"
         else:
-            numbers = kind.numbers(_as_column(pd.Series([asked], name=name), table[name], kind))
+            [value] = asked if isinstance(asked, list | set | frozenset) else [asked]
+            numbers = kind.numbers(_as_column(pd.Series([value], name=name), table[name], kind))
             fixed[name] = kind.cells(np.repeat(numbers, rows), index)
-    return Given(pd.DataFrame(fixed, index=index), found.allowed, found.said)
+    return Given(frame_of(fixed, index), found.allowed, found.said)
 
 
 def _as_column(asked: pd.Series, own: pd.Series, kind: Kind) -> pd.Series:
