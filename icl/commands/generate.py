@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import shlex
 from collections.abc import Mapping
 from dataclasses import fields
@@ -148,7 +149,7 @@ def _cell(text: str, column: Any, name: str, format: Any) -> Any:
         return _moment(text, name, format)
     if column.dtype.kind not in "iuf" or isinstance(column.dtype, pd.CategoricalDtype):
         return text
-    read = {float(value) for value in (_number(text), *_as_in_file(text, format)) if value is not None}
+    read = {float(value): value for value in (*_as_in_file(text, format), _number(text)) if value is not None}
     if len(read) > 1:
         raise ValueError(
             f"--given asks for {text!r} in {name}, which may be {' or '.join(f'{v:g}' for v in sorted(read))}, as the "
@@ -156,14 +157,14 @@ def _cell(text: str, column: Any, name: str, format: Any) -> Any:
         )
     if not read:
         raise ValueError(f"--given asks for {text!r} in {name}, which holds numbers.")
-    return read.pop()
+    return read.popitem()[1]
 
 
 def _number(text: str) -> float | None:
-    try:
-        return float(text)
-    except ValueError:
-        return None
+    for kind in (int, float):  # a float would lose the last digits of a large whole number
+        with contextlib.suppress(ValueError):
+            return kind(text)
+    return None
 
 
 def _as_in_file(text: str, format: Any) -> list[Any]:

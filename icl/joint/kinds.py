@@ -225,7 +225,7 @@ def are_single(cells: pd.Series) -> bool:
 
 def part_of(table: pd.DataFrame, names: Iterable[Hashable]) -> pd.DataFrame:
     """Columns of a table in some order, whatever their names: lists of True or None would mean other things."""
-    places = {name: j for j, name in enumerate(table.columns)}
+    places: dict[Any, int] = {name: j for j, name in enumerate(table.columns)}
     return table.iloc[:, [places[name] for name in names]]
 
 

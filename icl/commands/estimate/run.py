@@ -112,8 +112,8 @@ def run_estimate(path: str, request: Request, console: Any) -> InferenceResult:
         check_output("--output", output, (path, request.unlabeled, request.checkpoint))
     read, rest = read_rows(path, request.unlabeled, request)
     table = read.frame
-    named = {name: read_names(getattr(request, name), table.columns) for name in ("features", "predictions")}
-    request = replace(request, **named)
+    features, predictions = (read_names(n, table.columns) for n in (request.features, request.predictions))
+    request = replace(request, features=features, predictions=predictions)
     estimand = read_estimand(request.estimand, request.outcome, request.event, table)
     notes = [*read.notes, *(note for name in estimand.outcome_columns for note in read.notes_on(str(name)))]
     design = Design(
@@ -125,9 +125,9 @@ def run_estimate(path: str, request: Request, console: Any) -> InferenceResult:
     table, rest, unused = without_names(table, rest, estimand, request.named_columns)
     predictor = None if request.predictions else make_predictor(request.predictor, estimand, table, request)
     # One name is one column; a list of them is several predictions, or classes.
-    predictions = None if not request.predictions else [*request.predictions]
-    if predictions is not None and len(predictions) == 1:
-        [predictions] = predictions
+    predicted: Any = [*request.predictions] or None
+    if len(request.predictions) == 1:
+        predicted = request.predictions[0]
     weight: float | str = request.weight
     with contextlib.suppress(ValueError):
         weight = float(weight)
@@ -139,7 +139,7 @@ def run_estimate(path: str, request: Request, console: Any) -> InferenceResult:
         warnings.simplefilter("always")
         models: dict[str, Any] = {
             "predictor": predictor,
-            "predictions": predictions,
+            "predictions": predicted,
             "features": list(request.features) or None,
         }
         options: dict[str, Any] = {"design": design, "seed": request.seed, "level": request.level}

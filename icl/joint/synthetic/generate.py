@@ -151,7 +151,7 @@ def draw_table(
         drawn = draw_rows(chain, asked.fixed.iloc[places], asked, kept, own)
         parts.append(part_of(drawn, table.columns).set_axis(places))
     whole = pd.concat(parts, sort=False).sort_index()
-    columns = {name: _typed(whole[name], kinds[name]) for name in table.columns}
+    columns: dict[Hashable, Any] = {name: _typed(whole[name], kinds[name]) for name in table.columns}
     return frame_of(columns, whole.index).set_axis(asked.fixed.index).set_axis(table.columns, axis=1)
 
 
