@@ -89,18 +89,14 @@ class Imputations:
         return pd.concat(list(self), keys=range(self.m), names=["imputation", *self.table.index.names])
 
     def mean(self) -> pd.DataFrame:
-        """One table, each gap filled by the mean of its draws, or their most frequent level.
+        """One table, each gap filled by the mean of its draws in the later half of the rounds, or the likeliest level.
 
         To look at or predict from, never to estimate from: it holds less spread than there is.
         """
         filled = {}
-        for j, values in self.drawn.values.items():
+        for j, guess in self.drawn.guess.items():
             kind = self.layout.kinds[j]
-            if kind.levels is None:
-                filled[j] = kind.snap(values.mean(axis=0))
-            else:
-                counts = np.stack([(values == code).sum(axis=0) for code in range(len(kind.levels))])
-                filled[j] = counts.argmax(axis=0).astype(np.float64)
+            filled[j] = kind.snap(guess) if kind.levels is None else guess.argmax(axis=1).astype(np.float64)
         return self._completed(filled)
 
     def combine(self, analyse: Callable[[pd.DataFrame], Any], df: float = np.inf) -> Pooled:

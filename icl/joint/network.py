@@ -23,7 +23,7 @@ from icl.estimators.prior_limits import OutOfPriorWarning
 from icl.estimators.regressor import ICLRegressor
 from icl.joint.kinds import Kind
 from icl.joint.linear import LinearPart
-from icl.joint.marginal import drawn_codes
+from icl.joint.marginal import drawn_codes, shares_of
 from icl.network.distribution import CategoricalPredictive, HistogramPredictive
 from icl.prediction.atoms import find_atoms
 from icl.prediction.together import distributions
@@ -64,6 +64,7 @@ class NetworkColumn:
         self.kind, self._n_known, self._tilt = kind, len(known), tilt
         self.believed, self.widened, self.temperature = 1.0, 1.0, 1.0
         self._spread = float(known.std())
+        self.shares: np.ndarray | None = None
         settings = {"quality": "fast", **options, "random_state": seed}
         make = ICLClassifier if kind.is_class else ICLRegressor
         y = known.astype(np.int64) if kind.is_class else known
@@ -91,6 +92,8 @@ class NetworkColumn:
         u = rng.random(distribution.batch_shape[0])
         if isinstance(distribution, CategoricalPredictive):
             probs = torch.softmax(distribution.log_probs.double() / self.temperature, -1).numpy()
+            assert self.kind.levels is not None
+            self.shares = shares_of(probs, self.estimator.classes_, len(self.kind.levels), self._tilt)
             return drawn_codes(probs, self.estimator.classes_, u, self._tilt)
         start = self._start(distribution, X)
         below, upto = self._levels_between(distribution, start)
