@@ -78,7 +78,8 @@ class Request(ModelOptions):
         if self.equalize is None:
             refuse_idle("without --equalize", **self.beside_defaults("bound"))
         if self.missing == "patterns":
-            refuse_idle("with --missing patterns", **self.beside_defaults("predictor", "weight", *OF_MODEL))
+            named = [] if self.predictor == "none" else ["predictor"]  # none is what it takes
+            refuse_idle("with --missing patterns", **self.beside_defaults(*named, "weight", *OF_MODEL))
         elif self.predictions:
             refuse_idle("beside --predictions", **self.beside_defaults("predictor", "features", *self._of_model))
         elif "icl" not in read_words(self.predictor):
