@@ -7,6 +7,7 @@ from typing import Literal
 from jsonargparse.typing import OpenUnitInterval, PositiveInt
 
 from icl.commands.console import make_console, status
+from icl.commands.options import refuse_idle
 from icl.commands.outputs import check_output, write_output
 from icl.tables.reading import Reading, read_words
 
@@ -45,6 +46,8 @@ def compare(
         output: CSV file for the scores of every table and split; - for the standard output.
     """
     how = Reading(**reading)
+    if tables is None:
+        refuse_idle("without --tables", target=(target, ""), task=(task, "auto"), ignore=(ignore, ""))
     if output:
         check_output("--output", output, (before, after, tables, general))
     from icl.estimators.compare import compare_checkpoints

@@ -8,6 +8,7 @@ import sys
 from jsonargparse.typing import PositiveInt
 
 from icl.commands.console import make_console, status
+from icl.commands.options import refuse_idle
 from icl.finetuning.config import FinetuneConfig
 
 
@@ -34,6 +35,11 @@ def finetune(
         dry_run: check the tables, say what would be done, the memory and the time, and stop.
     """
     config = FinetuneConfig(n_devices=devices, **options)
+    for method, name in (("last_blocks", "n_blocks"), ("lora", "lora_rank")):
+        if config.method != method:
+            refuse_idle(f"without --method {method}", **{name: (getattr(config, name), getattr(FinetuneConfig, name))})
+    if config.held_out:
+        refuse_idle("beside --held_out", validation_share=(config.validation_share, FinetuneConfig.validation_share))
     from icl.finetuning.prepare import dry_run as check_and_time
     from icl.finetuning.run import finetune as run
     from icl.pages.escape import terminal

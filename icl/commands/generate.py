@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import shlex
 from collections.abc import Mapping
 from dataclasses import fields
@@ -11,8 +12,9 @@ from typing import Any, Literal
 from jsonargparse.typing import NonNegativeInt, PositiveInt
 
 from icl.commands.console import make_console, status
+from icl.commands.options import refuse_idle
 from icl.commands.outputs import check_output
-from icl.tables.reading import Reading
+from icl.tables.reading import Reading, read_words
 
 PREVIEW_ROWS = 10
 
@@ -37,9 +39,9 @@ def generate(
     Args:
         table: CSV, TSV, Parquet, Feather or Excel file with the rows to learn from; - for the standard input.
         rows: to draw; default as many as there are.
-        given: conditions, separated by commas: sex=F for a value, age=60..80 for a range (one side may be left out),
-            region=north|east for several values, income= for a missing cell. Dates are read in the order of day, month
-            and year that the file has, or as 2020-03-31.
+        given: conditions, separated by commas (one with a comma in double quotes): sex=F for a value, age=60..80 for a
+            range (one side may be left out), region=north|east for several values, income= for a missing cell. Dates
+            are read in the order of day, month and year that the file has, or as 2020-03-31.
         constraints: between columns, separated by semicolons, which every row keeps: "start <= end; height > 0".
         output: file for the rows; - for the standard output; default: the first rows are shown. Text stays as it is in
             the table, =1+1 too, which a spreadsheet calculates when it opens a CSV; dates are written as 2020-03-31,
@@ -50,6 +52,8 @@ def generate(
         checkpoint: name of a shipped checkpoint or path of a release folder; default: the best one shipped.
     """
     how = Reading(**reading)
+    if model == "quick":
+        refuse_idle("with --model quick", checkpoint=(checkpoint, None))
     if output:
         check_output("--output", output, (table,))
     from icl.joint.cost import generation_time
@@ -113,9 +117,7 @@ def read_conditions(text: str, table: Any, formats: Mapping[Any, Any] | None = N
         ValueError: for what names no column, or is no value of it.
     """
     found: dict[str, Any] = {}
-    for part in (part.strip() for part in text.split(",")):
-        if not part:
-            continue
+    for part in read_words(text):
         name, sign, value = part.partition("=")
         if not sign or name not in table:
             known = ", ".join(map(str, list(table.columns)[:12]))
@@ -147,7 +149,7 @@ def _cell(text: str, column: Any, name: str, format: Any) -> Any:
         return _moment(text, name, format)
     if column.dtype.kind not in "iuf" or isinstance(column.dtype, pd.CategoricalDtype):
         return text
-    read = {float(value) for value in (_number(text), *_as_in_file(text, format)) if value is not None}
+    read = {float(value): value for value in (*_as_in_file(text, format), _number(text)) if value is not None}
     if len(read) > 1:
         raise ValueError(
             f"--given asks for {text!r} in {name}, which may be {' or '.join(f'{v:g}' for v in sorted(read))}, as the "
@@ -155,14 +157,14 @@ def _cell(text: str, column: Any, name: str, format: Any) -> Any:
         )
     if not read:
         raise ValueError(f"--given asks for {text!r} in {name}, which holds numbers.")
-    return read.pop()
+    return read.popitem()[1]
 
 
 def _number(text: str) -> float | None:
-    try:
-        return float(text)
-    except ValueError:
-        return None
+    for kind in (int, float):  # a float would lose the last digits of a large whole number
+        with contextlib.suppress(ValueError):
+            return kind(text)
+    return None
 
 
 def _as_in_file(text: str, format: Any) -> list[Any]:

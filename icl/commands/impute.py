@@ -7,8 +7,9 @@ from typing import Any, Literal
 from jsonargparse.typing import NonNegativeInt, OpenUnitInterval, PositiveFloat, PositiveInt
 
 from icl.commands.console import make_console
+from icl.commands.options import refuse_idle
 from icl.commands.outputs import check_output
-from icl.tables.reading import Reading, read_words
+from icl.tables.reading import Reading, read_names, read_words
 
 
 def impute(
@@ -35,7 +36,7 @@ def impute(
         m: completed tables.
         seed: of the draws.
         estimand: what to estimate from all of them, as of icl estimate; default: nothing.
-        keep: columns whose gaps stay, separated by commas.
+        keep: columns whose gaps stay, separated by commas; a name with a comma in double quotes.
         shift: for a sensitivity analysis, standard deviations to add to what is drawn: income=-0.2,age=0.1.
         rounds: in which every column is drawn again; "auto": 1 if one column has gaps, else 5.
         budget: cells that the network reads in all; columns beyond it are drawn by simpler models.
@@ -46,6 +47,8 @@ def impute(
             calculates when it opens a CSV; dates are written as 2020-03-31, numbers as 1234.5.
     """
     how = Reading(**reading)
+    if not estimand:
+        refuse_idle("without --estimand", level=(level, 0.95))
     if output:
         check_output("--output", output, (table, checkpoint))
     console = make_console(output)
@@ -86,18 +89,17 @@ def _imputed(frame: Any, m: int, seed: int, keep: str, shift: str, rounds: Any, 
 
     shifts: dict[Any, float] = {}
     for word in read_words(shift):
-        name, sign, amount = word.partition("=")
+        name, sign, amount = word.rpartition("=")
         try:
             shifts[name] = float(amount)
         except ValueError as error:
             raise ValueError(f"--shift takes column=number, separated by commas; got {word!r}.") from error
         if not sign:
             raise ValueError(f"--shift takes column=number, separated by commas; got {word!r}.")
+    kept = read_names(read_words(keep), frame.columns)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ImputationWarning)  # said below the table
-        return impute(
-            frame, m, seed, shift=shifts, keep=read_words(keep), rounds=rounds, budget=budget, checkpoint=checkpoint
-        )
+        return impute(frame, m, seed, shift=shifts, keep=kept, rounds=rounds, budget=budget, checkpoint=checkpoint)
 
 
 def _words(r_hat: float) -> str:

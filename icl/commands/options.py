@@ -22,6 +22,9 @@ _OPTIONS = {
     "missing='patterns'": "--missing patterns",
 }
 
+OF_MODEL = ("checkpoint", "quality", "members", "max_rows", "memory_gb", "companions", "time_budget", "device")
+"""Options that only the in-context model takes."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class ModelOptions(Reading):
@@ -62,10 +65,27 @@ class ModelOptions(Reading):
             "device": self.device,
         }
 
+    def beside_defaults(self, *names: str) -> dict[str, tuple[Any, Any]]:
+        """Some options with their defaults, as `refuse_idle` takes them."""
+        return {name: (getattr(self, name), getattr(type(self), name)) for name in names}
+
     def _companions(self) -> str | tuple[str, ...]:
         if self.companions in ("auto", "none"):
             return "auto" if self.companions == "auto" else ()
         return read_words(self.companions)
+
+
+def refuse_idle(why: str, **options: tuple[Any, Any]) -> None:
+    """ValueError for options that somebody gave where they do nothing.
+
+    Args:
+        why: they do nothing, as "without --equalize".
+        options: what was given, and the default, by name.
+    """
+    if idle := [f"--{name}" for name, (got, default) in options.items() if got != default]:
+        one = len(idle) == 1
+        said = f"{' and '.join(idle)} {'does' if one else 'do'} nothing {why}"
+        raise ValueError(f"{said}; leave {'it' if one else 'them'} out.")
 
 
 def as_options(message: str) -> str:

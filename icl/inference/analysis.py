@@ -8,7 +8,7 @@ Source:
 from __future__ import annotations
 
 from collections.abc import Sequence
-from numbers import Integral
+from numbers import Integral, Real
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -116,8 +116,8 @@ def infer(
         estimand = read_estimand(estimand, table=labeled if table is None else table)
     if missing != "refuse":
         return _by_patterns({**given, "estimand": estimand})
-    _check_options(estimand, std_error, reference, level, compat, seed, predictor, predictions)
-    weight = read_weight(weight, compat)
+    _check_options(estimand, std_error, reference, level, compat, seed, folds, predictor, predictions)
+    weight = _used_weight(given)
     design = Design() if design is None else design.with_model(predictor)
     if compat is not None:
         std_error, reference = "HC0", "normal"
@@ -184,7 +184,7 @@ def _by_patterns(given: dict[str, Any]) -> Any:  # reads like an InferenceResult
     """The `PatternedResult` of a table with gaps; `given`: the arguments of `infer`."""
     if given["missing"] != "patterns":
         raise ValueError(f"missing got {given['missing']!r}; known are 'refuse' and 'patterns'.")
-    kept = {name: given[name] for name in ("std_error", "reference", "level", "seed")}
+    kept = {name: given[name] for name in ("std_error", "reference", "level", "seed", "folds")}
     estimand = given["estimand"]
     return infer_by_patterns(lambda rows: infer(estimand, labeled=rows, **kept), estimand, given)
 
@@ -196,6 +196,7 @@ def _check_options(
     level: float,
     compat: str | None,
     seed: int,
+    folds: int,
     predictor: Any,
     predictions: Any,
 ) -> None:
@@ -211,8 +212,33 @@ def _check_options(
     check_level(level)
     if isinstance(seed, bool) or not isinstance(seed, Integral) or seed < 0:
         raise ValueError(f"seed got {seed!r}; pass a whole number of at least 0.")
+    if isinstance(folds, bool) or not isinstance(folds, Integral) or folds < 2:
+        raise ValueError(
+            f"folds got {folds!r}; pass a whole number of at least 2: the rows outside a fold make the model that "
+            "predicts it."
+        )
     if predictor is not None and predictions is not None:
         raise ValueError("got predictor= and predictions=; pass the model or its out-of-sample predictions, not both.")
+
+
+def _used_weight(given: dict[str, Any]) -> str | float:
+    """The weight, read; ValueError for arguments of `infer` that would do nothing, whoever may believe they did."""
+    weight = given["weight"]
+    read = read_weight(weight, given["compat"])
+    if given["predictor"] is not None:
+        return read
+    if given["predictions"] is None and not (weight == "auto" or (isinstance(weight, Real) and weight == 0)):
+        raise ValueError(
+            f"weight got {weight!r}, and there are no predictions to weigh; pass predictor= or predictions=, or leave "
+            "weight= out."
+        )
+    is_simple = given["design"] is None or given["design"].is_simple
+    if given["features"] is not None and is_simple and not isinstance(given["estimand"], Effect):
+        raise ValueError(
+            f"features got {given['features']!r}, and there is no model to see them; pass predictor=, or leave "
+            "features= out."
+        )
+    return read
 
 
 def _best_std_error(estimand: Estimand, design: Design) -> str:

@@ -213,10 +213,12 @@ def equalize(
         )
     moved = kept.assign(**{estimand.decision: decided.astype(float)})
     options: dict[str, Any] = {"design": design, "level": level, "seed": seed}
+    used_by_model = {"predictor": predictor, "predictions": predictions, "features": features}
     if estimand.outcome_column is not None:
-        options |= {"predictor": predictor, "predictions": predictions, "features": features}
-    elif predictor is not None or predictions is not None:
-        raise ValueError("'demographic parity' counts decisions, which are all known; pass no predictor= here.")
+        options |= used_by_model
+    elif given := [name for name, got in used_by_model.items() if got is not None]:
+        names = "= and no ".join(given)
+        raise ValueError(f"'demographic parity' counts decisions, which are all known; pass no {names}= here.")
     results = [infer(estimand, rows, **options) for rows in (kept, moved)]
     labeled = kept[estimand.outcome_columns[0]].notna()
     spent = [_costs_of(estimand, kept[labeled], rows[labeled][estimand.decision], costs) for rows in (kept, moved)]

@@ -36,10 +36,13 @@ class Drawn:
     Attributes:
         values: of each incomplete column, by position, (m, gaps) numbers or codes in the order of the rows.
         trace: of each, (rounds, m, 2) mean and spread of what a chain drew in a round: numbers, or places of levels.
+        guess: of each, what is known of a gap in the later half of the rounds, mean over rounds and chains: (gaps,) of
+            what was drawn, or (gaps, L) of the probabilities that a level was drawn from, which chance moves less.
     """
 
     values: dict[int, np.ndarray]
     trace: dict[int, np.ndarray]
+    guess: dict[int, np.ndarray]
 
 
 class Chains:
@@ -73,12 +76,15 @@ class Chains:
         working = working.iloc[self._order].reset_index(drop=True)
         self._kinds = {j: _working_kind(kind, working[str(j)]) for j, kind in layout.kinds.items()}
         self._frames = [working.copy() for _ in range(m)]
+        self._guess: dict[int, np.ndarray] = {}
 
     def run(self, rounds: int, step: Callable[[int], Any]) -> Drawn:
         """Draw; `step(n)` is told of each n columns drawn in one chain."""
         todo, m = self.layout.incomplete, len(self._frames)
         trace = {j: np.empty((rounds, m, 2)) for j in todo}
         for turn in range(rounds):
+            if turn <= rounds // 2:
+                self._guess = {}  # of rounds in which chains may still be on their way
             for j in todo:
                 for start in range(0, m, _AT_ONCE):
                     chains = range(start, min(start + _AT_ONCE, m))
@@ -86,11 +92,14 @@ class Chains:
                         trace[j][turn, chain] = numbers.mean(), numbers.std()
                     step(len(chains))
         back = np.argsort(self._order)
-        values = {}
+        values, guess = {}, {}
+        n_kept = rounds - min(rounds // 2, rounds - 1)
         for j in todo:
             rows = back[self.layout.missing[:, j]]
             values[j] = np.stack([self._numbers(frame, j)[rows] for frame in self._frames])
-        return Drawn(values, trace)
+            place = np.searchsorted(np.flatnonzero(self._missing[:, j]), rows)
+            guess[j] = self._guess[j][place] / (n_kept * m)
+        return Drawn(values, trace, guess)
 
     def _draw(self, turn: int, j: int, chains: range) -> list[np.ndarray]:
         """A new draw of one column in some chains, put into their tables."""
@@ -116,13 +125,16 @@ class Chains:
             rows = np.sort(others_known)
             left_out.append(LeftOut(others.iloc[rows], kind.numbers(column.iloc[rows]), rows))
         found = []
-        for chain, cells in zip(chains, draw_each(fitted, asked, rngs, left_out)):
+        for chain, model_of, cells in zip(chains, fitted, draw_each(fitted, asked, rngs, left_out)):
             numbers = kind.numbers(cells)
             if j in self._added:
                 numbers = kind.snap(numbers + self._added[j])
                 cells = kind.cells(numbers)
             self._put(chain, name, gaps, kind, numbers)
             found.append(numbers)
+            said = model_of.shares if kind.is_class else numbers
+            assert said is not None, "it was drawn from"
+            self._guess[j] = said + self._guess.get(j, np.zeros_like(said))
         return found
 
     def _put(self, chain: int, name: str, gaps: np.ndarray, kind: Kind, numbers: np.ndarray) -> None:
@@ -148,5 +160,5 @@ def _working(kind: Kind, column: pd.Series) -> pd.Series:
 
 def _working_kind(kind: Kind, column: pd.Series) -> Kind:
     if kind.levels is None:
-        return replace(kind, name=column.name, dtype=np.dtype("float64"), moment="")
+        return replace(kind, name=column.name, dtype=np.dtype("float64"), moment="", wholes=None, power=0)
     return replace(kind, name=column.name, dtype=column.dtype, levels=column.cat.categories.to_numpy(dtype=object))

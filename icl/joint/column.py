@@ -40,9 +40,11 @@ class ColumnModel(Protocol):
 
     Attributes:
         kind: of the column; what is drawn has its dtype, levels, grid and bounds.
+        shares: (n, L) of a column of levels, the probabilities that the last draw was from.
     """
 
     kind: Kind
+    shares: np.ndarray | None
 
     def draw(self, X: pd.DataFrame, rng: np.random.Generator) -> pd.Series:
         """One draw for each row of X, independent given the model."""

@@ -70,7 +70,7 @@ def imputation_time(
         True
     """
     check_options(options)
-    check_numbers(m, seed, rounds)  # draws, shifts and what is kept take no time of their own
+    check_numbers(m, seed, rounds, budget)  # draws, shifts and what is kept take no time of their own
     frame = read_table(table)
     layout = Layout.of(frame, m, rounds, budget)
     turns, width = n_rounds(layout.incomplete, rounds), max(len(layout.kinds) - 1, 1)

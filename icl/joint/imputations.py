@@ -89,18 +89,14 @@ class Imputations:
         return pd.concat(list(self), keys=range(self.m), names=["imputation", *self.table.index.names])
 
     def mean(self) -> pd.DataFrame:
-        """One table, each gap filled by the mean of its draws, or their most frequent level.
+        """One table, each gap filled by the mean of its draws in the later half of the rounds, or the likeliest level.
 
         To look at or predict from, never to estimate from: it holds less spread than there is.
         """
         filled = {}
-        for j, values in self.drawn.values.items():
+        for j, guess in self.drawn.guess.items():
             kind = self.layout.kinds[j]
-            if kind.levels is None:
-                filled[j] = kind.snap(values.mean(axis=0))
-            else:
-                counts = np.stack([(values == code).sum(axis=0) for code in range(len(kind.levels))])
-                filled[j] = counts.argmax(axis=0).astype(np.float64)
+            filled[j] = kind.snap(guess) if kind.levels is None else guess.argmax(axis=1).astype(np.float64)
         return self._completed(filled)
 
     def combine(self, analyse: Callable[[pd.DataFrame], Any], df: float = np.inf) -> Pooled:
@@ -163,7 +159,8 @@ class Imputations:
         """Mean of what each chain drew, round by round: lines should mix and have no trend."""
         from icl.pages.chains import plot_trace
 
-        return plot_trace(self.drawn.trace[self._position(column)][..., 0], column, ax)
+        j = self._position(column)
+        return plot_trace(self.layout.kinds[j].measured(self.drawn.trace[j][..., 0]), column, ax)
 
     def plot_density(self, column: Hashable, ax: Any = None) -> Any:
         """What was observed and what was drawn, in one picture; they may differ, but for a reason."""
@@ -174,7 +171,7 @@ class Imputations:
         seen = kind.numbers(self.table[column])
         seen, drawn = seen[~np.isnan(seen)], self.drawn.values[j]
         if kind.levels is None:
-            return plot_density(seen, drawn, column, ax)
+            return plot_density(kind.measured(seen), kind.measured(drawn), column, ax)
         return plot_bars(seen, drawn, [str(level) for level in kind.levels], column, ax)
 
     def _position(self, column: Hashable) -> int:

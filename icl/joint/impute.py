@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 import warnings
 from collections.abc import Hashable, Mapping, Sequence
-from numbers import Integral
+from numbers import Integral, Real
 from typing import Any
 
 from icl.joint.chains import Chains
@@ -68,7 +68,7 @@ def impute(
     started = time.perf_counter()
     check_options(options)
     frame = read_table(table)
-    check_numbers(m, seed, rounds)
+    check_numbers(m, seed, rounds, budget)
     kept = _names(keep, frame)
     layout = Layout.of(frame, m, rounds, budget)
     shifts = read_shift(shift, frame, layout)
@@ -82,11 +82,13 @@ def impute(
     return imputed
 
 
-def check_numbers(m: int, seed: int, rounds: int | None) -> None:
-    """ValueError for what is no number of tables, seed or number of rounds."""
+def check_numbers(m: int, seed: int, rounds: int | None, budget: float) -> None:
+    """ValueError for what is no number of tables, seed, number of rounds or budget."""
     for name, value, least in (("m", m, 2), ("seed", seed, 0), ("rounds", 1 if rounds is None else rounds, 1)):
         if isinstance(value, bool) or not isinstance(value, Integral) or value < least:
             raise ValueError(f"{name} got {value!r}; pass a whole number of at least {least}.")
+    if isinstance(budget, bool) or not isinstance(budget, Real) or not budget >= 0:
+        raise ValueError(f"budget got {budget!r}; pass a number of cells, such as 4e6, or 0 for simpler models alone.")
 
 
 def _names(keep: Any, frame: Any) -> list[Hashable]:

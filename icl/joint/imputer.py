@@ -11,6 +11,7 @@ from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.utils.validation import check_is_fitted
 
 from icl.joint.impute import ImputationWarning, impute
+from icl.joint.kinds import part_of
 from icl.tables.encoder import as_pandas, as_table
 
 FILLS = ("mean", "draw")
@@ -69,7 +70,7 @@ class ICLImputer(TransformerMixin, BaseEstimator):
         elif unknown := [name for name in rows.columns if name not in self.table_.columns]:
             raise ValueError(f"X has the columns {unknown}, which fit did not see; it saw {list(self.table_.columns)}.")
         wanted = list(rows.columns)
-        rows = rows[self.table_.columns]
+        rows = part_of(rows, self.table_.columns)
         both = pd.concat([self.table_, rows], ignore_index=True)
         # Together, categoricals of different levels would become text.
         levels = {name: dtype for name, dtype in self.table_.dtypes.items() if isinstance(dtype, pd.CategoricalDtype)}
@@ -78,7 +79,7 @@ class ICLImputer(TransformerMixin, BaseEstimator):
                 if new := [level for level in rows[name].dropna().unique() if level not in dtype.categories]:
                     levels[name] = pd.CategoricalDtype([*dtype.categories, *new], dtype.ordered)
             both = both.astype(levels)
-        return self._filled(both[wanted], len(rows), len(self.table_), X)
+        return self._filled(part_of(both, wanted), len(rows), len(self.table_), X)
 
     def _filled(self, table: pd.DataFrame, n: int, start: int, like: Any):
         own = slice(start, start + n)

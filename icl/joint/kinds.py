@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Hashable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from scipy.special import ndtr
+
+from icl.joint.whole import Wholes, whole_cell
 
 # Digits after the point up to which a column counts as rounded.
 _MOST_DIGITS = 6
@@ -23,6 +26,9 @@ _TICKS = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}
 _YEARS = -62_135_596_800 + 86_400, 253_402_300_800 - 86_400
 # The largest float below 2**63.
 _MOST = 2**63 - 1024
+# Numbers whose spread lies between these powers of two are taken as they are. Squares of others get lost beside 1, or
+# are infinite.
+_COMMON_POWERS = (-10, 10)
 
 
 @dataclass(frozen=True)
@@ -34,10 +40,11 @@ class Kind:
         dtype: that completed columns have.
         levels: the values of a column of levels, in order; None for numbers.
         digits: after the point, to which all observed numbers are rounded; None if they are not.
-        low, high: bounds that no draw crosses, those of the dtype among them; infinite if there are none.
-        moment: "M" for dates, "m" for durations, counted in steps of `unit`; "" otherwise.
-        unit: ticks of one such count.
-        tick: what the column itself counts in: "s", "ms", "us" or "ns".
+        low, high: bounds that no draw crosses, those of the dtype among them; infinite if there are none. As numbers.
+        moment: "M" for dates, "m" for durations; "" otherwise.
+        tick: what these themselves count in: "s", "ms", "us" or "ns".
+        wholes: how dates, durations and whole numbers are counted; None for others.
+        power: numbers are counted in 2**power, so that the units of a column do not matter.
     """
 
     name: object
@@ -47,8 +54,9 @@ class Kind:
     low: float = -np.inf
     high: float = np.inf
     moment: str = ""
-    unit: int = 1
     tick: str = "ns"
+    wholes: Wholes | None = None
+    power: int = 0
 
     @property
     def is_class(self) -> bool:
@@ -67,19 +75,37 @@ class Kind:
         kind = getattr(column.dtype, "kind", "O")
         if kind in "Mm":
             ticks, tick = _ticks(seen)
-            unit = int(np.gcd.reduce(np.abs(ticks))) or 1
-            low, high = _moments_held(kind, ticks, tick, unit)
-            return cls(column.name, column.dtype, None, 0, low, high, kind, unit, tick)
+            wholes = Wholes.of(ticks, int(np.gcd.reduce(np.abs(ticks))) or 1)
+            low, high = _moments_held(kind, ticks, tick, wholes)
+            digits = 0 if wholes.known is None else None  # else the floats themselves are farther apart
+            return cls(column.name, column.dtype, None, digits, low, high, kind, tick, wholes)
+        if not are_single(seen):
+            raise ValueError(f"column {column.name!r} holds lists or records; leave it out, or make columns of them.")
         if not pd.api.types.is_numeric_dtype(column.dtype) or kind == "b" or kind == "c":
             return cls(column.name, column.dtype, levels=_levels(column, seen))
+        if kind in "iu":
+            return cls._of_whole(column, seen.to_numpy(dtype="uint64" if kind == "u" else "int64"))
         numbers = seen.to_numpy(dtype=np.float64)
         if not np.all(np.isfinite(numbers)):
             raise ValueError(f"column {column.name!r} has infinite cells; make them missing or finite.")
         values = np.unique(numbers)
         if len(values) <= _FEW_VALUES:
             return cls(column.name, column.dtype, levels=values)
-        digits = 0 if kind in "iu" else _digits(values)
-        return cls(column.name, column.dtype, None, digits, *_bounds(numbers, column.dtype))
+        power = _power(values)
+        low, high = _bounds(np.ldexp(numbers, -power), column.dtype, power)
+        return cls(column.name, column.dtype, None, _digits(values), low, high, power=power)
+
+    @classmethod
+    def _of_whole(cls, column: pd.Series, seen: np.ndarray) -> Kind:
+        values, wholes = np.unique(seen), Wholes.of(seen)
+        if len(values) <= _FEW_VALUES:
+            levels = values.astype(np.float64 if wholes.is_plain else object)
+            return cls(column.name, column.dtype, levels=levels)
+        low, high = _bounds(seen.astype(np.float64), column.dtype)
+        ends = wholes.floats([int(values[0]), int(values[-1])])
+        low, high = min(wholes.bound(low, True), ends[0]), max(wholes.bound(high, False), ends[1])
+        digits = 0 if wholes.known is None else None
+        return cls(column.name, column.dtype, None, digits, low, high, wholes=wholes)
 
     def numbers(self, column: pd.Series) -> np.ndarray:
         """(n,) float64: the numbers, or codes of `levels`; NaN where a cell is missing or of an unknown level."""
@@ -91,24 +117,44 @@ class Kind:
         elif self.moment:
             out[~missing] = self._counts(column[~missing])
         else:
-            out[~missing] = column[~missing].to_numpy(dtype=np.float64)
+            numbers = column[~missing].to_numpy(dtype=np.float64)
+            if self.wholes is not None and not self.wholes.is_plain:
+                numbers = self._exact(column[~missing], numbers)
+            out[~missing] = np.ldexp(numbers, -self.power) if self.power else numbers
+        return out
+
+    def _exact(self, seen: pd.Series, numbers: np.ndarray) -> np.ndarray:
+        """Whole numbers less their origin; what is none, or is infinite, as a float less the origin."""
+        assert self.wholes is not None
+        is_whole = np.isfinite(numbers) & (numbers % 1 == 0)
+        out = numbers - self.wholes.origin
+        out[is_whole] = self.wholes.floats([whole_cell(cell) for cell in seen[is_whole]])
         return out
 
     def _counts(self, seen: pd.Series) -> np.ndarray:
-        """Dates or durations, whatever they themselves are counted in, in steps of `unit`."""
+        """Dates or durations, whatever they themselves are counted in, in steps."""
+        assert self.wholes is not None
         ticks, tick = _ticks(seen)
         more, fewer = _TICKS[self.tick], _TICKS[tick]
         if more >= fewer:
-            whole = ticks if more == fewer else ticks.astype(np.float64) * (more // fewer)  # no int64 holds all
-            return _quotients(whole, self.unit)
-        return _quotients(ticks, self.unit * (fewer // more))
+            if more > fewer:  # no int64 holds all
+                ticks = ticks.astype(np.float64 if self.wholes.is_plain else object) * (more // fewer)
+            return self.wholes.floats(ticks)
+        finer = Wholes(self.wholes.step * (fewer // more), self.wholes.origin * (fewer // more))
+        return finer.floats(ticks)
 
     def snap(self, numbers: np.ndarray) -> np.ndarray:
         """Draws moved to the column's grid and inside its bounds; codes stay as they are."""
         if self.is_class:
             return numbers
-        rounded = numbers if self.digits is None else np.round(numbers, self.digits)
-        return np.clip(rounded, self.low, self.high)
+        if self.digits is not None:
+            numbers = np.ldexp(np.round(np.ldexp(numbers, self.power), self.digits), -self.power)
+        return np.clip(numbers, self.low, self.high)
+
+    def measured(self, numbers: np.ndarray) -> np.ndarray:
+        """Numbers in the column's own units, as for a picture; dates and durations in steps, and codes stay."""
+        origin = 0 if self.wholes is None else self.wholes.origin / self.wholes.step
+        return np.ldexp(numbers, self.power) + origin
 
     def cells(self, numbers: np.ndarray, index: pd.Index | None = None) -> pd.Series:
         """Numbers or codes as cells of the column; NaN stays missing."""
@@ -117,21 +163,32 @@ class Kind:
             values = np.full(len(numbers), None, dtype=object)
             values[found] = self.levels[numbers[found].astype(np.int64)]
             series = pd.Series(values, index, dtype=object, name=self.name)
-        elif self.moment:
-            ticks = np.full(len(numbers), np.iinfo(np.int64).min)  # NaT
-            most = float(_MOST // self.unit)  # a float just below 2**63 is 2**63, and no int64
-            ticks[found] = np.clip(np.round(numbers[found]), -most, most).astype(np.int64) * self.unit
-            series = pd.Series(ticks.astype(f"{self.moment}8[{self.tick}]"), index, name=self.name)
-            if self.zone is not None:
-                series = series.dt.tz_localize("UTC")
+        elif self.wholes is not None and (self.moment or not self.wholes.is_plain):
+            series = self._whole_cells(numbers, found, index)
         else:
-            series = pd.Series(np.clip(numbers, *held_by(self.dtype)), index, dtype=np.float64, name=self.name)
+            with np.errstate(over="ignore"):  # what is beyond the largest number becomes that
+                values = np.nan_to_num(np.ldexp(numbers, self.power), nan=np.nan) if self.power else numbers
+            series = pd.Series(np.clip(values, *held_by(self.dtype)), index, dtype=np.float64, name=self.name)
         return self.typed(series, bool(found.all()))
+
+    def _whole_cells(self, numbers: np.ndarray, found: np.ndarray, index: pd.Index | None) -> pd.Series:
+        assert self.wholes is not None
+        if self.moment:
+            ticks = np.full(len(numbers), np.iinfo(np.int64).min)  # NaT
+            ticks[found] = self.wholes.wholes(numbers[found], -_MOST, _MOST).astype(np.int64)
+            series = pd.Series(ticks.astype(f"{self.moment}8[{self.tick}]"), index, name=self.name)
+            return series if self.zone is None else series.dt.tz_localize("UTC")
+        limits = np.iinfo(_plain(self.dtype))
+        dtype: Any = "UInt64" if limits.min == 0 else "Int64"
+        cells = pd.array(np.zeros(len(numbers)), dtype=dtype)
+        cells[found] = self.wholes.wholes(numbers[found], int(limits.min), int(limits.max))
+        cells[~found] = pd.NA
+        return pd.Series(cells, index, name=self.name)
 
     def typed(self, series: pd.Series, is_complete: bool = True) -> pd.Series:
         """The series in the column's own dtype, as far as that one can hold gaps."""
         if not is_complete and getattr(self.dtype, "kind", "O") in "iub" and isinstance(self.dtype, np.dtype):
-            return series
+            return series.astype(np.float64) if series.dtype in ("Int64", "UInt64") else series
         return series.astype(self.dtype)  # type: ignore[call-overload]  # any dtype of pandas
 
     @property
@@ -142,7 +199,12 @@ class Kind:
     @property
     def half_step(self) -> float:
         """Half the distance between neighbours on the column's grid; 0 without one."""
-        return 0.0 if self.digits is None else 0.5 * 10.0**-self.digits
+        return 0.0 if self.digits is None else float(np.ldexp(0.5 * 10.0**-self.digits, -self.power))
+
+    @property
+    def log_unit(self) -> float:
+        """To take off the log density of a number, so that it is one of the column's own units."""
+        return self.power * np.log(2.0) if self.digits is None else 0.0
 
 
 def _ticks(seen: pd.Series) -> tuple[np.ndarray, str]:
@@ -156,24 +218,35 @@ def _ticks(seen: pd.Series) -> tuple[np.ndarray, str]:
     return moments.astype(f"{kind}8[{tick}]").astype("int64"), tick
 
 
+def are_single(cells: pd.Series) -> bool:
+    """Whether cells are single values, which can be levels: no lists, dictionaries or tuples."""
+    return cells.dtype != object or all(isinstance(cell, Hashable) and not isinstance(cell, tuple) for cell in cells)
+
+
+def part_of(table: pd.DataFrame, names: Iterable[Hashable]) -> pd.DataFrame:
+    """Columns of a table in some order, whatever their names: lists of True or None would mean other things."""
+    places: dict[Any, int] = {name: j for j, name in enumerate(table.columns)}
+    return table.iloc[:, [places[name] for name in names]]
+
+
+def frame_of(columns: Mapping[Hashable, Any], index: pd.Index) -> pd.DataFrame:
+    """A table of columns, whatever their names: pandas itself makes NaN of None, and levels of tuples."""
+    names = pd.Index(list(columns), dtype=object, tupleize_cols=False)
+    return pd.DataFrame(dict(enumerate(columns.values())), index=index).set_axis(names, axis=1)
+
+
 def zone_of(dtype: Any) -> Any:
     """The time zone of a column of dates, None without one."""
     return getattr(dtype, "tz", None) or getattr(getattr(dtype, "pyarrow_dtype", None), "tz", None)
 
 
-def _quotients(ticks: np.ndarray, step: int) -> np.ndarray:
-    """Whole numbers divided, exact where they are multiples: as floats, ticks of 1 ns would lose their last digits."""
-    whole, rest = np.divmod(ticks, step)
-    return whole + rest / step
-
-
-def _moments_held(kind: str, ticks: np.ndarray, tick: str, unit: int) -> tuple[float, float]:
+def _moments_held(kind: str, ticks: np.ndarray, tick: str, wholes: Wholes) -> tuple[float, float]:
     """The first and the last date or duration that a column can hold, and write, in counts."""
     low, high = -_MOST, _MOST
     if kind == "M":
         low, high = max(low, _YEARS[0] * _TICKS[tick]), min(high, _YEARS[1] * _TICKS[tick] - 1)
-    low, high = min(low, int(ticks.min())), max(high, int(ticks.max()))
-    return float(-(-low // unit)), float(high // unit)
+    low, high = min(low, int(ticks.min())) - wholes.origin, max(high, int(ticks.max())) - wholes.origin
+    return float(-(-low // wholes.step)), float(high // wholes.step)
 
 
 def _levels(column: pd.Series, seen: pd.Series) -> np.ndarray:
@@ -193,26 +266,41 @@ def _digits(values: np.ndarray) -> int | None:
     if size > 1e15:
         return None
     for digits in range(_MOST_DIGITS + 1):
-        if np.all(np.abs(np.round(values, digits) - values) <= 1e-12 * max(size, 1e-300)):
+        # What computing leaves of a rounded number, and of large ones far less than a step: any would fit else.
+        off = min(1e-12 * size, 1e-3 * 10.0**-digits)
+        if np.all(np.abs(np.round(values, digits) - values) <= off):
             # Of few values, those of a measurement may lie on a fine grid by chance of having few digits only.
             return digits
     return None
 
 
-def _bounds(numbers: np.ndarray, dtype: Any) -> tuple[float, float]:
-    """Bounds that the values respect although a normal of their mean and spread would not, or those of the dtype."""
-    least, most = held_by(dtype)
+def _power(values: np.ndarray) -> int:
+    """The power of two that the spread of values has; 0 where it is common enough."""
+    largest = int(np.frexp(np.abs(values).max())[1])
+    spread = np.std(np.ldexp(values, -largest))
+    power = largest + int(np.frexp(spread)[1])
+    return 0 if spread == 0 or _COMMON_POWERS[0] <= power <= _COMMON_POWERS[1] else power
+
+
+def _bounds(numbers: np.ndarray, dtype: Any, power: int = 0) -> tuple[float, float]:
+    """Bounds that the values respect although a normal of their mean and spread would not, or those of the dtype.
+
+    Args:
+        numbers, and what is returned: counted in 2**power.
+    """
+    with np.errstate(over="ignore"):  # 100 among numbers of 1e-307
+        (least, most), natural = (np.ldexp(ends, -power) for ends in (held_by(dtype), _NATURAL))
     n, mean, std = len(numbers), numbers.mean(), numbers.std()
     if not std > 0:
         return least, most
-    low = [b for b in _NATURAL if numbers.min() >= b and n * ndtr((b - mean) / std) >= _EXPECTED_BEYOND]
-    high = [b for b in _NATURAL if numbers.max() <= b and n * ndtr((mean - b) / std) >= _EXPECTED_BEYOND]
-    return max([*low, least]), min([*high, most])
+    low = [b for b in natural if numbers.min() >= b and n * ndtr((b - mean) / std) >= _EXPECTED_BEYOND]
+    high = [b for b in natural if numbers.max() <= b and n * ndtr((mean - b) / std) >= _EXPECTED_BEYOND]
+    return float(max([*low, least])), float(min([*high, most]))
 
 
 def held_by(dtype: Any) -> tuple[float, float]:
-    """The least and the largest number that a dtype holds; infinite for float64."""
-    plain = getattr(dtype, "numpy_dtype", getattr(dtype, "subtype", dtype))  # of pandas, Arrow, sparse columns
+    """The least and the largest number that a dtype holds."""
+    plain = _plain(dtype)
     kind = getattr(plain, "kind", "O")
     if kind in "iu":
         limits = np.iinfo(plain)
@@ -221,3 +309,8 @@ def held_by(dtype: Any) -> tuple[float, float]:
     if kind == "f" and plain.itemsize < 8:
         return float(np.finfo(plain).min), float(np.finfo(plain).max)
     return -np.inf, np.inf
+
+
+def _plain(dtype: Any) -> Any:
+    """The dtype of numpy that columns of pandas, Arrow and sparse ones hold."""
+    return getattr(dtype, "numpy_dtype", getattr(dtype, "subtype", dtype))

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from icl.joint.column import FEWEST_ROWS
-from icl.joint.kinds import Kind
+from icl.joint.kinds import Kind, are_single
 from icl.tables.encoder import as_table
 from icl.tables.roles import reads_as_text, why_unused
 
@@ -55,7 +55,7 @@ class Layout:
             n_seen = int((~missing[:, j]).sum())
             if n_seen == 0:
                 left[name] = "no cell of it is observed"
-            elif cells.dtype == object and not cells.dropna().map(pd.api.types.is_scalar).all():
+            elif not are_single(cells.dropna()):
                 left[name] = "its cells are no single values"
             elif why_unused(cells.dropna().rename(name)):
                 left[name] = "it names rows"
@@ -120,6 +120,8 @@ def read_shift(
     Raises:
         ValueError: for a column that is not imputed, a number for a column of levels, or an unknown level.
     """
+    if shift is not None and not isinstance(shift, Mapping):
+        raise ValueError(f"shift got {shift!r}; pass a dictionary, such as {{'income': -0.2}}.")
     added: dict[int, float] = {}
     tilted: dict[int, np.ndarray] = {}
     names = {table.columns[j]: j for j in layout.incomplete}

@@ -25,13 +25,17 @@ class MarginalColumn:
         if not len(known):
             raise ValueError(f"column {kind.name!r} has no observed cell among the rows to learn from.")
         self.kind, self._tilt = kind, tilt
+        self.shares: np.ndarray | None = None
         self._values = np.sort(np.repeat(known, weight.astype(np.int64)))
 
     def draw(self, X: pd.DataFrame, rng: np.random.Generator) -> pd.Series:
         u = rng.random(len(X))
-        if self._tilt is not None:
+        if self.kind.levels is not None:
             codes, counts = np.unique(self._values.astype(np.int64), return_counts=True)
-            found = drawn_codes(np.tile(counts / counts.sum(), (len(X), 1)), codes, u, self._tilt)
+            probs = np.tile(counts / counts.sum(), (len(X), 1))
+            self.shares = shares_of(probs, codes, len(self.kind.levels), self._tilt)
+        if self._tilt is not None:
+            found = drawn_codes(probs, codes, u, self._tilt)
         elif self.kind.is_class or self.kind.digits is not None:
             found = self._values[(u * len(self._values)).astype(np.int64)]
         else:
@@ -49,7 +53,7 @@ class MarginalColumn:
             counts = np.bincount(self._values.astype(np.int64), minlength=len(levels)) + 0.5
             out[rows] = np.log(counts / counts.sum())[numbers[rows].astype(np.int64)]
             return out
-        out[rows] = log_kernels(self._values, numbers[rows], 2 * self.kind.half_step)
+        out[rows] = log_kernels(self._values, numbers[rows], 2 * self.kind.half_step) - self.kind.log_unit
         return out
 
 
@@ -66,6 +70,20 @@ def log_kernels(values: np.ndarray, points: np.ndarray, step: float) -> np.ndarr
     return density + np.log(step) if step > 0 else density
 
 
+def tilted(probs: np.ndarray, codes: np.ndarray, tilt: np.ndarray | None) -> np.ndarray:
+    """(n, C) probabilities, or multiples of them, with log odds added; arguments as of `drawn_codes`."""
+    # Log odds of a thousand are no overflow.
+    return probs if tilt is None else probs * np.exp(tilt[codes] - tilt[codes].max())
+
+
+def shares_of(probs: np.ndarray, codes: np.ndarray, n_levels: int, tilt: np.ndarray | None) -> np.ndarray:
+    """(n, L) the same as probabilities of all levels, 0 of those that the model does not know."""
+    shares = np.zeros((len(probs), n_levels))
+    own = tilted(probs, codes, tilt)
+    shares[:, codes] = own / own.sum(1, keepdims=True)
+    return shares
+
+
 def drawn_codes(probs: np.ndarray, codes: np.ndarray, u: np.ndarray, tilt: np.ndarray | None = None) -> np.ndarray:
     """(n,) one of the codes for each row, by inverting its cumulative probabilities at u.
 
@@ -74,8 +92,6 @@ def drawn_codes(probs: np.ndarray, codes: np.ndarray, u: np.ndarray, tilt: np.nd
         codes: (C,) increasing whole numbers, places among all levels.
         tilt: log odds to add, one for each of all levels; None for none.
     """
-    if tilt is not None:
-        probs = probs * np.exp(tilt[codes] - tilt[codes].max())  # log odds of a thousand are no overflow
-    cumulative = probs.cumsum(1)
+    cumulative = tilted(probs, codes, tilt).cumsum(1)
     place = (u[:, None] * cumulative[:, -1:] >= cumulative).sum(1)
     return codes[np.minimum(place, len(codes) - 1)].astype(np.float64)

@@ -23,7 +23,7 @@ from icl.estimators.prior_limits import OutOfPriorWarning
 from icl.estimators.regressor import ICLRegressor
 from icl.joint.kinds import Kind
 from icl.joint.linear import LinearPart
-from icl.joint.marginal import drawn_codes
+from icl.joint.marginal import drawn_codes, shares_of
 from icl.network.distribution import CategoricalPredictive, HistogramPredictive
 from icl.prediction.atoms import find_atoms
 from icl.prediction.together import distributions
@@ -33,6 +33,8 @@ from icl.tables.schema import SchemaWarning
 # A uniform number this close to 0 or 1 would ask a half-normal tail for its end.
 _LEAST = 1e-6
 _TINY = 1e-12
+# Of the spread: the mass of a step below that is lost between two values of a distribution function.
+_FINE = 1e-3
 # Rows from which on a straight part is taken out before the network is asked.
 _FEWEST_STRAIGHT = 10
 _TEMPERATURES = np.geomspace(0.4, 2.5, 23)
@@ -61,6 +63,8 @@ class NetworkColumn:
     ):
         self.kind, self._n_known, self._tilt = kind, len(known), tilt
         self.believed, self.widened, self.temperature = 1.0, 1.0, 1.0
+        self._spread = float(known.std())
+        self.shares: np.ndarray | None = None
         settings = {"quality": "fast", **options, "random_state": seed}
         make = ICLClassifier if kind.is_class else ICLRegressor
         y = known.astype(np.int64) if kind.is_class else known
@@ -88,6 +92,8 @@ class NetworkColumn:
         u = rng.random(distribution.batch_shape[0])
         if isinstance(distribution, CategoricalPredictive):
             probs = torch.softmax(distribution.log_probs.double() / self.temperature, -1).numpy()
+            assert self.kind.levels is not None
+            self.shares = shares_of(probs, self.estimator.classes_, len(self.kind.levels), self._tilt)
             return drawn_codes(probs, self.estimator.classes_, u, self._tilt)
         start = self._start(distribution, X)
         below, upto = self._levels_between(distribution, start)
@@ -131,9 +137,11 @@ class NetworkColumn:
         start, step, wide = self._start(distribution, X), self.kind.half_step, self.widened
         below, upto = self._levels_between(distribution, start)
         whole = np.log(np.maximum(upto - below, _TINY))
-        if self.kind.digits is None:
+        if 2 * step < _FINE * self._spread:
             density = distribution.log_prob(torch.from_numpy((numbers - start) / wide)).double().numpy()
-            return density - np.log(wide) - whole
+            found = density - np.log(wide) - whole - self.kind.log_unit
+            # Values that repeat have a mass already.
+            return found if not step else found + np.log(2 * step) * ~np.isin(numbers, self.estimator.atoms_)
         ends = [_level(distribution, (numbers + sign * step - start) / wide) for sign in (1, -1)]
         return np.log(np.maximum(ends[0] - ends[1], _TINY)) - whole
 

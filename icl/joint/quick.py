@@ -19,7 +19,7 @@ from sklearn.ensemble import ExtraTreesClassifier, ExtraTreesRegressor
 
 from icl.joint.kinds import Kind
 from icl.joint.linear import LinearPart
-from icl.joint.marginal import drawn_codes
+from icl.joint.marginal import drawn_codes, shares_of
 from icl.prediction.atoms import find_atoms
 from icl.tables.encoder import TableEncoder
 from icl.tables.schema import SchemaWarning
@@ -48,6 +48,7 @@ class QuickColumn:
         reach: pd.DataFrame | None = None,
     ):
         self.kind, self._tilt = kind, tilt
+        self.shares: np.ndarray | None = None
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", SchemaWarning)
             self._encoder = TableEncoder("the column's model").fit(X)
@@ -75,7 +76,9 @@ class QuickColumn:
         cells = self._encoder.transform(X)
         u = rng.random(len(X))
         if self.kind.is_class:
+            assert self.kind.levels is not None
             probs = self._forest.predict_proba(cells)
+            self.shares = shares_of(probs, self._forest.classes_, len(self.kind.levels), self._tilt)
             return self.kind.cells(drawn_codes(probs, self._forest.classes_, u, self._tilt), X.index)
         leaves, tree = self._forest.apply(cells), rng.integers(_N_TREES, size=len(X))
         numbers = self._straight(cells)
@@ -106,7 +109,7 @@ class QuickColumn:
         leaves = self._forest.apply(cells)
         logs = np.stack([self._donors[b].log_normal(leaves[:, b], z) for b in range(_N_TREES)])
         density = logsumexp(logs, axis=0) - np.log(_N_TREES * self._scale)
-        out[rows] = density + (np.log(2 * self.kind.half_step) if self.kind.digits is not None else 0.0)
+        out[rows] = density + (np.log(2 * self.kind.half_step) if self.kind.digits is not None else -self.kind.log_unit)
         return out
 
 

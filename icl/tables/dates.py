@@ -120,7 +120,9 @@ class Dates:
             part["d"], part["m"] = (part["a"], part["b"]) if self.order == "dmy" else (part["b"], part["a"])
         midnight, is_day = _days(part)
         clock, is_time = _clock(part)
-        ticks: np.ndarray = midnight.astype("datetime64[us]") + clock
+        is_far = is_day & ((midnight < np.datetime64("1678")) | (midnight >= np.datetime64("2262")))
+        tick = "us" if is_far.any() else np.datetime_data(clock.dtype)[0]
+        ticks: np.ndarray = midnight.astype(f"datetime64[{tick}]") + clock.astype(f"timedelta64[{tick}]")
         ticks[~(is_day & is_time)] = np.datetime64("NaT")
         return ticks, np.isnat(ticks) & ~gaps, bool(pc.any(pc.not_equal(part["zone"], "")).as_py())
 
@@ -250,13 +252,15 @@ def _clock(part: dict[str, Any]) -> tuple[np.ndarray, np.ndarray]:
     is_half, is_late = (f(half).to_numpy(zero_copy_only=False) for f in (pc.binary_length, lambda h: pc.equal(h, "p")))
     hour = np.where(is_half > 0, hour % 12 + 12 * is_late, hour)
     second = _whole(pc.utf8_slice_codeunits(part["s"], 0, 2))
-    micro = _whole(pc.utf8_rpad(pc.utf8_slice_codeunits(part["s"], 3, 9), 6, "0"))
+    nano = _whole(pc.utf8_rpad(pc.utf8_slice_codeunits(part["s"], 3, 12), 9, "0"))
     zone = pc.replace_substring(pc.replace_substring_regex(part["zone"], "Z|UTC|GMT", ""), ":", "")
     ahead, more = _whole(pc.utf8_slice_codeunits(zone, 1, 3)), _whole(pc.utf8_slice_codeunits(zone, 3, 5))
     offset = (60 * ahead + more) * np.where(pc.starts_with(zone, "-").to_numpy(zero_copy_only=False), -1, 1)
-    since = ((60 * hour + minute - offset) * 60 + second) * 1_000_000 + micro
+    since = (60 * hour + minute - offset) * 60 + second
     exists = (hour < 24) & (minute < 60) & (second < 60) & (ahead < 24) & (more < 60)
-    return since.astype("timedelta64[us]"), exists
+    if (nano % 1_000).any():  # then only: nanoseconds hold no date before 1678 or after 2262
+        return (since * 1_000_000_000 + nano).astype("timedelta64[ns]"), exists
+    return (since * 1_000_000 + nano // 1_000).astype("timedelta64[us]"), exists
 
 
 def _whole(texts: pa.Array) -> np.ndarray:

@@ -128,12 +128,14 @@ class Look:
         return Numbers(min(self.marks, default=decimal), self.percent, self.unit)
 
 
-def plain_numbers(column: pd.Series) -> np.ndarray | None:
+def plain_numbers(column: pd.Series) -> np.ndarray | pd.api.extensions.ExtensionArray | None:
     """(n,) values of a column of text whose cells are 12, -1.5 or 2e5, or gaps; None if they are not.
 
-    This is the fast way, for what most files hold.
+    This is the fast way, for what most files hold. Whole numbers beyond 2**53 beside gaps are Int64: a float would lose
+    their last digits.
     """
     import numpy as np
+    import pandas as pd
     import pyarrow as pa
     import pyarrow.compute as pc
 
@@ -161,6 +163,8 @@ def plain_numbers(column: pd.Series) -> np.ndarray | None:
         texts = known.filter(pc.match_substring_regex(known, r"^[-+]?0\d+$|^[-+]?\d{19,}$").fill_null(False))
         if len(texts):
             return None  # codes, or more digits than float64 has
+    if values.type == pa.int64() and values.null_count and np.nanmax(np.abs(numbers)) > 2**53:
+        return pd.array(values.to_pylist(), dtype="Int64")
     return numbers
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -66,7 +67,25 @@ class Reading:
 
 
 def read_words(words: str | Sequence[str]) -> tuple[str, ...]:
-    """Words from a list with commas, or from a sequence."""
+    """Words from a list with commas, or from a sequence; of a word with a comma, that part is in double quotes."""
     if isinstance(words, str):
-        words = [word.strip() for word in words.split(",")]
+        parts = re.finditer(r'(?:"[^"]*"|[^,])+', words)
+        words = [re.sub(r'"([^"]*,[^"]*)"', r"\1", part[0].strip()) for part in parts]
     return tuple(word for word in words if word)
+
+
+def read_names(words: Sequence[str], columns: Iterable[Any]) -> tuple[str, ...]:
+    """Words as names of columns: neighbours that are none alone, but together with their commas, are one."""
+    known = {_close(str(name)): str(name) for name in columns}
+    found: list[str] = []
+    left = list(words)
+    while left:
+        most = 1 if all(_close(word) in known for word in words) else len(left)
+        n = next((n for n in range(most, 0, -1) if _close(",".join(left[:n])) in known), 1)
+        found.append(known.get(_close(",".join(left[:n])), left[0]))
+        left = left[n:]
+    return tuple(found)
+
+
+def _close(name: str) -> str:
+    return re.sub(r"\s*,\s*", ",", name)

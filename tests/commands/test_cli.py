@@ -15,7 +15,7 @@ from icl.commands.parser import SEVERAL
 from icl.commands.predict.request import Request
 from icl.commands.serve.limits import ServeOptions
 from icl.finetuning.config import FinetuneConfig
-from icl.tables.reading import Reading
+from icl.tables.reading import Reading, read_names, read_words
 
 # What a command takes as **options.
 FIELDS = {
@@ -153,6 +153,56 @@ def test_wrong_usage_exits_2_and_names_the_culprit(args, named, capsys):
     assert main(args) == 2
     shown = capsys.readouterr()
     assert named in shown.err and shown.out == ""
+
+
+ASK = "estimate t.csv --outcome y"
+IDLE = {  # what does nothing beside what
+    "estimate t.csv --estimand mean:y": ["--bound 0.02", "--bound 0.1"],
+    f"{ASK} --predictor rf": ["--checkpoint nano", "--quality fast", "--members 2", "--device cpu"],
+    f"{ASK} --predictor none": ["--companions none", "--time_budget 3", "--weight 1", "--features x"],
+    f"{ASK} --predictions f": ["--predictor rf", "--features x", "--max_rows 9", "--memory_gb 1"],
+    f"{ASK} --missing patterns": ["--predictor rf", "--weight 0.5", "--checkpoint nano"],
+    "predict t.csv t.csv --target y": ["--workers 2", "--gpus 1"],
+    "finetune . --target y": ["--n_blocks 1", "--lora_rank 2"],
+    "finetune . --held_out t.csv": ["--validation_share 0.5"],
+    "compare nano nano": ["--target y", "--task regression", "--ignore x"],
+    "impute t.csv": ["--level 0.9"],
+    "generate t.csv --model quick": ["--checkpoint nano"],
+}
+
+
+@pytest.mark.parametrize(("command", "option"), [(c, option) for c, options in IDLE.items() for option in options])
+def test_an_option_that_would_do_nothing_is_refused(command, option, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    rows = [f"{i},{i % 3},{'' if i % 4 else i * 2}" for i in range(40)]
+    (tmp_path / "t.csv").write_text("\n".join(["x,f,y", *rows]) + "\n")
+    assert main([*command.split(), *option.split()]) == 1
+    said = " ".join(capsys.readouterr().err.split())
+    assert re.search(rf"-*{option.split()[0].strip('-')}\b.*leave (it|them|weight=|features=) out", said), said
+
+
+def table_with_commas(folder):
+    rows = [f"{i % 7},{i % 3}.5,{'' if i % 2 else i % 7 + i % 3},{i % 5 or ''}" for i in range(60)]
+    (folder / "t.csv").write_text("\n".join(['"price, net",f,y,"a,b"', *rows]) + "\n")
+
+
+@pytest.mark.parametrize("names", ["price, net,f", '"price, net",f', "f,price,net", '"price, net"'])
+def test_names_of_columns_may_hold_commas(names, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    table_with_commas(tmp_path)
+    assert main([*ASK.split(), "--predictions", names]) == 0
+    assert "price, net" in " ".join(capsys.readouterr().out.split())
+    assert set(read_names(read_words(names), ["f", "price, net", "net"])) <= {"f", "price, net"}
+
+
+def test_names_may_hold_commas_wherever_there_are_several(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    table_with_commas(tmp_path)
+    assert main(["impute", "t.csv", "--m", "2", "--budget", "1", "--keep", "y,a,b", "--shift", '"a,b"=0.5']) == 0
+    given = '"price, net"=3,f=0.5..1'
+    assert main(["generate", "t.csv", "--rows", "3", "--model", "quick", "--given", given, "--output", "o.csv"]) == 0
+    assert [line.split(",")[0] for line in (tmp_path / "o.csv").read_text().splitlines()[1:]] == ["3"] * 3
+    assert read_words('a "b", c "d", "e, f"=2') == ('a "b"', 'c "d"', "e, f=2")
 
 
 def test_a_flag_needs_no_value(monkeypatch):

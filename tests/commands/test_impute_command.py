@@ -34,6 +34,19 @@ def test_gaps_are_filled_pooled_and_written(file, capsys):
     pd.testing.assert_frame_equal(first, direct[0].reset_index(drop=True), check_dtype=False)
 
 
+def test_known_cells_are_written_as_they_were(tmp_path):
+    """Whole numbers beyond 2**53 beside gaps, and nanoseconds: of those, floats and microseconds lose digits."""
+    known = [f"{10**17 + 3 * i + 1},2024-01-01 10:00:00.{i * 7 + 1:09d}" for i in range(30)]
+    lines = ["x,code,when", *(f"{i % 7},{cells if i % 5 else ','}" for i, cells in enumerate(known))]
+    path, out = tmp_path / "t.csv", tmp_path / "out.csv"
+    path.write_text("\n".join(lines) + "\n")
+    options = ["--m", "2", "--rounds", "1", "--budget", "1", "--output", str(out)]
+    assert main(["impute", str(path), *options]) == 0
+    written = out.read_text().split("\n")[1:31]
+    assert all(f"0,{line}" in written for i, line in enumerate(lines[1:]) if i % 5)
+    assert not any(",," in line or line.endswith(",") for line in written)
+
+
 def test_what_is_wrong_is_said(file, capsys):
     for options, words in (
         (["--shift", "x"], "--shift takes column=number"),

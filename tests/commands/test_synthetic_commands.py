@@ -53,6 +53,9 @@ def test_conditions_are_read_in_the_kinds_of_columns():
     table = pd.DataFrame({"n": [1.5, 2], "s": ["a", "b"], "t": [True, False], "d": pd.to_datetime(["2020", "2021"])})
     read = read_conditions("n=1..,s=a|b,t=True,d=2020-03-01..2020-05-01", table)
     assert read == {"n": (1.0, None), "s": ["a", "b"], "t": True, "d": ("2020-03-01", "2020-05-01")}
+    large = pd.DataFrame({"id": [2**60 + 1, 2**60 + 3]})
+    for formats in (None, {"id": Numbers()}):
+        assert read_conditions(f"id={2**60 + 3}", large, formats) == {"id": 2**60 + 3}  # to the last digit
     assert read_conditions("", table) is None and read_conditions("n=", table) == {"n": None}
 
 

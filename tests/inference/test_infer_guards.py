@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 from sklearn.linear_model import LinearRegression, LogisticRegression
 
-from icl.inference import OLS, Logistic, Mean, Poisson, infer
+from icl.inference import OLS, Logistic, Mean, Poisson, Quantile, infer
 
 
 def draw(n: int = 50, N: int = 200, seed: int = 0) -> pd.DataFrame:
@@ -103,6 +103,12 @@ REFUSED = {
     "unknown std_error": (T, dict(table=draw(), std_error="HC4"), "known are 'auto'"),
     "unknown reference": (T, dict(table=draw(), reference="z"), "'normal'"),
     "unknown compat": (T, dict(table=draw(), compat="spss"), "'ppi_py'"),
+    "one fold of nothing": (T, dict(table=draw(), folds=1), "folds got 1"),
+    "half a fold": (T, dict(table=draw(), predictions="f", folds=2.5), "folds got 2.5"),
+    "weight of nothing": (T, dict(table=draw(), weight="ppi++"), "no predictions to weigh"),
+    "number as weight of nothing": (Quantile("y", 0.5), dict(table=draw(), weight=1), "no predictions to weigh"),
+    "features of nothing": (T, dict(table=draw(), features=["x"]), "no model to see them"),
+    "features beside predictions": (T, dict(table=draw(), predictions="f", features=["x"]), "no model to see them"),
     "synsurr in compat": (T, dict(table=draw(), compat="ppi_py", weight="synsurr"), "knows no weight"),
 }
 

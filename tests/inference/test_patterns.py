@@ -89,10 +89,15 @@ def test_few_rows_of_a_pattern_are_told():
 
 def test_what_it_does_not_know_is_refused():
     table = table_with_gaps(100, 5)
-    for wrong in ({"predictions": "z"}, {"labeled": table}):
+    for wrong in ({"predictions": "z"}, {"labeled": table}, {"weight": 1}, {"weight": "ppi++"}):
         given = {"table": None if "labeled" in wrong else table, **wrong}
         with pytest.raises(ValueError, match="it takes table="):
             infer("ols: y ~ x", missing="patterns", **given)
+    for folds in (1, 0, 2.5, True):
+        with pytest.raises(ValueError, match=f"folds got {folds}; pass a whole number of at least 2"):
+            infer("ols: y ~ x", table, missing="patterns", folds=folds)
+    with pytest.raises(ValueError, match="nor missing="):
+        infer("ols: y ~ x", table, missing="patterns", synthetic=table)
     with pytest.raises(ValueError, match="no influences of single rows"):
         infer(Quantile("y", 0.5), table, missing="patterns")
     with pytest.raises(ValueError, match="known are 'refuse' and 'patterns'"):

@@ -133,3 +133,72 @@ def test_shifts_are_numbers_of_any_type_and_finite(x):
             icl.impute(table, 2, shift=shift)
     drawn = icl.impute(table, 2, shift={"c": {"a": 1000}}, budget=0, rounds=1)
     assert all((one["c"][table["c"].isna()] == "a").all() for one in drawn)
+
+
+NAMES = {
+    "numbers": [0, 1, 2],
+    "tuples": [("a", 1), ("a", 2), ("b", 1)],
+    "none": [None, "b", "c"],
+    "nan": [np.nan, "b", "c"],
+    "truth values": [True, False, "c"],
+    "dates": list(pd.date_range("2020", periods=3)),
+    "a number and its text": ["1", 1, "c"],
+}
+CALLS = {
+    "impute": lambda t: icl.impute(t, 2, rounds=1, budget=0)[0],
+    "generate": lambda t: icl.generate(t, 5, model="quick", orders=2),
+    "outliers": lambda t: icl.outlier_scores(t, model="quick", orders=1),
+    "density": lambda t: icl.log_density(t, t, model="quick", orders=1),
+    "augment": lambda t: augment(t, np.arange(N) % 3 > 0, method="mixup")[0],
+    "imputer": lambda t: icl.ICLImputer(m=2, budget=0).fit(t).transform(t.iloc[:, ::-1]).iloc[:, ::-1],
+}
+
+
+@pytest.mark.parametrize("names", NAMES)
+@pytest.mark.parametrize("call", CALLS)
+def test_columns_may_have_any_names(x, names, call):
+    rows = {"p": np.where(np.arange(N) % 5 > 0, x, np.nan), "q": x**2, "r": np.where(x > 0, "hi", "lo")}
+    columns = pd.Index(NAMES[names], dtype=object, tupleize_cols=False)
+    found, plain = (CALLS[call](pd.DataFrame(rows).set_axis(axis, axis=1)) for axis in (columns, list("pqr")))
+    if call in ("outliers", "density"):
+        assert found.notna().all() and (call == "density" or len(found) == N)
+        return
+    assert list(map(repr, found.columns)) == list(map(repr, columns))
+    assert call == "generate" or found.set_axis(list("pqr"), axis=1).equals(plain)
+
+
+@pytest.mark.parametrize(
+    ("call", "said"),
+    [
+        (lambda t: icl.generate(t.assign(c=[(1, 2), (3, 4)] * (N // 2)), 5), "lists or records"),
+        (lambda t: icl.audit(*[t.assign(c=[[1], [2]] * (N // 2))] * 2), "lists or records"),
+        (lambda t: icl.audit(*[t[[]]] * 2), "no columns"),
+        (lambda t: icl.impute(t, shift=["x"]), "pass a dictionary"),
+        (lambda t: icl.impute(t, budget="x"), "number of cells"),
+        (lambda t: icl.impute(t, budget=np.nan), "number of cells"),
+        (lambda t: icl.imputation_time(t, budget=-1), "number of cells"),
+        (lambda t: icl.generate(t, 5, constraints=5), "constraints got 5"),
+        (
+            lambda t: augment(t.set_axis(pd.MultiIndex.from_product([["a"], t.columns]), axis=1), np.array(t["x"] > 1)),
+            "2 levels",
+        ),
+    ],
+)
+def test_what_cannot_be_used_is_a_sentence(x, call, said):
+    with pytest.raises(ValueError, match=said):
+        call(pd.DataFrame({"x": x, "z": x**2}))
+
+
+@pytest.mark.parametrize(
+    "call", [icl.log_density, icl.outlier_scores, lambda t, **o: augment(t, np.array(t["x"] > 1), **o)]
+)
+def test_unknown_options_are_refused_wherever_there_are_some(x, call):
+    with pytest.raises(TypeError, match="unknown options"):
+        call(pd.DataFrame({"x": x, "z": x**2}), model="quick", contraint="x > 3")
+
+
+def test_numbers_of_any_size_are_no_whole_ones(x):
+    """Below 1e-300 all differences are smaller than what had counted as rounding."""
+    table = pd.DataFrame({"x": x * 5e-322, "z": x})
+    assert icl.generate(table, 8, given={"x": [table["x"][3]]}, model="quick", orders=1)["x"].eq(table["x"][3]).all()
+    assert icl.generate(table, 20, model="quick", orders=1)["x"].nunique() > 10

@@ -5,6 +5,7 @@ import pandas as pd
 import pytest
 from scipy import stats
 
+import icl
 from icl.joint.column import MODELS, draw_each, fit_column
 from icl.joint.kinds import Kind
 
@@ -112,6 +113,56 @@ def test_dates_are_the_same_in_any_unit(unit, other):
     assert (kind.cells(kind.numbers(days)).array == days.array).all()
     late = pd.Series([pd.Timestamp("9999-12-31 01:00")]) if other != "ns" else days[:1]
     assert kind.numbers(late)[0] == (late.astype("M8[s]").astype("int64") // 3600)[0]
+
+
+CODES = np.random.default_rng(1).integers(0, 300, N)
+EVERY = np.random.default_rng(2).integers(-(2**62), 2**62, N)
+SINCE = 1_704_067_200 * 10**9 + CODES
+EXACT = {
+    **{dtype: pd.Series(2**60 + CODES).astype(dtype) for dtype in ("int64", "Int64", "uint64", "int64[pyarrow]")},
+    "beyond int64": pd.Series([2**63 + 5 + int(code) for code in CODES], dtype="UInt64"),
+    "negative": pd.Series(-(2**60) - CODES),
+    "as wide as int64": pd.Series(EVERY),
+    "as wide as int64, repeated": pd.Series(EVERY[:5][CODES % 5]).astype("Int64"),
+    "zero beside large": pd.Series(np.where(CODES > 150, 0, 2**61 + 1 + CODES * 10**15)),
+    "two": pd.Series(2**60 + 1 + 2 * (CODES > 150)).astype("Int64"),
+    "nanoseconds": pd.Series(SINCE.astype("M8[ns]")),
+    "nanoseconds in a zone": pd.Series(SINCE.astype("M8[ns]")).dt.tz_localize("Asia/Tokyo"),
+    "nanoseconds of Arrow": pd.Series(SINCE.astype("M8[ns]")).astype("timestamp[ns][pyarrow]"),
+    "nanoseconds over years": pd.Series(np.abs(EVERY // 4).astype("M8[ns]")),
+    "durations": pd.Series((10**18 + CODES).astype("m8[ns]")),
+}
+
+
+@pytest.mark.parametrize("name", EXACT)
+def test_no_digit_is_lost(name):
+    y = EXACT[name].rename("y")
+    kind = Kind.of(y)
+    pd.testing.assert_series_equal(kind.cells(kind.numbers(y)), y)
+    X = pd.DataFrame({"x": np.arange(N) % 7})
+    drawn = fit_column(X, y, model="quick").draw(X, np.random.default_rng(0))
+    assert drawn.dtype == y.dtype and drawn.nunique() > min(y.nunique() - 1, 10)
+    if y.nunique() < 10:
+        assert set(drawn) <= set(y)
+    table = X.assign(y=y.where(y.index % 9 > 0) if not name.startswith(("int64", "uint64", "neg", "zero")) else y)
+    asked = table["y"].dropna().iloc[7]
+    given = icl.generate(table, 10, given={"y": asked}, model="quick", orders=1)["y"]
+    assert (given == asked).all() and given.dtype == table["y"].dtype
+
+
+@pytest.mark.parametrize("power", [-1000, -530, -30, 40, 511, 1000])
+@pytest.mark.parametrize("model", MODELS)
+def test_units_do_not_matter(table, model, power):
+    """A power of two changes no digit: 1e-160 or 1e154 are as good as 1, whose squares are zero and infinity."""
+    X, rng = table[["count", "text"]], np.random.default_rng
+    plain, scaled = table["number"], np.ldexp(table["number"], power)
+    assert Kind.of(np.ldexp(table["income"], -abs(power))).low == 0
+    one, other = (fit_column(X, y, model=model, options=OPTIONS) for y in (plain, scaled))
+    np.testing.assert_allclose(other.draw(X, rng(0)), np.ldexp(one.draw(X, rng(0)), power), rtol=1e-5)
+    density = other.log_density(X, scaled) + power * np.log(2)
+    np.testing.assert_allclose(density, one.log_density(X, plain), atol=1e-3)
+    alone, again = (fit_column(X[[]], y).log_density(X[[]], y) for y in (plain, scaled))
+    np.testing.assert_allclose(again + power * np.log(2), alone, atol=1e-8)
 
 
 @pytest.mark.parametrize("model", MODELS)

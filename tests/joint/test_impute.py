@@ -143,6 +143,28 @@ def test_frames_mean_and_pictures(table, imputed):
         imputed.plot_trace("z")
 
 
+def test_the_best_guess_is_what_the_models_say_not_what_chance_drew():
+    rng = np.random.default_rng(4)
+    x = rng.normal(size=90)
+    table = pd.DataFrame({"x": x, "c": np.where(x + 0.3 * rng.normal(size=90) > 0, "hi", "lo"), "z": 2 * x})
+    truth, hidden = table.copy(), rng.random(90) < 0.4
+    table.loc[hidden, "c"] = None
+    table.loc[rng.random(90) < 0.2, "z"] = np.nan
+    drawn = impute(table, m=2, seed=0, rounds=1, budget=0)
+    for j, guess in drawn.drawn.guess.items():
+        if drawn.layout.kinds[j].is_class:
+            np.testing.assert_allclose(guess.sum(axis=1), 1)
+        else:
+            np.testing.assert_allclose(guess, drawn.drawn.values[j].mean(axis=0))
+    guessed, single = (one["c"][hidden] == truth["c"][hidden] for one in (drawn.mean(), drawn[0]))
+    assert guessed.mean() > max(single.mean() + 0.05, 0.75)  # of an oracle 0.9
+    order = rng.permutation(90)
+    assert impute(table.iloc[order], m=2, seed=0, rounds=1, budget=0).mean().equals(drawn.mean().iloc[order])
+    for amount, level in ((50, "hi"), (-50, "lo")):  # a shift moves the guess too
+        shifted = impute(table, m=2, rounds=1, budget=0, shift={"c": {"hi": amount}}).mean()
+        assert (shifted["c"][hidden] == level).mean() > 0.9
+
+
 def test_chains_that_do_not_mix_are_told():
     """Two copies of one column, missing together: a chain stays where its first draw put it."""
     rng = np.random.default_rng(2)

@@ -7,7 +7,7 @@ from typing import Literal
 
 from jsonargparse.typing import ClosedUnitInterval, OpenUnitInterval, PositiveInt
 
-from icl.commands.options import ModelOptions
+from icl.commands.options import OF_MODEL, ModelOptions, refuse_idle
 from icl.tables.reading import read_words
 
 
@@ -31,8 +31,9 @@ class Request(ModelOptions):
     """Who predicts: icl (our in-context model), rf (a random forest), both ("icl,rf", combined into one) or none
     (labeled rows only)."""
     predictions: tuple[str, ...] | str = ()
-    """Instead of a predictor, the column that holds out-of-sample predictions. Several, separated by commas: of one
-    outcome, which are combined into one, or the probabilities of its classes, in their order."""
+    """Instead of a predictor, the column that holds out-of-sample predictions. Several, separated by commas (a name
+    with a comma in double quotes): of one outcome, which are combined into one, or the probabilities of its classes, in
+    their order."""
     features: tuple[str, ...] | str = ()
     """Columns that the predictor may see, separated by commas; default: all but the outcome and what names rows."""
     weight: str = "auto"
@@ -55,8 +56,8 @@ class Request(ModelOptions):
     equalize: str | None = None
     """Of a disparity: the column of scores that each group gets a threshold on, so that the disparity falls within
     `bound`. Half of the labels choose the thresholds; the answer is what remains, by the other half."""
-    bound: ClosedUnitInterval = 0.02
-    """Largest difference between two groups that `equalize` aims at."""
+    bound: ClosedUnitInterval | None = None
+    """Largest difference between two groups that `equalize` aims at; default: 0.02."""
     level: OpenUnitInterval = 0.95
     """Coverage of the confidence intervals, a fraction."""
     folds: PositiveInt = 5
@@ -69,6 +70,25 @@ class Request(ModelOptions):
         super().__post_init__()
         for name in ("features", "output", "predictions"):
             object.__setattr__(self, name, read_words(getattr(self, name)))
+
+        self._refuse_idle()
+
+    def _refuse_idle(self) -> None:
+        """ValueError for options that would do nothing beside others."""
+        if self.equalize is None:
+            refuse_idle("without --equalize", **self.beside_defaults("bound"))
+        if self.missing == "patterns":
+            named = [] if self.predictor == "none" else ["predictor"]  # none is what it takes
+            refuse_idle("with --missing patterns", **self.beside_defaults(*named, "weight", *OF_MODEL))
+        elif self.predictions:
+            refuse_idle("beside --predictions", **self.beside_defaults("predictor", "features", *self._of_model))
+        elif "icl" not in read_words(self.predictor):
+            refuse_idle(f"with --predictor {self.predictor}", **self.beside_defaults(*self._of_model))
+
+    @property
+    def _of_model(self) -> list[str]:
+        """Options that say how the in-context model predicts."""
+        return [name for name in OF_MODEL if not (name == "checkpoint" and self.missing == "impute")]
 
     @property
     def named_columns(self) -> set[str | None]:

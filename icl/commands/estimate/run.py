@@ -6,14 +6,14 @@ import contextlib
 import json
 import warnings
 from collections.abc import Callable, Collection
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from icl.commands.console import status
 from icl.commands.options import ModelOptions, as_options
 from icl.commands.outputs import check_output, write_output
-from icl.tables.reading import read_words
+from icl.tables.reading import read_names, read_words
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -112,6 +112,8 @@ def run_estimate(path: str, request: Request, console: Any) -> InferenceResult:
         check_output("--output", output, (path, request.unlabeled, request.checkpoint))
     read, rest = read_rows(path, request.unlabeled, request)
     table = read.frame
+    features, predictions = (read_names(n, table.columns) for n in (request.features, request.predictions))
+    request = replace(request, features=features, predictions=predictions)
     estimand = read_estimand(request.estimand, request.outcome, request.event, table)
     notes = [*read.notes, *(note for name in estimand.outcome_columns for note in read.notes_on(str(name)))]
     design = Design(
@@ -123,9 +125,9 @@ def run_estimate(path: str, request: Request, console: Any) -> InferenceResult:
     table, rest, unused = without_names(table, rest, estimand, request.named_columns)
     predictor = None if request.predictions else make_predictor(request.predictor, estimand, table, request)
     # One name is one column; a list of them is several predictions, or classes.
-    predictions = None if not request.predictions else [*request.predictions]
-    if predictions is not None and len(predictions) == 1:
-        [predictions] = predictions
+    predicted: Any = [*request.predictions] or None
+    if len(request.predictions) == 1:
+        predicted = request.predictions[0]
     weight: float | str = request.weight
     with contextlib.suppress(ValueError):
         weight = float(weight)
@@ -137,7 +139,7 @@ def run_estimate(path: str, request: Request, console: Any) -> InferenceResult:
         warnings.simplefilter("always")
         models: dict[str, Any] = {
             "predictor": predictor,
-            "predictions": predictions,
+            "predictions": predicted,
             "features": list(request.features) or None,
         }
         options: dict[str, Any] = {"design": design, "seed": request.seed, "level": request.level}
@@ -171,7 +173,8 @@ def _equalized(request: Request, estimand: Estimand, rows: dict[str, Any], optio
         raise ValueError("--equalize takes no --weight and no --folds; leave them out.")
     if estimand.outcome_column is None:
         options |= {"predictor": None}  # decisions are all known
-    rule = equalize(estimand, rows["table"], str(request.equalize), bound=request.bound, **options)
+    bound = {} if request.bound is None else {"bound": request.bound}
+    rule = equalize(estimand, rows["table"], str(request.equalize), **bound, **options)
     return rule.remaining, ["", "The answer above is what remains of the disparity.", *rule.summary().splitlines()]
 
 

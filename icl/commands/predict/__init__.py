@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from icl.commands.console import make_console
+from icl.commands.options import refuse_idle
 from icl.commands.predict.request import Request
 
 
@@ -23,6 +24,8 @@ def predict(train: str, test: str, **options) -> None:
         test: file with the rows to predict, or a folder of Parquet files.
     """
     request = Request(**options)
+    if request.engine == "local":
+        refuse_idle("without --engine ray", **request.beside_defaults("workers", "gpus"))
     if test != "-" and Path(test).expanduser().is_dir():
         from icl.commands.predict.folder import run_folder
 

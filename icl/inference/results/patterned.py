@@ -99,6 +99,8 @@ def infer_by_patterns(
             that are not solved from scores.
     """
     wrong = [name for name in ("labeled", "unlabeled", "predictions", "design", "compat") if given[name] is not None]
+    if given["weight"] != "auto":  # each pattern gets its own
+        wrong.append("weight")
     if wrong or given["table"] is None:
         raise ValueError(
             f"missing='patterns' got {', '.join(wrong) or 'no table'}; it takes table= with all rows, and optionally "

@@ -49,8 +49,8 @@ def infer_synthetic(analyse: Callable[..., InferenceResult], given: dict[str, An
     if isinstance(estimand, str):
         estimand = read_estimand(estimand, table=given["labeled"] if given["table"] is None else given["table"])
     rows = as_frame(rows, "synthetic")
-    if isinstance(estimand, Effect) or given["compat"] is not None:
-        raise ValueError("synthetic= goes with neither an Effect nor compat=; leave it out.")
+    if isinstance(estimand, Effect) or given["compat"] is not None or given["missing"] != "refuse":
+        raise ValueError("synthetic= goes with neither an Effect nor compat= nor missing=; leave it out.")
     sample = read_sample(estimand, given["table"], given["labeled"], given["unlabeled"])
     needed = [*estimand.outcome_columns, *estimand.covariate_columns]
     require_columns(rows, needed, "synthetic rows", f"for {str(estimand)!r}")

@@ -65,6 +65,8 @@ def check_tables(real: pd.DataFrame, synthetic: pd.DataFrame, holdout: pd.DataFr
             continue
         if not isinstance(table, pd.DataFrame):
             raise ValueError(f"{name} must be a DataFrame or a table of polars or Arrow, got {type(table).__name__}.")
+        if not table.shape[1]:
+            raise ValueError(f"{name} has no columns; pass the columns to compare.")
         if len(table) < 20:
             raise ValueError(f"{name} has {len(table)} rows; an audit says nothing below 20.")
         if not table.columns.is_unique:

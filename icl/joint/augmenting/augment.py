@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from icl.joint.augmenting.classical import mixup, smote
+from icl.joint.column import check_options
 from icl.joint.kinds import Kind
 from icl.joint.synthetic.chain import kinds_of
 from icl.joint.synthetic.constraints import Constraint
@@ -60,6 +61,7 @@ def augment(
         raise ValueError(f"method must be one of {', '.join(map(repr, METHODS))}, got {method!r}.")
     if options and method != "icl":
         raise ValueError(f"{method} takes no {', '.join(options)}.")
+    check_options({name: value for name, value in options.items() if name not in ("orders", "model")})
     if where is None:
         if not kinds[target].is_class:
             raise ValueError("where is missing: of numbers there is no rarest class; say which rows, as in 'y > 100'.")
@@ -104,6 +106,11 @@ def labelled_table(X: pd.DataFrame, y: Any) -> tuple[pd.DataFrame, Hashable]:
     X, y = as_pandas(X), as_pandas(y)
     if not isinstance(X, pd.DataFrame):
         raise ValueError(f"X must be a DataFrame or a table of polars or Arrow, got {type(X).__name__}.")
+    if X.columns.nlevels > 1:
+        raise ValueError(
+            f"X names its columns in {X.columns.nlevels} levels; give each one name: "
+            "X.set_axis(X.columns.to_flat_index(), axis=1)."
+        )
     labels = y if isinstance(y, pd.Series) else pd.Series(np.asarray(y))
     if len(labels) != len(X):
         raise ValueError(f"X has {len(X)} rows and y {len(labels)} labels; pass one label for each row.")

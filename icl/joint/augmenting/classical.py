@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from icl.joint.kinds import Kind
+from icl.joint.kinds import Kind, part_of
 
 _NEIGHBOURS = 5
 _MIXING = 0.4  # of the Beta distribution: mostly near one of the two rows
@@ -82,7 +82,7 @@ def smote(
         }
         columns[target] = kinds[target].cells(np.full(len(new), label))
         parts.append(pd.DataFrame(columns))
-    return pd.concat(parts, ignore_index=True)[list(table.columns)]
+    return part_of(pd.concat(parts, ignore_index=True), table.columns)
 
 
 def _shared(labels: np.ndarray, rows: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:

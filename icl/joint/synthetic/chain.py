@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from icl.joint.column import ColumnModel, fit_column
-from icl.joint.kinds import Kind
+from icl.joint.kinds import Kind, are_single, frame_of, part_of
 from icl.joint.marginal import MarginalColumn
 from icl.joint.progress import Step, unseen
 from icl.tables.roles import reads_as_text, why_unused
@@ -43,7 +43,7 @@ def unfit_columns(table: pd.DataFrame) -> dict[Hashable, str]:
         seen = table[name].dropna()
         if not len(seen):
             unfit[name] = "empty"
-        elif seen.dtype == object and not all(isinstance(cell, Hashable) for cell in seen):
+        elif not are_single(seen):
             unfit[name] = "lists or records"
         elif why := why_unused(seen.rename(name)):
             unfit[name] = why
@@ -82,7 +82,7 @@ class Chain:
         for j, name in enumerate(self.order):
             if name in fixed:
                 continue
-            before, own = table[self.order[:j]], table[name]
+            before, own = part_of(table, self.order[:j]), table[name]
             if own.isna().any():
                 self._gaps[name] = fit_column(before, _gaps(own), model=model, seed=seed, options=settings)
             self._values[name] = fit_column(before, own, kind=kinds[name], model=model, seed=seed, options=settings)
@@ -95,7 +95,7 @@ class Chain:
         columns: dict[Hashable, Any] = {name: rows[name] for name in rows.columns}
         for j in range(len(columns), upto):
             name = self.order[j]
-            before = pd.DataFrame(columns, index=rows.index)
+            before = frame_of(columns, rows.index)
             kind, model = self.kinds[name], self._values[name]
             numbers = kind.numbers(model.draw(before, rng))
             if name in self._observed:
@@ -110,13 +110,13 @@ class Chain:
                 numbers = np.where(is_gap, np.nan, numbers)
             columns[name] = kind.cells(numbers, rows.index)
             self._step(1)
-        return pd.DataFrame(columns, index=rows.index)
+        return frame_of(columns, rows.index)
 
     def log_densities(self, rows: pd.DataFrame) -> pd.DataFrame:
         """(n, F) what each column adds to the log density of each row."""
         out: dict[Hashable, Any] = {}
         for j, name in enumerate(self.order):
-            before, own = rows[self.order[:j]], rows[name]
+            before, own = part_of(rows, self.order[:j]), rows[name]
             found, is_gap = self._values[name].log_density(before, own), own.isna().to_numpy()
             unseen = np.log(0.5 / (self._n_rows + 1))
             # A level that the table does not hold is rarer than any that it does; an infinite number is impossible.
@@ -126,7 +126,7 @@ class Chain:
             if name in self._gaps:
                 found = found + self._gaps[name].log_density(before, _gaps(own))
             out[name] = found
-        return pd.DataFrame(out, index=rows.index)[list(self.kinds)]
+        return part_of(frame_of(out, rows.index), self.kinds)
 
 
 def _gaps(cells: pd.Series) -> pd.Series:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import ast
 import operator
 import re
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -177,6 +177,8 @@ def read_constraints(constraints: Any, table: pd.DataFrame) -> list[Constraint]:
     """
     if isinstance(constraints, str) or callable(constraints):
         constraints = [constraints]
+    if not isinstance(constraints, Iterable):
+        raise ValueError(f"constraints got {constraints!r}; pass expressions such as 'start <= end', or functions.")
     found = [Constraint(given, list(table.columns)) for given in constraints]
     for constraint in found:
         broken = int((~constraint.holds(table)).sum())

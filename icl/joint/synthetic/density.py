@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from numbers import Integral
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from scipy.special import logsumexp
 
+from icl.joint.column import check_options
+from icl.joint.kinds import part_of
 from icl.joint.synthetic.chain import Chain, draw_orders, kinds_of
 from icl.joint.synthetic.generate import MOST_ROWS_SHOWN
 from icl.tables.encoder import as_pandas
@@ -93,10 +96,11 @@ def _by_column(
     options: dict[str, Any],
 ) -> list[pd.DataFrame]:
     """For each order, what each column adds to the log density of each row."""
+    check_options(options)
     table, at = as_pandas(table), as_pandas(at)
     kinds = kinds_of(table)
     for name, number, least in (("orders", orders, 1), ("folds", folds, 2)):
-        if isinstance(number, bool) or not isinstance(number, int) or number < least:
+        if isinstance(number, bool) or not isinstance(number, Integral) or number < least:
             raise ValueError(f"{name} must be a whole number of at least {least}, got {number!r}.")
     if at is not None and (lacking := [name for name in table.columns if name not in at.columns]):
         raise ValueError(f"the rows to score lack the columns {lacking} of the table.")
@@ -116,11 +120,11 @@ def _by_column(
             return Chain(rows, kinds, order, [], model, seed, options)
 
         if at is not None:
-            found.append(chain(table).log_densities(at[list(table.columns)]))
+            found.append(chain(table).log_densities(part_of(at, table.columns)))
             continue
         parts = [chain(table[fold != held]).log_densities(table[fold == held]) for held in range(folds)]
         if table.index.is_unique:
-            found.append(pd.concat(parts).loc[table.index])
+            found.append(pd.concat(parts, sort=False).loc[table.index])
         else:
             found.append(_in_order(parts, fold, table))
     return found
@@ -128,4 +132,4 @@ def _by_column(
 
 def _in_order(parts: list[pd.DataFrame], fold: np.ndarray, table: pd.DataFrame) -> pd.DataFrame:
     places = np.concatenate([np.flatnonzero(fold == held) for held in range(len(parts))])
-    return pd.concat(parts).set_axis(places).sort_index().set_axis(table.index)
+    return pd.concat(parts, sort=False).set_axis(places).sort_index().set_axis(table.index)

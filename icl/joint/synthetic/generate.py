@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from icl.joint.column import check_options
-from icl.joint.kinds import Kind
+from icl.joint.kinds import Kind, frame_of, part_of
 from icl.joint.progress import Progress, Step, unseen
 from icl.joint.synthetic.chain import Chain, draw_orders, kinds_of
 from icl.joint.synthetic.constraints import Constraint, read_constraints
@@ -112,7 +112,7 @@ def _out_of_fold(
         own = dealt == fold
         learnt = table[~table.index.isin(index[own])]
         parts.append(draw_table(learnt, kinds, Given(asked.fixed[own]), *settings, step))
-    drawn = pd.concat(parts).loc[index]
+    drawn = pd.concat(parts, sort=False).loc[index]
     drawn.attrs["folds"] = int(folds)
     return drawn
 
@@ -149,10 +149,10 @@ def draw_table(
         places = np.sort(places)
         chain = Chain(learnt, kinds, order, list(asked.fixed.columns), model, seed, options, step)
         drawn = draw_rows(chain, asked.fixed.iloc[places], asked, kept, own)
-        parts.append(drawn.set_axis(places))
-    whole = pd.concat(parts).sort_index()
-    columns = {name: _typed(whole[name], kinds[name]) for name in table.columns}
-    return pd.DataFrame(columns).set_axis(asked.fixed.index)
+        parts.append(part_of(drawn, table.columns).set_axis(places))
+    whole = pd.concat(parts, sort=False).sort_index()
+    columns: dict[Hashable, Any] = {name: _typed(whole[name], kinds[name]) for name in table.columns}
+    return frame_of(columns, whole.index).set_axis(asked.fixed.index).set_axis(table.columns, axis=1)
 
 
 def n_orders(orders: int | str, n_columns: int) -> int:
@@ -188,7 +188,7 @@ def draw_rows(
             parts.append(drawn[keeps].set_axis(places[found][keeps]))
             todo = np.setdiff1d(todo, places[found][keeps])
         if not len(todo):
-            return pd.concat(parts).sort_index()
+            return pd.concat(parts, sort=False).sort_index()
         if n_drawn > len(fixed) / _LEAST_ACCEPTED:
             break
     what = "; ".join([*asked.said.values(), *map(str, constraints)])

@@ -9,8 +9,9 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from pandas.api.types import is_bool_dtype, is_numeric_dtype
 
-from icl.joint.kinds import Kind, held_by, zone_of
+from icl.joint.kinds import Kind, frame_of, held_by, zone_of
 from icl.tables.dates import AmbiguousDatesError, look_for_dates
 
 # A number this far beyond the observed ones, in ranges of these, is one that the table says nothing about.
@@ -67,7 +68,8 @@ def read_given(
     if isinstance(given, pd.DataFrame):
         if len(given) != rows:
             raise ValueError(f"given has {len(given)} rows, and {rows} are to be drawn; pass as many.")
-        return Given(pd.DataFrame({name: _as_column(given[name], table[name], kinds[name]) for name in given}))
+        cells = {name: _as_column(given[name], table[name], kinds[name]) for name in given}
+        return Given(frame_of(cells, given.index))
     index = pd.RangeIndex(rows)
     fixed: dict[Hashable, pd.Series] = {}
     found = Given(pd.DataFrame(index=index))
@@ -76,13 +78,14 @@ def read_given(
         if isinstance(asked, tuple):
             found.allowed[name] = _between(asked, table[name], kind)
             found.said[name] = f"{name} in {asked}"
-        elif isinstance(asked, list | set | frozenset):
+        elif isinstance(asked, list | set | frozenset) and len(asked) != 1:
             found.allowed[name] = _among(list(asked), table[name], kind)
             found.said[name] = f"{name} among {list(asked)}"
         else:
-            numbers = kind.numbers(_as_column(pd.Series([asked], name=name), table[name], kind))
+            [value] = asked if isinstance(asked, list | set | frozenset) else [asked]
+            numbers = kind.numbers(_as_column(pd.Series([value], name=name), table[name], kind))
             fixed[name] = kind.cells(np.repeat(numbers, rows), index)
-    return Given(pd.DataFrame(fixed, index=index), found.allowed, found.said)
+    return Given(frame_of(fixed, index), found.allowed, found.said)
 
 
 def _as_column(asked: pd.Series, own: pd.Series, kind: Kind) -> pd.Series:
@@ -171,14 +174,18 @@ def _held(numbers: np.ndarray, kind: Kind) -> np.ndarray:
     """(n,) bool: which numbers a cell of the column can hold as they are; True for those of no grid."""
     if kind.digits != 0:
         return np.ones(len(numbers), dtype=bool)
-    low, high = (kind.low, kind.high) if kind.moment else held_by(kind.dtype)
+    low, high = kind.low, kind.high
+    if not kind.moment:  # natural bounds are of draws
+        low, high = held_by(kind.dtype)
+        if kind.wholes is not None:
+            low, high = kind.wholes.bound(low, True), kind.wholes.bound(high, False)
     most = np.nextafter(high, np.inf)  # 2**63 - 1 as a float
     return (np.abs(np.round(numbers) - numbers) <= 1e-9) & (numbers >= low) & (numbers <= most)
 
 
 def _grid(kind: Kind) -> str:
-    if kind.moment:
-        step = str(pd.to_timedelta(np.array([kind.unit], f"m8[{kind.tick}]"))[0]).removesuffix(" 00:00:00")
+    if kind.moment and kind.wholes is not None:
+        step = str(pd.to_timedelta(np.array([kind.wholes.step], f"m8[{kind.tick}]"))[0]).removesuffix(" 00:00:00")
         return f"{'dates' if kind.moment == 'M' else 'durations'} ({kind.dtype}) at steps of {step}"
     low, high = held_by(kind.dtype)
     return "whole numbers" + (f" from {low:.0f} to {high:.0f}" if high < 2**32 else "")
@@ -186,7 +193,7 @@ def _grid(kind: Kind) -> str:
 
 def _between(asked: tuple, own: pd.Series, kind: Kind) -> Callable[[pd.Series], np.ndarray]:
     name = own.name
-    if kind.is_class and not (kind.levels is not None and np.issubdtype(np.asarray(kind.levels).dtype, np.number)):
+    if kind.is_class and not (is_numeric_dtype(own.dtype) and not is_bool_dtype(own.dtype)):
         raise ValueError(f"given asks for a range of {name!r}, which holds levels; write a list of them.")
     if len(asked) != 2:
         raise ValueError(f"a range of {name!r} is (lowest, highest), got {asked}; several values are a list.")
@@ -195,7 +202,7 @@ def _between(asked: tuple, own: pd.Series, kind: Kind) -> Callable[[pd.Series], 
     ends = np.array([-np.inf, np.inf])
     try:
         closed = sides[~is_open]
-        ends[~is_open] = kind.numbers(_moments(closed, kind)) if kind.moment else closed.to_numpy(dtype=np.float64)
+        ends[~is_open] = _ends(_moments(closed, kind) if kind.moment else closed.infer_objects(), kind)
     except (TypeError, ValueError) as error:
         raise ValueError(f"given asks for {asked} in {name!r}, which holds {own.dtype} ({error}).") from error
     low, high = ends
@@ -203,13 +210,15 @@ def _between(asked: tuple, own: pd.Series, kind: Kind) -> Callable[[pd.Series], 
         raise ValueError(f"the range {asked} of {name!r} is empty; write (lowest, highest), None for an open side.")
 
     def check(cells: pd.Series) -> np.ndarray:
-        numbers = kind.numbers(cells)
-        if kind.levels is not None:
-            values = np.asarray(kind.levels, dtype=float)
-            numbers = np.where(np.isnan(numbers), np.nan, values[np.nan_to_num(numbers).astype(int)])
+        numbers = _ends(cells, kind)
         return (numbers >= low) & (numbers <= high)
 
     return check
+
+
+def _ends(cells: pd.Series, kind: Kind) -> np.ndarray:
+    """(n,) numbers to compare with the ends of a range: those of the kind, of two levels the cells themselves."""
+    return cells.to_numpy(dtype=np.float64, na_value=np.nan) if kind.is_class else kind.numbers(cells)
 
 
 def _among(asked: list, own: pd.Series, kind: Kind) -> Callable[[pd.Series], np.ndarray]:
