@@ -71,7 +71,7 @@ def make_task(
         y = (y / unit - center) / scale
     limits = Limits(config.max_features, config.max_classes, n_context)
     seed, known, labels = int(rng.integers(2**31)), cells[:n_context], y[:n_context]
-    beside = suited(n_context) if isinstance(companions, str) else companions
+    beside = suited(n_context, target.n_classes) if isinstance(companions, str) else companions
     n_made = most_columns(beside, target.n_classes)
     chosen = draw_guises(N_GUISES, seed, limits, n_levels, known, labels, target.n_classes, n_made)[guise]
     made = Columns(Labelled(known, n_levels, labels, target.n_classes), beside) if chosen.stacked else None

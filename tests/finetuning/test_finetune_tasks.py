@@ -115,7 +115,7 @@ def test_batches_keep_their_promises(encoded, tiny_model):
 
 @pytest.mark.parametrize(
     ("n_context", "companions", "n_made"),
-    [(260, "auto", (3, 4)), (200, "auto", (1, 2)), (200, ("trees",), (1, 1)), (260, (), (0, 0))],
+    [(260, "auto", (4, 5)), (200, "auto", (1, 2)), (200, ("trees",), (1, 1)), (260, (), (0, 0))],
 )
 @pytest.mark.filterwarnings("ignore:the context has 260 rows:UserWarning")
 def test_tasks_show_the_columns_that_estimators_show(tiny_model, n_context, companions, n_made):
