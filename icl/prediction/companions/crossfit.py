@@ -84,7 +84,11 @@ class CrossFitted:
         if self._labelled.weight_N is not None and has_fit_parameter(last, "sample_weight"):
             place = f"{model.steps[-1][0]}__sample_weight" if self._prepared else "sample_weight"
             given[place] = self._labelled.weight_N[rows_N]
-        return model.fit(self._labelled.cells_NF[rows_N], y_N, **given)
+        cells_nF = self._labelled.cells_NF[rows_N]  # a copy
+        if not self._prepared:
+            # The few cells of a column may all be left out, and scikit-learn's boosting fails where it has none.
+            cells_nF[:, np.isnan(cells_nF).all(0)] = 0
+        return model.fit(cells_nF, y_N, **given)
 
     def _answers(self, model: BaseEstimator | int, cells_MF: np.ndarray) -> np.ndarray:
         n_classes = self._labelled.n_classes

@@ -211,6 +211,22 @@ def test_answers_that_are_none_are_refused_in_words(n_classes, strange, said):
         Columns(table(n_classes=n_classes), [kind(**strange)])
 
 
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("missing", [117, 118, 119, 120], ids=["three cells", "two cells", "one cell", "no cell"])
+@pytest.mark.parametrize("n_levels", [0, 3])
+@pytest.mark.parametrize("n_classes", [None, 3])
+@pytest.mark.parametrize("name", [*STRICT, "ridge"])
+def test_a_column_may_be_missing_in_all_rows_that_a_companion_sees(name, n_classes, n_levels, missing):
+    """A fold, or the rows that are not shown of a long context, may lack all of its cells: boosting had failed."""
+    whole = table(n_classes=n_classes)
+    column = np.where(np.arange(120) < missing, np.nan, np.arange(120) % 3)[:, None]
+    cells_NF = np.concatenate([whole.cells_NF, column], 1, dtype="f4")
+    labelled = Labelled(cells_NF, np.append(whole.n_levels_F, n_levels), whole.y_N, n_classes)
+    for seed in range(1 if name == "kernel" else 2):
+        fitted = fit(name, labelled, seed)
+        assert np.isfinite(fitted.context_NS).all() and np.isfinite(fitted(cells_NF[-5:])).all()
+
+
 def test_columns_stand_side_by_side_and_few_rows_make_none():
     labelled = table(120, 3)
     made = Columns(labelled, ["kernel", LogisticRegression()])
