@@ -27,6 +27,9 @@ SEVERAL = {
     "--columns", "--companions", "--constraints", "--estimand", "--features", "--given", "--held_out", "--id",
     "--ignore", "--keep", "--na", "--output", "--predictions", "--predictor", "--quantiles", "--shift", "--target",
 }  # fmt: skip
+# Of these, what takes one value, everywhere or but for one command; and what is not separated by commas.
+_ONE, _ONE_BUT_OF = {"--estimand", "--held_out", "--target"}, {"--output": "estimate", "--shift": "impute"}
+_SEPARATED = {"--constraints": "; "}
 
 
 class Words(DefaultHelpFormatter):
@@ -113,16 +116,19 @@ def refuse_repeated(args: Sequence[str]) -> None:
     The parser keeps the last, as is the custom for numbers and words that a script gives and its user changes.
     """
     given: dict[str, list[str]] = {}
+    command = f"icl {args[0]}" if args and not args[0].startswith("-") else "icl"
     for arg, following in zip(args, [*args[1:], ""]):
         name, mark, value = arg.partition("=")
         if name in SEVERAL:
             given.setdefault(name, []).append(value if mark else following)
     for name, values in given.items():
         if len(set(values)) > 1:
+            is_one = name in _ONE or _ONE_BUT_OF.get(name, args[0]) != args[0]
+            joined = shlex.quote(_SEPARATED.get(name, ",").join(values))
+            hint = ", for it takes one value" if is_one else f", with all values: {name} {joined}"
             print(
-                f"icl {args[0]}: {name} is given {len(values)} times, as {' and as '.join(values)}; give it once (what "
-                f"takes several values takes them in one: {name} {shlex.quote(','.join(values))}).\n"
-                f"All options: icl {args[0]} --help",
+                f"{command}: {name} is given {len(values)} times, as {' and as '.join(values)}; give it once{hint}.\n"
+                f"All options: {command} --help",
                 file=sys.stderr,
             )
             raise SystemExit(2)

@@ -80,6 +80,24 @@ def test_an_option_given_twice_is_not_dropped_silently(args, capsys):
 
 
 @pytest.mark.parametrize(
+    ("args", "advice"),
+    [
+        (["estimate", "t.csv", "--estimand", "mean: y", "--estimand", "mean: z"], "one value"),
+        (["predict", "t.csv", "t.csv", "--target=y", "--target=z"], "one value"),
+        (["predict", "t.csv", "t.csv", "--output=a.csv", "--output=b.csv"], "one value"),
+        (["estimate", "t.csv", "--output=a.csv", "--output=b.md"], "--output a.csv,b.md"),
+        (["estimate", "t.csv", "--shift=label", "--shift=none"], "one value"),
+        (["impute", "t.csv", "--shift=a=1", "--shift=b=2"], "--shift a=1,b=2"),
+        (["generate", "t.csv", "--constraints", "a < b", "--constraints", "b < c"], "--constraints 'a < b; b < c'"),
+        (["--target=y", "--target=z"], "icl: --target"),
+    ],
+)
+def test_what_to_do_with_an_option_given_twice_would_work(args, advice, capsys):
+    assert main(args) == 2
+    assert advice in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
     ("args", "meant"),
     [
         (["inspect", "t.csv", "--colums", "a=skip"], "--columns"),

@@ -164,3 +164,21 @@ def test_errors_around_an_answer_are_those_of_normal_noise():
     weighted = Labelled(few.cells_NF, few.n_levels_F, few.y_N, None, None, weight_N / weight_N.mean())
     said = [PointVoice("known", None, one, one.cells_NF, 64) for one in (copies, weighted)]
     np.testing.assert_allclose(said[0].context, said[1].context[rows], atol=1e-6)
+
+
+@pytest.mark.parametrize("size", [2, 10, 60])
+def test_of_copies_with_another_label_none_tells_its_own(size):
+    """Of copies a tenth of the pairs may differ in their labels (`icl.tables.repeats`)."""
+    one = table(None, 120)
+    group_N = np.arange(120) // size
+    cells_NF = one.cells_NF[group_N * size]
+    shown_NT = cells_NF[:, :1]
+    y_N = one.y_N[group_N * size]
+    said = []
+    for label in (-2.0, 0.4, 5.0):
+        y_N[7] = label
+        voice = PointVoice("known", None, Labelled(cells_NF, one.n_levels_F, y_N.copy(), None, group_N), shown_NT, 64)
+        said.append(np.exp(voice.out_of_context(0.3)))
+        np.testing.assert_allclose(said[-1].sum(1), 1, atol=0.01)
+    for other in said[1:]:
+        np.testing.assert_allclose(other[group_N == group_N[7]], said[0][group_N == group_N[7]], atol=1e-4)

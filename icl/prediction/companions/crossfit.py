@@ -58,6 +58,7 @@ class CrossFitted:
             wanted = "a regressor" if labelled.n_classes is None else "a classifier"
             raise ValueError(f"a companion for this target must be {wanted}, got {estimator!r}; pass {wanted}.")
         self._labelled, self._seed, self._prepared = labelled, seed, prepared
+        self._estimator = estimator
         self._template = make_pipeline(_preparation(labelled), estimator) if prepared else estimator
         n_rows = len(labelled.y_N)
         self.context_NS = np.empty((n_rows, 0), "f4")
@@ -83,20 +84,39 @@ class CrossFitted:
         if self._labelled.weight_N is not None and has_fit_parameter(last, "sample_weight"):
             place = f"{model.steps[-1][0]}__sample_weight" if self._prepared else "sample_weight"
             given[place] = self._labelled.weight_N[rows_N]
-        return model.fit(self._labelled.cells_NF[rows_N], y_N, **given)
+        cells_nF = self._labelled.cells_NF[rows_N]  # a copy
+        if not self._prepared:
+            # The few cells of a column may all be left out, and scikit-learn's boosting fails where it has none.
+            cells_nF[:, np.isnan(cells_nF).all(0)] = 0
+        return model.fit(cells_nF, y_N, **given)
 
     def _answers(self, model: BaseEstimator | int, cells_MF: np.ndarray) -> np.ndarray:
         n_classes = self._labelled.n_classes
         if n_classes is None:
-            return np.asarray(cast(Any, model).predict(cells_MF), dtype=float).reshape(-1, 1)
+            return self._checked(cast(Any, model).predict(cells_MF), len(cells_MF), 1)
         shares_MC = np.zeros((len(cells_MF), n_classes))
         if isinstance(model, int):
             shares_MC[:, model] = 1.0
         elif hasattr(model, "predict_proba"):
-            shares_MC[:, model.classes_] = model.predict_proba(cells_MF)
+            shares_MC[:, model.classes_] = self._checked(
+                model.predict_proba(cells_MF), len(cells_MF), len(model.classes_)
+            )
         else:
             shares_MC[np.arange(len(cells_MF)), model.predict(cells_MF)] = 1.0
         return shares_MC[:, 1:] if n_classes == 2 else shares_MC
+
+    def _checked(self, answers: Any, n_rows: int, n_answers: int) -> np.ndarray:
+        """(n_rows, n_answers) answers of an estimator, which may be anybody's; ValueError where they are none."""
+        found = np.asarray(answers, dtype=float)
+        is_shape = found.shape == (n_rows, n_answers) or (n_answers == 1 and found.shape == (n_rows,))
+        if is_shape and np.isfinite(found).all():
+            return found.reshape(n_rows, n_answers)
+        shape = (n_rows,) if self._labelled.n_classes is None else (n_rows, n_answers)
+        said = f"{int((~np.isfinite(found)).sum())} that are not finite" if is_shape else f"shape {found.shape}"
+        raise ValueError(
+            f"companion {self._estimator!r} answered {n_rows} rows with {said}; finite numbers of shape {shape} were "
+            f"expected. Mend the estimator, or leave it out of companions=."
+        )
 
     def __call__(self, rows_MF: np.ndarray) -> np.ndarray:
         if not len(rows_MF):

@@ -21,8 +21,10 @@ class Design:
     def __init__(self, cells_NF: np.ndarray, n_levels_F: np.ndarray):
         self._levels_F = np.minimum(n_levels_F, _MOST_LEVELS)
         self._gaps_F = np.isnan(cells_NF).any(0) & (n_levels_F == 0)
+        # A column may have its few cells in rows that a companion does not see: there it does not vary.
+        known_NF = np.where(np.isnan(cells_NF).all(0), 0, cells_NF)
         with np.errstate(over="ignore", invalid="ignore"):
-            self._center_F, scale_F = np.nanmean(cells_NF, 0, dtype=float), np.nanstd(cells_NF, 0, dtype=float)
+            self._center_F, scale_F = np.nanmean(known_NF, 0, dtype=float), np.nanstd(known_NF, 0, dtype=float)
         # Numbers whose squares overflow, or that do not vary, are left out.
         self._shown_F = (n_levels_F > 0) | (np.isfinite(scale_F) & (scale_F > 0))
         self._scale_F = np.where(scale_F > 0, scale_F, 1.0)

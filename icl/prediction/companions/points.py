@@ -40,8 +40,11 @@ class PointVoice:
         self._edges = histogram_edges(n_bins).numpy()
         self._labelled, self._answer_N = labelled, shown_NT[:, 0].astype(float)
         self._share_N = labelled.weights / labelled.weights.sum()
-        self._cell_N = np.clip((labelled.y_N - self._answer_N + _REACH) / _STEP, 0, _N_CELLS - 1).astype(int)
-        scale = max(float(np.sqrt(self._share_N @ (labelled.y_N - self._answer_N) ** 2)), _STEP)
+        # One answer may be far beyond all targets, as of a line that nothing holds; it shall not decide how wide to be.
+        error_N = np.clip(labelled.y_N - self._answer_N, -_REACH, _REACH)
+        self._cell_N = np.minimum((error_N + _REACH) / _STEP, _N_CELLS - 1).astype(int)
+        scale = max(float(np.sqrt(self._share_N @ error_N**2)), _STEP)
+        self._differing = _differing(labelled.groups, self._cell_N)
         own_N = np.arange(len(self._cell_N)), np.searchsorted(self._edges, labelled.y_N)
         found = [self.out_of_context(share * scale) for share in _SPREADS]
         best = int(np.argmax([self._share_N @ log_masses_NK[own_N] for log_masses_NK in found]))
@@ -53,6 +56,9 @@ class PointVoice:
         alike_N1 = np.bincount(self._labelled.groups, self._share_N)[self._labelled.groups][:, None]
         place_N = self._answer_N + (self._cell_N + 0.5) * _STEP - _REACH
         own_NK = alike_N1 * _between(ndtr((self._edges - place_N[:, None]) / spread))
+        for rows in self._differing:
+            cdf = _cdf(self._cell_N[rows], self._share_N[rows], spread)
+            own_NK[rows] = alike_N1[rows] * self._masses(self._answer_N[rows], cdf)
         all_NK = self._masses(self._answer_N, _cdf(self._cell_N, self._share_N, spread))
         return np.log(np.maximum(all_NK - own_NK, 0.0) / np.maximum(1 - alike_N1, 1e-9) + _LEAST_MASS)
 
@@ -75,6 +81,13 @@ def _cdf(cell_N: np.ndarray, share_N: np.ndarray, spread: float) -> np.ndarray:
     masses[-n_near - 1] += masses[-n_near:].sum()
     cumulative = np.cumsum(masses[n_near:-n_near])
     return np.concatenate([[0.0], cumulative / cumulative[-1]])
+
+
+def _differing(group_N: np.ndarray, cell_N: np.ndarray) -> list[np.ndarray]:
+    """Rows of each group whose errors are not all in one cell: copies with another label, which are few."""
+    first_G = np.unique(group_N, return_index=True)[1]
+    odd = np.unique(group_N[cell_N != cell_N[first_G][group_N]])
+    return [np.flatnonzero(group_N == group) for group in odd]
 
 
 def _between(below_MK: np.ndarray) -> np.ndarray:

@@ -19,6 +19,8 @@ import numpy as np
 LEAST_SHARE = 1 / 75
 """A share below it looks like this one in log-odds, where a finite sample cannot tell them apart."""
 _MANY = 20
+# Standard deviations of the target: answers beyond would overflow where the network squares them.
+_FURTHEST = 1e6
 
 
 @dataclass(frozen=True)
@@ -93,9 +95,10 @@ class Labelled:
 
     def shown(self, shares_MT: np.ndarray) -> np.ndarray:
         """(M, T) float32 answers as the network shall see them: log-odds of the shares of classes, numbers as is."""
-        if self.n_classes is not None:
-            shares_MT = np.clip(shares_MT, 0, 1)
-            shares_MT = _log_odds(shares_MT)
+        if self.n_classes is None:
+            return np.clip(shares_MT, -_FURTHEST, _FURTHEST).astype(np.float32)
+        shares_MT = np.clip(shares_MT, 0, 1)
+        shares_MT = _log_odds(shares_MT)
         return shares_MT.astype(np.float32)
 
     def shares(self, shown_MT: np.ndarray) -> np.ndarray:

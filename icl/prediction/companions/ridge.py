@@ -146,7 +146,8 @@ class _Design:
         raw_NP = self._raw(context_NF)
         with np.errstate(over="ignore", invalid="ignore"):
             if weight_N is None:
-                center, scale = np.nanmean(raw_NP, 0), np.nanstd(raw_NP, 0)
+                known_NP = np.where(np.isnan(raw_NP).all(0), 0, raw_NP)  # as in `design`
+                center, scale = np.nanmean(known_NP, 0), np.nanstd(known_NP, 0)
             else:
                 weight_NP = weight_N[:, None] * ~np.isnan(raw_NP)
                 shares_NP = weight_NP / weight_NP.sum(0)

@@ -4,6 +4,7 @@ import time
 
 import numpy as np
 import pytest
+from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
 from sklearn.kernel_ridge import KernelRidge
 from sklearn.linear_model import LinearRegression, LogisticRegression
 
@@ -150,6 +151,80 @@ def test_folds_keep_groups_whole_and_sizes_alike():
 def test_a_companion_for_the_wrong_target_is_refused():
     with pytest.raises(ValueError, match="must be a classifier"):
         Columns(table(60, 2), [LinearRegression()])
+
+
+class Strange(BaseEstimator):
+    """Right about most rows; of others it says `value`, or it answers in another shape."""
+
+    def __init__(self, value=0.0, spoil=None):
+        self.value, self.spoil = value, spoil
+
+    def fit(self, X, y):
+        self.classes_ = np.unique(y)
+        return self
+
+    def predict(self, X):
+        answers = np.where(X[:, 1] > 1, self.value, X[:, 0])
+        return answers if self.spoil is None else self.spoil(answers)
+
+
+class StrangeRegressor(RegressorMixin, Strange):
+    pass
+
+
+class StrangeClassifier(ClassifierMixin, Strange):
+    def predict_proba(self, X):
+        share = np.where(X[:, 1] > 1, self.value, 0.4)
+        shares = np.stack([share, 1 - share], 1)
+        return shares if self.spoil is None else self.spoil(shares)
+
+
+@pytest.mark.parametrize("value", [0.0, 30.0, 1e5, -1e30, 1e200])
+def test_answers_far_beyond_the_targets_are_columns_and_voices_as_others(value):
+    """A line through rows that hardly tell its slope may answer anything: 1e5 had taken a minute, 1e30 all memory."""
+    labelled, queries = table(), table(seed=1).cells_NF
+    start = time.process_time()
+    made = Columns(labelled, [StrangeRegressor(value)])
+    [voice] = made.voices(64, np.empty(0))
+    assert time.process_time() - start < 1
+    columns = [made.context_NS, made(queries)]
+    assert all(np.isfinite(np.square(column)).all() for column in columns)
+    for said in (voice.context, voice(queries).numpy()):
+        np.testing.assert_allclose(np.exp(said).sum(1), 1, atol=0.01)
+
+
+@pytest.mark.parametrize(
+    "strange, said",
+    [
+        (dict(value=np.nan), "not finite"),
+        (dict(value=-np.inf), "not finite"),
+        (dict(spoil=lambda x: x[:-1]), "shape"),
+        (dict(spoil=lambda x: np.stack([x, x], 1)), "shape"),
+        (dict(spoil=lambda x: x[0]), "shape"),
+    ],
+    ids=["NaN", "infinite", "too few", "too many", "one"],
+)
+@pytest.mark.parametrize("n_classes", [None, 2])
+def test_answers_that_are_none_are_refused_in_words(n_classes, strange, said):
+    kind = StrangeRegressor if n_classes is None else StrangeClassifier
+    with pytest.raises(ValueError, match=f"companion Strange.*{said}.*were expected.*companions="):
+        Columns(table(n_classes=n_classes), [kind(**strange)])
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("missing", [117, 118, 119, 120], ids=["three cells", "two cells", "one cell", "no cell"])
+@pytest.mark.parametrize("n_levels", [0, 3])
+@pytest.mark.parametrize("n_classes", [None, 3])
+@pytest.mark.parametrize("name", [*STRICT, "ridge"])
+def test_a_column_may_be_missing_in_all_rows_that_a_companion_sees(name, n_classes, n_levels, missing):
+    """A fold, or the rows that are not shown of a long context, may lack all of its cells: boosting had failed."""
+    whole = table(n_classes=n_classes)
+    column = np.where(np.arange(120) < missing, np.nan, np.arange(120) % 3)[:, None]
+    cells_NF = np.concatenate([whole.cells_NF, column], 1, dtype="f4")
+    labelled = Labelled(cells_NF, np.append(whole.n_levels_F, n_levels), whole.y_N, n_classes)
+    for seed in range(1 if name == "kernel" else 2):
+        fitted = fit(name, labelled, seed)
+        assert np.isfinite(fitted.context_NS).all() and np.isfinite(fitted(cells_NF[-5:])).all()
 
 
 def test_columns_stand_side_by_side_and_few_rows_make_none():
