@@ -31,7 +31,7 @@ class Units:
     """Rows that are dealt together: each by itself, or the copies of one row.
 
     Args:
-        group: (n,) number of the unit of each row, from 0 on; None if each row is its own.
+        group: (n,) number of the unit of each row, any whole numbers; None if each row is its own.
         n: number of rows.
     """
 
@@ -39,7 +39,8 @@ class Units:
         self._rows = None
         self.first = np.arange(n)
         if group is not None:
-            self.first = np.unique(group, return_index=True)[1]
+            # Of some of the rows the numbers of the units have gaps.
+            _, self.first, group = np.unique(group, return_index=True, return_inverse=True)
             self._rows = np.split(np.argsort(group, kind="stable"), np.cumsum(np.bincount(group))[:-1])
 
     def __len__(self) -> int:

@@ -55,6 +55,16 @@ def test_without_copies_folds_are_what_they_were():
         assert len(Units(own, 50)) == 50
 
 
+def test_units_of_some_of_the_rows_are_all_dealt():
+    """Numbers of units have gaps where rows were left out; every row lies in one fold all the same, copies together."""
+    group = np.random.default_rng(0).integers(0, 5_000, 200)
+    y = group % 3
+    for folds in (deal(y, 4, 0, True, group), deal(y, 4, 0, False, group), sklearn_folds(y, 4, True, group)):
+        assert sorted(np.concatenate(folds)) == list(range(200))
+        assert all(not set(group[rows]) & set(np.delete(group, rows)) for rows in folds)
+    assert len(deal_share(y, 0.5, 0, True, group)) > 80
+
+
 # Ranks
 
 
