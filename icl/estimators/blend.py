@@ -21,7 +21,7 @@ from icl.estimators.weights import Worth
 from icl.network.distribution import histogram_edges
 from icl.network.reader import Model
 from icl.prediction.atoms import in_bins
-from icl.prediction.blend import Blend, class_shares, number_shares
+from icl.prediction.blend import OF_CLASSES, OF_LONG, OF_NUMBERS, Blend, class_shares, number_shares
 from icl.prediction.companions.columns import Columns
 from icl.prediction.companions.voice import Voice
 from icl.prediction.forward import answer
@@ -53,7 +53,7 @@ class HeldOut:
         self, model: Model, guises: Sequence[Guise], voices: Sequence[Voice], n_passes: int, memory_gb: float
     ) -> Blend:
         """Shares of the network and of these voices, by so many of four folds, each asked of another member."""
-        y_N, atoms = self.shown[1], self.shown[4]
+        y_N, atoms, apart = self.shown[1], self.shown[4], guises[0].apart
         folds, said = [], []
         for k, held in enumerate(self._folds(guises[0])[:n_passes]):
             folds.append(held)
@@ -63,11 +63,13 @@ class HeldOut:
         of_voice = [np.concatenate(parts) for parts in zip(*said)]
         weight = self.worth.weights(len(y_N))[rows] / self.worth.total_and_unit(np.arange(len(y_N)))[1]
         if self.classify:
-            shares = class_shares(np.stack(of_voice, 1), y_N[rows], weight)
+            shares = class_shares(np.stack(of_voice, 1), y_N[rows], weight, OF_LONG if apart else OF_CLASSES)
         else:
             edges = histogram_edges(of_voice[0].shape[1] - len(atoms)).numpy()
             in_atoms = np.searchsorted(edges, atoms)
-            shares = number_shares([in_bins(masses, in_atoms) for masses in of_voice], edges, y_N[rows], weight)
+            said_in_bins = [in_bins(masses, in_atoms) for masses in of_voice]
+            prior = OF_LONG if apart else OF_NUMBERS
+            shares = number_shares(said_in_bins, edges, y_N[rows], weight, prior)
         return Blend(tuple(shares.tolist()), ("network", *(voice.name for voice in voices)))
 
     def _folds(self, guise: Guise) -> list[np.ndarray]:

@@ -107,7 +107,7 @@ def table(n_classes, n=150, seed=0):
 def voice_of(kind, labelled):
     companion = KINDS["trees"].fit(labelled, 0)
     if kind == "points":
-        return PointVoice("trees", companion, labelled, companion.context_NS, 64)
+        return PointVoice("trees", companion, labelled, companion.context_NS, 64, np.empty(0))
     if labelled.n_classes is None:
         return NumberVoice(companion, labelled, companion.answers_NB, 64, np.empty(0))
     return ClassVoice("trees", companion, labelled, companion.context_NS)
@@ -125,7 +125,7 @@ def test_a_label_never_reaches_what_its_own_row_is_told(kind, n_classes):
         second.temperature = first.temperature
         shown = [voice._log_shares(voice._companion.context_NS[7:8]) for voice in (first, second)]
     elif kind == "points":
-        second = PointVoice("same", first._companion, after, first._companion.context_NS, 64)
+        second = PointVoice("same", first._companion, after, first._companion.context_NS, 64, np.empty(0))
         shown = [np.exp(voice.out_of_context(first.spread)[7]) for voice in (first, second)]
     else:
         assert first.spread == second.spread
@@ -154,7 +154,7 @@ def test_errors_around_an_answer_are_those_of_normal_noise():
     y_N = mean_N + 0.5 * rng.normal(size=4_000)
     cells_NF = mean_N[:, None].astype("f4")
     labelled = Labelled(cells_NF, np.zeros(1, int), y_N, None)
-    voice = PointVoice("known", lambda rows_MF: rows_MF, labelled, cells_NF, 64)
+    voice = PointVoice("known", lambda rows_MF: rows_MF, labelled, cells_NF, 64, np.empty(0))
     exact = normal_masses(mean_N[:50], 0.5)
     assert np.abs(np.exp(voice(cells_NF[:50]).numpy()) - np.exp(exact)).max() < 0.03
     few = labelled.take(np.arange(60))
@@ -162,12 +162,13 @@ def test_errors_around_an_answer_are_those_of_normal_noise():
     rows = np.repeat(np.arange(60), weight_N)
     copies = Labelled(cells_NF[rows], few.n_levels_F, y_N[rows], None, rows)
     weighted = Labelled(few.cells_NF, few.n_levels_F, few.y_N, None, None, weight_N / weight_N.mean())
-    said = [PointVoice("known", None, one, one.cells_NF, 64) for one in (copies, weighted)]
+    said = [PointVoice("known", None, one, one.cells_NF, 64, np.empty(0)) for one in (copies, weighted)]
     np.testing.assert_allclose(said[0].context, said[1].context[rows], atol=1e-6)
 
 
-@pytest.mark.parametrize("size", [2, 10, 60])
-def test_of_copies_with_another_label_none_tells_its_own(size):
+@pytest.mark.parametrize("atoms", [[], [-2.0], [-2.0, 0.4]])
+@pytest.mark.parametrize("size", [1, 2, 10, 60])
+def test_of_copies_with_another_label_none_tells_its_own(size, atoms):
     """Of copies a tenth of the pairs may differ in their labels (`icl.tables.repeats`)."""
     one = table(None, 120)
     group_N = np.arange(120) // size
@@ -177,8 +178,26 @@ def test_of_copies_with_another_label_none_tells_its_own(size):
     said = []
     for label in (-2.0, 0.4, 5.0):
         y_N[7] = label
-        voice = PointVoice("known", None, Labelled(cells_NF, one.n_levels_F, y_N.copy(), None, group_N), shown_NT, 64)
+        labelled = Labelled(cells_NF, one.n_levels_F, y_N.copy(), None, group_N)
+        voice = PointVoice("known", None, labelled, shown_NT, 64, np.array(atoms))
         said.append(np.exp(voice.out_of_context(0.3)))
         np.testing.assert_allclose(said[-1].sum(1), 1, atol=0.01)
     for other in said[1:]:
         np.testing.assert_allclose(other[group_N == group_N[7]], said[0][group_N == group_N[7]], atol=1e-4)
+
+
+def test_atoms_around_an_answer_are_as_likely_as_they_were():
+    """An oracle: amounts that are 0 by a probability that a companion's answer knows, and else normal noise."""
+    rng = np.random.default_rng(5)
+    answer_N = rng.uniform(-1.5, 1.5, size=6_000)
+    zero_N = rng.random(6_000) < 1 / (1 + np.exp(3 * answer_N))
+    y_N = np.where(zero_N, 0.0, answer_N + 0.3 * rng.normal(size=6_000))
+    cells_NF = answer_N[:, None].astype("f4")
+    labelled = Labelled(cells_NF, np.zeros(1, int), y_N, None)
+    voice = PointVoice("known", lambda rows_MF: rows_MF, labelled, cells_NF, 64, np.zeros(1))
+    asked = np.array([[-1.2], [0.0], [1.2]], "f4")
+    masses = np.exp(voice(asked).numpy())
+    np.testing.assert_allclose(masses[:, -1], 1 / (1 + np.exp(3 * asked[:, 0])), atol=0.06)
+    np.testing.assert_allclose(masses.sum(1), 1, atol=0.01)
+    exact = np.exp(normal_masses(asked[:, 0], 0.3)) * (1 - masses[:, -1:])
+    assert np.abs(masses[:, :-1] - exact).max() < 0.03

@@ -176,8 +176,7 @@ class Columns:
     def voices(self, n_bins: int, atoms: np.ndarray) -> list[Voice]:
         """What companions say by themselves.
 
-        `atoms` are those of a numeric target, standardised; of one that has some trees alone speak, for what answers
-        one number says nothing of them.
+        `atoms` are those of a numeric target, standardised.
         """
         told, n_rows = self._told, len(self.context_NS)
         found: list[Voice] = []
@@ -187,8 +186,8 @@ class Columns:
             elif isinstance(one, Trees):
                 answers_NB = one.each(told.cells_NF) if self._apart else one.answers_NB
                 found.append(NumberVoice(one, told, answers_NB, n_bins, atoms))
-            elif not len(atoms):
-                found.append(PointVoice(name, one, told, told_NT, n_bins))
+            else:
+                found.append(PointVoice(name, one, told, told_NT, n_bins, atoms))
         for voice in found:
             said = np.full((n_rows, voice.context.shape[1]), np.nan)
             said[self._told_rows] = voice.context

@@ -1,6 +1,6 @@
 """A companion that answers a number with a number, as a voice: its own errors, out of context, around each answer.
 
-Dimension key: N context rows, M query rows, K bins.
+Dimension key: N context rows, M query rows, K bins, A atoms, X = K + A, Q stretches of answers.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import torch
 from scipy.special import ndtr
 
 from icl.network.distribution import histogram_edges
+from icl.prediction.atoms import match_atoms
 from icl.prediction.companions.protocol import Companion, Labelled
 
 # Of the bins, as for trees.
@@ -19,6 +20,7 @@ _SPREADS = (0.1, 0.2, 0.4)
 # Errors are counted in cells of this width, this far to both sides, in standard deviations of the target.
 _STEP, _REACH = 0.01, 12.0
 _N_CELLS = round(2 * _REACH / _STEP)
+_N_STRETCHES, _ROWS_MORE = 20, 2.0
 
 
 class PointVoice:
@@ -27,40 +29,73 @@ class PointVoice:
     Args:
         name: of the companion.
         companion: fitted.
-        labelled: the rows that it answered out of context; their target has no atoms.
+        labelled: the rows that it answered out of context.
         shown_NT: (N, 1) what it answered.
         n_bins: of the network's histograms.
+        atoms: (A,) of the target, standardised: each as likely as it was where answers were alike.
     Source:
         The distribution of out-of-context errors around an answer: Barber et al. (2021), Predictive inference with the
         jackknife+, doi:10.1214/20-AOS1965.
     """
 
-    def __init__(self, name: str, companion: Companion, labelled: Labelled, shown_NT: np.ndarray, n_bins: int):
+    def __init__(
+        self, name: str, companion: Companion, labelled: Labelled, shown_NT: np.ndarray, n_bins: int, atoms: np.ndarray
+    ):
         self.name, self._companion = name, companion
         self._edges = histogram_edges(n_bins).numpy()
         self._labelled, self._answer_N = labelled, shown_NT[:, 0].astype(float)
-        self._share_N = labelled.weights / labelled.weights.sum()
+        weight_N = labelled.weights
+        atom, is_atom = match_atoms(atoms, labelled.y_N) if len(atoms) else (0, np.zeros(len(weight_N), bool))
+        self._hit_NA = (is_atom[:, None] & (np.arange(len(atoms)) == np.reshape(atom, (-1, 1)))) * weight_N[:, None]
+        self._ends = np.quantile(self._answer_N, np.linspace(0, 1, _N_STRETCHES + 1)[1:-1])
+        # Errors are those of rows beside the atoms, if there are any.
+        counted_N = weight_N * ~is_atom if not is_atom.all() else weight_N
+        self._share_N = counted_N / counted_N.sum()
         # One answer may be far beyond all targets, as of a line that nothing holds; it shall not decide how wide to be.
         error_N = np.clip(labelled.y_N - self._answer_N, -_REACH, _REACH)
         self._cell_N = np.minimum((error_N + _REACH) / _STEP, _N_CELLS - 1).astype(int)
         scale = max(float(np.sqrt(self._share_N @ error_N**2)), _STEP)
         self._differing = _differing(labelled.groups, self._cell_N)
-        own_N = np.arange(len(self._cell_N)), np.searchsorted(self._edges, labelled.y_N)
+        place_N = np.where(is_atom, len(self._edges) + 1 + atom, np.searchsorted(self._edges, labelled.y_N))
+        own_N = np.arange(len(place_N)), place_N
         found = [self.out_of_context(share * scale) for share in _SPREADS]
-        best = int(np.argmax([self._share_N @ log_masses_NK[own_N] for log_masses_NK in found]))
+        best = int(np.argmax([weight_N @ log_masses_NX[own_N] for log_masses_NX in found]))
         self.spread, self.context = _SPREADS[best] * scale, found[best]
         self._cdf = _cdf(self._cell_N, self._share_N, self.spread)
 
     def out_of_context(self, spread: float) -> np.ndarray:
-        """(N, K) log-masses for the labelled rows, each without its own error and those of its copies."""
-        alike_N1 = np.bincount(self._labelled.groups, self._share_N)[self._labelled.groups][:, None]
+        """(N, K + A) log-masses for the labelled rows, each without its own error and those of its copies."""
+        group_N = self._labelled.groups
+        alike_N1 = np.bincount(group_N, self._share_N)[group_N][:, None]
         place_N = self._answer_N + (self._cell_N + 0.5) * _STEP - _REACH
         own_NK = alike_N1 * _between(ndtr((self._edges - place_N[:, None]) / spread))
         for rows in self._differing:
             cdf = _cdf(self._cell_N[rows], self._share_N[rows], spread)
             own_NK[rows] = alike_N1[rows] * self._masses(self._answer_N[rows], cdf)
         all_NK = self._masses(self._answer_N, _cdf(self._cell_N, self._share_N, spread))
-        return np.log(np.maximum(all_NK - own_NK, 0.0) / np.maximum(1 - alike_N1, 1e-9) + _LEAST_MASS)
+        rest_NK = np.maximum(all_NK - own_NK, 0.0) / np.maximum(1 - alike_N1, 1e-9)
+        return self._joined(rest_NK, self._atoms(self._answer_N, group_N))
+
+    def _atoms(self, answer_M: np.ndarray, group_N: np.ndarray | None = None) -> np.ndarray:
+        """(M, A) how often each atom was right where answers were like these; of labelled rows, without their own."""
+        n_atoms, weight_N = self._hit_NA.shape[1], self._labelled.weights
+        stretch_N, stretch_M = (np.searchsorted(self._ends, x) for x in (self._answer_N, answer_M))
+        hits_QA = np.stack([np.bincount(stretch_N, h, _N_STRETCHES) for h in self._hit_NA.T], 1) if n_atoms else None
+        if hits_QA is None:
+            return np.empty((len(answer_M), 0))
+        hits_MA, rows_M1 = hits_QA[stretch_M], np.bincount(stretch_N, weight_N, _N_STRETCHES)[stretch_M][:, None]
+        own_MA, own_M1 = np.zeros((1, 1)), np.zeros((1, 1))
+        if group_N is not None:  # copies have one answer, and lie in one stretch
+            own_MA = np.stack([np.bincount(group_N, h)[group_N] for h in self._hit_NA.T], 1)
+            own_M1 = np.bincount(group_N, weight_N)[group_N][:, None]
+        # Held towards how often it is right at all, as if so many rows more had been seen.
+        typical_MA = (self._hit_NA.sum(0) - own_MA) / np.maximum(weight_N.sum() - own_M1, 1e-9)
+        found_MA = np.maximum(hits_MA - own_MA, 0) + _ROWS_MORE * np.maximum(typical_MA, 0)
+        return found_MA / (np.maximum(rows_M1 - own_M1, 0) + _ROWS_MORE)
+
+    def _joined(self, masses_MK: np.ndarray, atoms_MA: np.ndarray) -> np.ndarray:
+        beside_M1 = np.maximum(1 - atoms_MA.sum(1, keepdims=True), 0.0)
+        return np.log(np.concatenate([masses_MK * beside_M1, atoms_MA], 1) + _LEAST_MASS)
 
     def _masses(self, answer_M: np.ndarray, cdf: np.ndarray) -> np.ndarray:
         points = np.linspace(-_REACH, _REACH, len(cdf))
@@ -68,7 +103,7 @@ class PointVoice:
 
     def __call__(self, rows_MF: np.ndarray) -> torch.Tensor:
         answer_M = self._companion(rows_MF)[:, 0].astype(float)
-        return torch.from_numpy(np.log(self._masses(answer_M, self._cdf) + _LEAST_MASS))
+        return torch.from_numpy(self._joined(self._masses(answer_M, self._cdf), self._atoms(answer_M)))
 
 
 def _cdf(cell_N: np.ndarray, share_N: np.ndarray, spread: float) -> np.ndarray:
