@@ -40,7 +40,8 @@ def test_rules_are_those_of_prediction():
         900,
     ):
         g = torch.Generator().manual_seed(n)
-        assert ALWAYS.drawn(n, g) == columns.suited(n)
+        # Boosting is too dear for training: its column, where there is one, is read as those of trees are.
+        assert ALWAYS.drawn(n, g) == tuple(name for name in columns.suited(n, None) if name != "boosting")
     assert ALWAYS.drawn(companions.FEWEST_ROWS - 1, torch.Generator().manual_seed(0)) == ()
     assert companions.FEWEST_ROWS == columns.FEWEST_ROWS
 
