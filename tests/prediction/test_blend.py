@@ -201,3 +201,16 @@ def test_atoms_around_an_answer_are_as_likely_as_they_were():
     np.testing.assert_allclose(masses.sum(1), 1, atol=0.01)
     exact = np.exp(normal_masses(asked[:, 0], 0.3)) * (1 - masses[:, -1:])
     assert np.abs(masses[:, :-1] - exact).max() < 0.03
+
+
+def test_copies_that_disagree_about_atoms_leave_no_nan():
+    """Repeated rows whose labels are two atoms: no error beside atoms is theirs to leave out."""
+    one = table(None, 120)
+    group_N = np.arange(120) // 2
+    y_N = one.y_N.copy()
+    y_N[:60] = np.tile([0.0, 1.0], 30)
+    cells_NF = one.cells_NF[2 * group_N]
+    labelled = Labelled(cells_NF, one.n_levels_F, y_N, None, group_N)
+    voice = PointVoice("known", lambda rows_MF: rows_MF, labelled, cells_NF[:, :1], 64, np.array([0.0, 1.0]))
+    for said in (voice.context, voice(cells_NF).numpy()):
+        np.testing.assert_allclose(np.exp(said).sum(1), 1, atol=0.01)

@@ -20,6 +20,7 @@ _SPREADS = (0.1, 0.2, 0.4)
 # Errors are counted in cells of this width, this far to both sides, in standard deviations of the target.
 _STEP, _REACH = 0.01, 12.0
 _N_CELLS = round(2 * _REACH / _STEP)
+# Answers are alike within a twentieth of them; what an atom's share there is held back by, in rows.
 _N_STRETCHES, _ROWS_MORE = 20, 2.0
 
 
@@ -78,11 +79,11 @@ class PointVoice:
 
     def _atoms(self, answer_M: np.ndarray, group_N: np.ndarray | None = None) -> np.ndarray:
         """(M, A) how often each atom was right where answers were like these; of labelled rows, without their own."""
-        n_atoms, weight_N = self._hit_NA.shape[1], self._labelled.weights
-        stretch_N, stretch_M = (np.searchsorted(self._ends, x) for x in (self._answer_N, answer_M))
-        hits_QA = np.stack([np.bincount(stretch_N, h, _N_STRETCHES) for h in self._hit_NA.T], 1) if n_atoms else None
-        if hits_QA is None:
+        weight_N = self._labelled.weights
+        if not self._hit_NA.shape[1]:
             return np.empty((len(answer_M), 0))
+        stretch_N, stretch_M = (np.searchsorted(self._ends, x) for x in (self._answer_N, answer_M))
+        hits_QA = np.stack([np.bincount(stretch_N, h, _N_STRETCHES) for h in self._hit_NA.T], 1)
         hits_MA, rows_M1 = hits_QA[stretch_M], np.bincount(stretch_N, weight_N, _N_STRETCHES)[stretch_M][:, None]
         own_MA, own_M1 = np.zeros((1, 1)), np.zeros((1, 1))
         if group_N is not None:  # copies have one answer, and lie in one stretch
@@ -115,7 +116,7 @@ def _cdf(cell_N: np.ndarray, share_N: np.ndarray, spread: float) -> np.ndarray:
     masses[n_near] += masses[:n_near].sum()
     masses[-n_near - 1] += masses[-n_near:].sum()
     cumulative = np.cumsum(masses[n_near:-n_near])
-    return np.concatenate([[0.0], cumulative / cumulative[-1]])
+    return np.concatenate([[0.0], cumulative / max(cumulative[-1], 1e-300)])  # of rows that do not count, no mass
 
 
 def _differing(group_N: np.ndarray, cell_N: np.ndarray) -> list[np.ndarray]:

@@ -18,6 +18,7 @@ import numpy as np
 
 LEAST_SHARE = 1 / 75
 """A share below it looks like this one in log-odds, where a finite sample cannot tell them apart."""
+# Rows of a level, some of which any companion learns from.
 _MANY = 20
 # Standard deviations of the target: answers beyond would overflow where the network squares them.
 _FURTHEST = 1e6
