@@ -15,12 +15,12 @@ import warnings
 import numpy as np
 import pandas as pd
 from scipy.special import logsumexp
-from sklearn.ensemble import ExtraTreesClassifier, ExtraTreesRegressor
 
 from icl.joint.kinds import Kind
 from icl.joint.linear import LinearPart
 from icl.joint.marginal import drawn_codes, shares_of
 from icl.prediction.atoms import find_atoms
+from icl.prediction.extra_trees import Forest
 from icl.tables.encoder import TableEncoder
 from icl.tables.schema import SchemaWarning
 
@@ -53,10 +53,12 @@ class QuickColumn:
             warnings.simplefilter("ignore", SchemaWarning)
             self._encoder = TableEncoder("the column's model").fit(X)
             cells = self._encoder.transform(X)
-        options = {"n_estimators": _N_TREES, "min_samples_leaf": _LEAST_LEAF, "random_state": seed}
+        n_features = cells.shape[1]
+        options = {"seed": seed, "n_trees": _N_TREES, "least_leaf": _LEAST_LEAF, "classify": kind.is_class}
         if kind.is_class:
-            self._forest = ExtraTreesClassifier(max_features="sqrt", **options)
-            self._forest.fit(cells, known.astype(np.int64), sample_weight=weight)
+            self._forest = Forest(
+                cells, known.astype(np.int64), weight, n_tried=max(1, int(n_features**0.5)), **options
+            )
             return
         self._middle, self._scale = known.mean(), known.std() or 1.0
         with warnings.catch_warnings():
@@ -64,8 +66,7 @@ class QuickColumn:
             wide = cells if reach is None else self._encoder.transform(reach)
         self._straight = LinearPart(self._encoder, cells, (known - self._middle) / self._scale, weight, wide)
         residuals = self._straight.residuals
-        self._forest = ExtraTreesRegressor(max_features=0.5, **options)
-        self._forest.fit(cells, residuals, sample_weight=weight)
+        self._forest = Forest(cells, residuals, weight, n_tried=max(1, n_features // 2), **options)
         leaves = self._forest.apply(cells)
         copies = np.repeat(np.arange(len(known)), weight.astype(np.int64))
         self._donors = [_Leaves(leaves[copies, b], residuals[copies]) for b in range(_N_TREES)]

@@ -11,9 +11,9 @@ from typing import Any
 
 import numpy as np
 from numpy.random import RandomState
-from sklearn.tree import ExtraTreeRegressor
 
 from icl.prediction.companions.protocol import Labelled
+from icl.prediction.extra_trees import grown
 
 _N_TREES, _FEWEST_TREES = 200, 40
 # Rows beyond which there are fewer trees: many rows make each of them better.
@@ -35,7 +35,8 @@ class Trees:
         cells_NF, Y_NT = self._cells(labelled.cells_NF), labelled.indicators()
         group_N, weight_N = labelled.groups, labelled.weights
         n_groups = int(group_N.max()) + 1
-        self._trees = []
+        self._trees, n_features = [], cells_NF.shape[1]
+        n_tried = n_features if labelled.n_classes is None else max(1, int(n_features**0.5))
         state = RandomState(0)  # seeded anew for each tree, which takes a 60th of what a new one does
         total_NT, n_answers_N = np.zeros(Y_NT.shape), np.zeros(len(Y_NT))
         n_kept = n_trees(len(Y_NT)) if in_context and labelled.n_classes is None else 0
@@ -44,9 +45,7 @@ class Trees:
             drawn_N = np.bincount(rng.integers(n_groups, size=n_groups), minlength=n_groups)[group_N]
             seen_N = drawn_N > 0
             state.seed(int(rng.integers(2**31)))
-            tree = grown(
-                cells_NF[seen_N], Y_NT[seen_N], (drawn_N * weight_N)[seen_N], labelled.n_classes is not None, state
-            )
+            tree = grown(cells_NF[seen_N], Y_NT[seen_N], (drawn_N * weight_N)[seen_N], state, n_tried)
             self._trees.append(tree)
             if in_context and not seen_N.all():
                 out_nF = self._cells(labelled.unseen(~seen_N, ~seen_N))
@@ -81,29 +80,6 @@ class Trees:
         """(M, B) what each tree answers of a numeric target."""
         cells_MF = self._cells(rows_MF)
         return np.concatenate([np.empty((len(rows_MF), 0)), *(self._answers(t, cells_MF) for t in self._trees)], 1)
-
-
-def grown(cells_NF: np.ndarray, Y_NT: np.ndarray, weight_N: np.ndarray, tries_few: bool, state: RandomState) -> Any:
-    """The tree of `ExtraTreeRegressor().fit`, which tries all columns at a split or the root of their number.
-
-    Of a hundred rows a tree grows in a third of the time in which `fit` checks options and weights again. So this is
-    what it does between its checks, or where scikit-learn has other parts than these, `fit` itself.
-    """
-    n_features, n_targets = cells_NF.shape[1], Y_NT.shape[1]
-    n_tried = max(1, int(n_features**0.5)) if tries_few else n_features
-    try:
-        from sklearn.tree._classes import CRITERIA_REG, DENSE_SPLITTERS
-        from sklearn.tree._tree import DepthFirstTreeBuilder, Tree
-
-        criterion = CRITERIA_REG["squared_error"](n_targets, len(Y_NT))
-        splitter = DENSE_SPLITTERS["random"](criterion, n_tried, 1, 0.0, state, None)
-        tree = Tree(n_features, np.ones(n_targets, dtype=np.intp), n_targets)
-        builder = DepthFirstTreeBuilder(splitter, 2, 1, 0.0, np.iinfo(np.int32).max, 0.0)
-        builder.build(tree, cells_NF, np.ascontiguousarray(Y_NT, dtype=np.float64), weight_N.astype(np.float64), None)
-        return tree
-    except (ImportError, KeyError, TypeError):
-        whole = ExtraTreeRegressor(max_features=n_tried, random_state=state)
-        return whole.fit(cells_NF, Y_NT, sample_weight=weight_N).tree_
 
 
 def n_trees(n_rows: int) -> int:

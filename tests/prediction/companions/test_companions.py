@@ -7,9 +7,8 @@ import pytest
 from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
 from sklearn.kernel_ridge import KernelRidge
 from sklearn.linear_model import LinearRegression, LogisticRegression
-from sklearn.tree import ExtraTreeRegressor
 
-from icl.prediction.companions import crossfit, kernel, trees
+from icl.prediction.companions import crossfit, kernel
 from icl.prediction.companions.columns import KINDS, Columns, most_columns
 from icl.prediction.companions.crossfit import CrossFitted, deal
 from icl.prediction.companions.protocol import Labelled
@@ -142,20 +141,6 @@ def test_boosting_does_not_run_away_where_a_class_is_all_but_certain(n_rows, mon
     assert 3 < np.abs(log_odds).max() < 30
 
 
-@pytest.mark.parametrize("tries_few", [True, False])
-def test_trees_are_those_of_scikit_learn(tries_few, monkeypatch):
-    """To the bit, by its parts or, where a release has others, by its estimator."""
-    rng = np.random.default_rng(0)
-    cells, Y, weight = rng.normal(size=(80, 5)).astype("f4").round(1), rng.normal(size=(80, 3)), rng.integers(1, 4, 80)
-    kind = ExtraTreeRegressor(max_features="sqrt" if tries_few else 1.0, random_state=7)
-    theirs = kind.fit(cells, Y, sample_weight=weight).tree_
-    by_parts = trees.grown(cells, Y, weight, tries_few, np.random.RandomState(7))
-    monkeypatch.setattr("sklearn.tree._tree.DepthFirstTreeBuilder", lambda: None)  # takes other arguments
-    for ours in (by_parts, trees.grown(cells, Y, weight, tries_few, np.random.RandomState(7))):
-        np.testing.assert_array_equal(ours.threshold, theirs.threshold)
-        np.testing.assert_array_equal(ours.predict(cells), theirs.predict(cells))
-
-
 def test_folds_keep_groups_whole_and_sizes_alike():
     group = np.repeat(np.arange(50), 2)
     fold = deal(group, 5, 0)
@@ -276,8 +261,8 @@ def test_a_weight_of_two_is_two_copies_that_are_left_out_together():
     plain = kernel.Kernel(Labelled(labelled.cells_NF, labelled.n_levels_F, labelled.y_N, 2), 0)
     apart = np.abs(plain.context_NS[rows] - second.context_NS).mean()
     assert np.abs(first.context_NS[rows] - second.context_NS).mean() < 0.7 * apart
-    grown = [KINDS["trees"].fit(one, 0)(labelled.cells_NF)[:, 0] for one in (weighted, copied)]
-    assert np.corrcoef(*grown)[0, 1] > 0.97
+    trees = [KINDS["trees"].fit(one, 0)(labelled.cells_NF)[:, 0] for one in (weighted, copied)]
+    assert np.corrcoef(*trees)[0, 1] > 0.97
 
 
 @pytest.mark.parametrize("name", ["ridge", "kernel", "trees", "boosting"])
