@@ -22,7 +22,7 @@ LONGEST = (
     "test_attacked", "test_quantile_bins", "test_audit", "test_transcripts", "test_killed",
 )  # fmt: skip
 # Files whose tests fork from a server that has imported torch and Lightning: one process runs them, and one server.
-FORKING = {"test_distributed", "test_finetune_distributed", "test_checkpoint_io"}
+FORKING = {"test_distributed", "test_finetune_distributed", "test_checkpoint_io", "test_export"}
 
 
 @pytest.hookimpl(optionalhook=True)
