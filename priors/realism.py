@@ -176,7 +176,7 @@ def _scores(
         ).fit(X[fit], y[fit])
         score[test] = forest.predict_proba(X[test])[:, 1]
         if importance:
-            # All shuffles of all numbers in one question: a forest takes as long for 200 rows as for 20,000.
+            # All shuffles of all numbers in one question to the forest, which checks each question anew.
             shuffled = np.tile(X[test], (_N_SHUFFLES, len(names), 1, 1))
             for k, r in np.ndindex(len(names), _N_SHUFFLES):
                 shuffled[r, k, :, k] = rng.permutation(X[test, k])

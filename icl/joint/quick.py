@@ -53,12 +53,8 @@ class QuickColumn:
             warnings.simplefilter("ignore", SchemaWarning)
             self._encoder = TableEncoder("the column's model").fit(X)
             cells = self._encoder.transform(X)
-        n_features = cells.shape[1]
-        options = {"seed": seed, "n_trees": _N_TREES, "least_leaf": _LEAST_LEAF, "classify": kind.is_class}
         if kind.is_class:
-            self._forest = Forest(
-                cells, known.astype(np.int64), weight, n_tried=max(1, int(n_features**0.5)), **options
-            )
+            self._forest = Forest(cells, known.astype(np.int64), weight, seed, _N_TREES, _LEAST_LEAF, classify=True)
             return
         self._middle, self._scale = known.mean(), known.std() or 1.0
         with warnings.catch_warnings():
@@ -66,7 +62,7 @@ class QuickColumn:
             wide = cells if reach is None else self._encoder.transform(reach)
         self._straight = LinearPart(self._encoder, cells, (known - self._middle) / self._scale, weight, wide)
         residuals = self._straight.residuals
-        self._forest = Forest(cells, residuals, weight, n_tried=max(1, n_features // 2), **options)
+        self._forest = Forest(cells, residuals, weight, seed, _N_TREES, _LEAST_LEAF, classify=False)
         leaves = self._forest.apply(cells)
         copies = np.repeat(np.arange(len(known)), weight.astype(np.int64))
         self._donors = [_Leaves(leaves[copies, b], residuals[copies]) for b in range(_N_TREES)]
@@ -101,7 +97,7 @@ class QuickColumn:
         cells = self._encoder.transform(X.iloc[rows])
         if self.kind.is_class:
             shares = self._forest.predict_proba(cells)
-            place = pd.Index(self._forest.classes_).get_indexer(numbers[rows].astype(np.int64))
+            place = pd.Index(self._forest.classes_).get_indexer(pd.Index(numbers[rows].astype(np.int64)))
             least = 1 / (len(self._forest.classes_) + 100.0)
             found = np.where(place < 0, 0.0, shares[np.arange(len(rows)), place])
             out[rows] = np.log(0.99 * found + 0.01 * least)

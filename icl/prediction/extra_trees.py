@@ -52,7 +52,7 @@ def grown(
 
 
 class Forest:
-    """`ExtraTreesRegressor` or `ExtraTreesClassifier`, of which it makes the same trees from the same seed.
+    """`ExtraTreesRegressor` that tries half of the columns, or `ExtraTreesClassifier`: the same trees of the same seed.
 
     Args:
         cells_NF, y_N, weight_N: rows, numbers or whole-numbered classes, and weights.
@@ -63,15 +63,23 @@ class Forest:
     """
 
     def __init__(
-        self, cells_NF: np.ndarray, y_N: np.ndarray, weight_N: np.ndarray, seed: int, n_trees: int, n_tried: int,
-        least_leaf: int, classify: bool,
-    ):  # fmt: skip
-        self.classes_, codes_N = np.unique(y_N, return_inverse=True) if classify else (np.empty(0), y_N)
+        self,
+        cells_NF: np.ndarray,
+        y_N: np.ndarray,
+        weight_N: np.ndarray,
+        seed: int,
+        n_trees: int,
+        least_leaf: int,
+        classify: bool,
+    ):
+        self.classes_: np.ndarray = np.unique(y_N) if classify else np.empty(0)
+        codes_N = np.searchsorted(self.classes_, y_N) if classify else y_N
+        n_classes, n_features = len(self.classes_) if classify else None, cells_NF.shape[1]
+        n_tried = max(1, int(n_features**0.5) if classify else n_features // 2)
         draws, state = RandomState(seed), RandomState(0)
         self._trees, cells_NF = [], np.ascontiguousarray(cells_NF, np.float32)
         for own in [draws.randint(np.iinfo(np.int32).max) for _ in range(n_trees)]:
             state.seed(own)
-            n_classes = len(self.classes_) if classify else None
             self._trees.append(grown(cells_NF, codes_N[:, None], weight_N, state, n_tried, least_leaf, n_classes))
 
     def apply(self, cells_MF: np.ndarray) -> np.ndarray:

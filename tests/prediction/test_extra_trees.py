@@ -37,9 +37,9 @@ def test_a_tree_is_that_of_its_estimator(cells, n_tried, words):
 @pytest.mark.parametrize("classify", [False, True])
 def test_a_forest_is_that_of_its_estimator(cells, classify):
     y = 3 * np.random.default_rng(3).integers(0, 4, 80)
-    Theirs, words, n_tried = (ExtraTreesClassifier, "sqrt", 2) if classify else (ExtraTreesRegressor, 0.5, 2)
+    Theirs, words = (ExtraTreesClassifier, "sqrt") if classify else (ExtraTreesRegressor, 0.5)
     theirs = Theirs(10, min_samples_leaf=5, max_features=words, random_state=7).fit(cells, y, sample_weight=WEIGHT)
-    ours = Forest(cells, y, WEIGHT, 7, 10, n_tried, 5, classify)
+    ours = Forest(cells, y, WEIGHT, 7, 10, 5, classify)
     np.testing.assert_array_equal(ours.apply(cells), theirs.apply(cells))
     if classify:
         np.testing.assert_array_equal(ours.classes_, theirs.classes_)
