@@ -26,20 +26,15 @@ from icl.training import throughput
 SHORT = FinetuneConfig(target="y", steps=6, check_every=2, max_rows=48, n_cells=200, lr=1e-2, replay=0.0, patience=9)
 
 
-FEW = {"_PRIOR_STEPS": 1, "_FEWEST_TASKS": 6}
-
-
 @pytest.fixture(scope="module", autouse=True)
-def peak_at_a_glance():
+def few_tasks():
+    """...and the processor's peak, which no law here asks for, measured at a glance."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(throughput, "_CPU_SECONDS", 0.01)
+        for place, name, few in (
+            (holdout, "_PRIOR_STEPS", 1), (holdout, "_FEWEST_TASKS", 6), (throughput, "_CPU_SECONDS", 0.01)
+        ):  # fmt: skip
+            patch.setattr(place, name, few)
         yield
-
-
-@pytest.fixture(autouse=True)
-def few_tasks(monkeypatch):
-    for name, few in FEW.items():
-        monkeypatch.setattr(holdout, name, few)
 
 
 def make_table(seed: int, n: int = 60) -> pd.DataFrame:
@@ -58,10 +53,7 @@ def tables():
 def finished(tiny_release, tables, tmp_path_factory):
     """Folder of an uninterrupted run, and what it said."""
     out, said = tmp_path_factory.mktemp("finetuned") / "mine", []
-    with pytest.MonkeyPatch.context() as patch:
-        for name, few in FEW.items():
-            patch.setattr(holdout, name, few)
-        finetune(tiny_release, tables, SHORT, out=out, report=said.append)
+    finetune(tiny_release, tables, SHORT, out=out, report=said.append)
     return out, said
 
 
