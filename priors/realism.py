@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 MAX_ROWS, MAX_FEATURES, MAX_CLASSES = 400, 40, 10
 N_TREES = 300
+_N_SHUFFLES = 4
 
 
 @dataclass(frozen=True)
@@ -165,21 +166,23 @@ def _scores(
     """
     import numpy as np
     from sklearn.ensemble import RandomForestClassifier
-    from sklearn.inspection import permutation_importance
     from sklearn.model_selection import StratifiedGroupKFold
 
     X, y = rows[names].to_numpy(float), ~rows["real"].to_numpy(bool)
-    score, lost = np.zeros(len(y)), []
+    score, lost, rng = np.zeros(len(y)), [], np.random.default_rng(seed)
     for fit, test in StratifiedGroupKFold(5, shuffle=True, random_state=seed).split(X, y, rows["group"]):
         forest = RandomForestClassifier(
             n_trees, min_samples_leaf=2, class_weight="balanced", random_state=seed, n_jobs=1
         ).fit(X[fit], y[fit])
         score[test] = forest.predict_proba(X[test])[:, 1]
         if importance:
-            shuffled = permutation_importance(
-                forest, X[test], y[test], scoring="roc_auc", n_repeats=4, random_state=seed
-            )
-            lost.append(shuffled.importances_mean)
+            # All shuffles of all numbers in one question to the forest, which checks each question anew.
+            shuffled = np.tile(X[test], (_N_SHUFFLES, len(names), 1, 1))
+            for k, r in np.ndindex(len(names), _N_SHUFFLES):
+                shuffled[r, k, :, k] = rng.permutation(X[test, k])
+            told = forest.predict_proba(shuffled.reshape(-1, len(names)))[:, 1].reshape(_N_SHUFFLES, len(names), -1)
+            own = [_auc(s[~y[test]], s[y[test]]) for s in (score[test], *told.reshape(-1, len(test)))]
+            lost.append(own[0] - np.mean(np.reshape(own[1:], (_N_SHUFFLES, -1)), 0))
     return score, np.mean(lost, 0) if importance else None
 
 

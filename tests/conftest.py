@@ -14,15 +14,17 @@ SEED = int(os.environ.get("ICL_TEST_SEED", "0"))
 # The files that take longest, the longest first: `make test` deals files to two processes in the order of
 # collection, and one that begins last is waited for. A file that is not here is right, only perhaps late.
 LONGEST = (
-    "test_distributed", "test_types", "test_infer_design", "test_estimand_contract", "test_infer_coverage",
-    "test_sklearn", "test_random_analyses", "test_finetune_distributed", "test_realism", "test_infer_learned_weights",
-    "test_demo", "test_ensemble", "test_finetune", "test_posterior", "test_infer_bootstrap", "test_distillation",
-    "test_training", "test_schema", "test_impute", "test_conformal", "test_forward", "test_estimator",
-    "test_synthetic_commands", "test_export", "test_predict_command", "test_impute_command", "test_infer_stream",
-    "test_attacked", "test_quantile_bins", "test_audit", "test_transcripts", "test_killed",
+    "test_distributed", "test_types", "test_transcripts", "test_estimand_contract", "test_infer_design", "test_sklearn",
+    "test_demo", "test_training", "test_finetune", "test_infer_learned_weights", "test_checkpoint", "test_configs",
+    "test_impute", "test_infer_coverage", "test_scale", "test_infer_bootstrap", "test_ensemble", "test_random_analyses",
+    "test_forward", "test_contract", "test_conformal", "test_frames", "test_predict_command", "test_files",
+    "test_companions", "test_filter", "test_infer_command", "test_estimator", "test_synthetic_commands",
+    "test_finetune_inference", "test_realism", "test_saved", "test_weights", "test_in_estimators", "test_purity",
+    "test_prior_commands", "test_timing", "test_equalize", "test_validation", "test_schema", "test_infer_blocks",
+    "test_distillation", "test_infer_stream", "test_posterior",
 )  # fmt: skip
 # Files whose tests fork from a server that has imported torch and Lightning: one process runs them, and one server.
-FORKING = {"test_distributed", "test_finetune_distributed", "test_checkpoint_io"}
+FORKING = {"test_distributed", "test_finetune_distributed", "test_checkpoint_io", "test_export"}
 
 
 @pytest.hookimpl(optionalhook=True)

@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from contextlib import AbstractContextManager
+from multiprocessing.context import BaseContext
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from unittest import mock
@@ -102,6 +103,12 @@ def _fit_of_a_rank(args: list[str]) -> None:
     main(args)
 
 
+def forks() -> BaseContext:
+    """A context of processes that are forks of the one that has imported everything."""
+    _FORKS.set_forkserver_preload(_IMPORTED)
+    return _FORKS
+
+
 def fork_ranks(
     folder: Path, work: Callable[[list[str]], None], args: list[str], n_ranks: int, n_groups: int = 1
 ) -> list[BaseProcess]:
@@ -110,14 +117,13 @@ def fork_ranks(
         free.bind(("127.0.0.1", 0))
         group = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free.getsockname()[1]), "WORLD_SIZE": str(n_ranks)}
     paths = os.pathsep.join([str(ROOT), str(ROOT / "tests")])
-    _FORKS.set_forkserver_preload(_IMPORTED)
     ranks = []
     for rank in range(n_ranks):
         environment = {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": "", "PYTHONPATH": paths}
         if n_ranks > 1:
             node, local = divmod(rank, n_ranks // n_groups)
             environment |= group | {"NODE_RANK": str(node), "LOCAL_RANK": str(local)}
-        process = _FORKS.Process(target=_run_rank, args=(work, args, folder, rank, environment), daemon=True)
+        process = forks().Process(target=_run_rank, args=(work, args, folder, rank, environment), daemon=True)
         with mock.patch.dict(os.environ, environment):  # for the process that imports
             process.start()
         ranks.append(process)

@@ -15,12 +15,12 @@ import warnings
 import numpy as np
 import pandas as pd
 from scipy.special import logsumexp
-from sklearn.ensemble import ExtraTreesClassifier, ExtraTreesRegressor
 
 from icl.joint.kinds import Kind
 from icl.joint.linear import LinearPart
 from icl.joint.marginal import drawn_codes, shares_of
 from icl.prediction.atoms import find_atoms
+from icl.prediction.extra_trees import Forest
 from icl.tables.encoder import TableEncoder
 from icl.tables.schema import SchemaWarning
 
@@ -53,10 +53,8 @@ class QuickColumn:
             warnings.simplefilter("ignore", SchemaWarning)
             self._encoder = TableEncoder("the column's model").fit(X)
             cells = self._encoder.transform(X)
-        options = {"n_estimators": _N_TREES, "min_samples_leaf": _LEAST_LEAF, "random_state": seed}
         if kind.is_class:
-            self._forest = ExtraTreesClassifier(max_features="sqrt", **options)
-            self._forest.fit(cells, known.astype(np.int64), sample_weight=weight)
+            self._forest = Forest(cells, known.astype(np.int64), weight, seed, _N_TREES, _LEAST_LEAF, classify=True)
             return
         self._middle, self._scale = known.mean(), known.std() or 1.0
         with warnings.catch_warnings():
@@ -64,8 +62,7 @@ class QuickColumn:
             wide = cells if reach is None else self._encoder.transform(reach)
         self._straight = LinearPart(self._encoder, cells, (known - self._middle) / self._scale, weight, wide)
         residuals = self._straight.residuals
-        self._forest = ExtraTreesRegressor(max_features=0.5, **options)
-        self._forest.fit(cells, residuals, sample_weight=weight)
+        self._forest = Forest(cells, residuals, weight, seed, _N_TREES, _LEAST_LEAF, classify=False)
         leaves = self._forest.apply(cells)
         copies = np.repeat(np.arange(len(known)), weight.astype(np.int64))
         self._donors = [_Leaves(leaves[copies, b], residuals[copies]) for b in range(_N_TREES)]
@@ -100,7 +97,7 @@ class QuickColumn:
         cells = self._encoder.transform(X.iloc[rows])
         if self.kind.is_class:
             shares = self._forest.predict_proba(cells)
-            place = pd.Index(self._forest.classes_).get_indexer(numbers[rows].astype(np.int64))
+            place = pd.Index(self._forest.classes_).get_indexer(pd.Index(numbers[rows].astype(np.int64)))
             least = 1 / (len(self._forest.classes_) + 100.0)
             found = np.where(place < 0, 0.0, shares[np.arange(len(rows)), place])
             out[rows] = np.log(0.99 * found + 0.01 * least)

@@ -107,15 +107,15 @@ def written(request, tmp_path):
 def test_conditions_are_written_as_the_file_is_or_plainly(written, capsys):
     file, options, day, amount = written
     draw = ["generate", str(file), "--rows", "4", "--model", "quick", "--orders", "1", "--output", "-", *options]
-    for first, last in ((f"{d:{day}}" for d in DAYS[19:24:4]), ("2020-02-01", "2020-02-05")):
+    plain = ("2020-02-01", "2020-02-05", "1372.5")
+    theirs = (*(f"{d:{day}}" for d in DAYS[19:24:4]), amount(1372.5) if "," not in amount(1372.5) else "1372.5")
+    for first, last, said in (theirs, plain):
         assert main([*draw, "--given", f"when={first}..{last}"]) == 0
         rows = pd.read_csv(io.StringIO(capsys.readouterr().out))
         assert rows["when"].between("2020-02-01", "2020-02-05").all()
-        assert main([*draw, "--given", f"when={first}"]) == 0
-        assert set(pd.read_csv(io.StringIO(capsys.readouterr().out))["when"]) == {"2020-02-01"}
-    for said in ("1372.5", amount(1372.5)) if "," not in amount(1372.5) else ("1372.5",):
-        assert main([*draw, "--given", f"paid={said}"]) == 0
-        assert set(pd.read_csv(io.StringIO(capsys.readouterr().out))["paid"]) == {1372.5}
+        assert main([*draw, "--given", f"when={first},paid={said}"]) == 0
+        rows = pd.read_csv(io.StringIO(capsys.readouterr().out))
+        assert set(rows["when"]) == {"2020-02-01"} and set(rows["paid"]) == {1372.5}
 
 
 def test_the_command_that_is_advised_works(written, capsys):

@@ -332,7 +332,7 @@ def test_coverage_holds_for_a_model_that_knows_nothing(tiny_release):
     inside, in_set = [], []
     for rep in range(n_reps):
         table, y, labels = make_table(n + m, seed=100 + rep)
-        options = {"checkpoint": tiny_release, "n_estimators": 1, "random_state": rep}
+        options = {"checkpoint": tiny_release, "n_estimators": 1, "random_state": rep, "companions": ()}
         ends = ICLRegressor(**options).fit(table[:n], y[:n]).predict_interval(table[n:], level, folds=5)
         inside.append(np.mean((ends[:, 0] <= y[n:]) & (y[n:] <= ends[:, 1])))
         model = ICLClassifier(**options).fit(table[:n], labels[:n])

@@ -9,12 +9,12 @@ import numpy as np
 import pyarrow as pa
 import pytest
 from numpy.testing import assert_allclose
-from test_infer_stream import CASES, path, rows  # noqa: F401 - fixtures
+from test_infer_stream import CASES, N_UNLABELED, path, rows  # noqa: F401 - fixtures
 
 from icl.inference import OLS, Design, Logistic, Mean, MEstimand, infer
 from icl.inference.inputs import stream
 
-UNEVEN = [0, 1, 1, 20_000, 39_998, 40_000]
+UNEVEN = [0, 1, 1, N_UNLABELED // 2, N_UNLABELED - 2, N_UNLABELED]
 
 
 class Dataset:
@@ -93,10 +93,10 @@ def test_the_sample_spans_all_blocks(rows, monkeypatch):  # noqa: F811
     monkeypatch.setattr("icl.inference.inputs.blocks.SAMPLE_OF_BLOCK", 100)
     frame = rows[1].assign(f=np.arange(len(rows[1]), dtype=float))
     reader = stream.FrameReader(Mean("y"), lambda frame: np.ones((len(frame), 1)), ["f"])
-    source = stream.BlockRows(reader, stream.ray_engine(dataset(frame, list(range(0, 40_001, 4_000))), ["f"]))
+    source = stream.BlockRows(reader, stream.ray_engine(dataset(frame, list(range(0, N_UNLABELED + 1, 1_200))), ["f"]))
     f = source.sample(10_000).Y[:, 0]
-    assert len(source) == 40_000 and 250 < len(f) <= 1_000
-    assert f.min() < 100 and f.max() > 39_800 and np.ptp(np.diff(f)) < 200
+    assert len(source) == N_UNLABELED and 250 < len(f) <= 1_000
+    assert f.min() < 30 and f.max() > N_UNLABELED - 60 and np.ptp(np.diff(f)) < 60
 
 
 def test_refused_with_advice(rows):  # noqa: F811

@@ -14,7 +14,7 @@ from icl.inference import OLS, Design, Logistic, Mean, Multinomial, Poisson, Qua
 from icl.inference.inputs.batches import FrameReader
 from icl.inference.inputs.stream import StreamRows
 
-N_LABELED, N_UNLABELED = 200, 40_000
+N_LABELED, N_UNLABELED = 200, 12_000
 
 
 @pytest.fixture(scope="module")
@@ -38,7 +38,7 @@ def rows() -> tuple[pd.DataFrame, pd.DataFrame]:
 @pytest.fixture(scope="module")
 def path(rows, tmp_path_factory):
     file = tmp_path_factory.mktemp("stream") / "unlabeled.parquet"
-    rows[1].to_parquet(file, row_group_size=7_000)
+    rows[1].to_parquet(file, row_group_size=2_100)
     return file
 
 
@@ -79,15 +79,15 @@ def test_every_source_of_batches_is_one(rows, path):
     labeled, unlabeled = rows
     options = dict(labeled=labeled, predictions="f")
     memory = infer(OLS("y ~ a + group"), unlabeled=unlabeled, **options)
-    uneven = [0, 1, 5_000, 5_000, 39_999, N_UNLABELED]
+    uneven = [0, 1, 1_500, 1_500, N_UNLABELED - 1, N_UNLABELED]
     sources = {
         "arrow table": pyarrow.parquet.read_table(path),
         "arrow dataset": pyarrow.dataset.dataset(path),
         "folder": path.parent,
         "hugging face": datasets.Dataset.from_pandas(unlabeled, preserve_index=False),
         "frames": lambda: (unlabeled[i:j] for i, j in itertools.pairwise(uneven)),
-        "dicts": lambda: (dict(unlabeled[i : i + 9_000]) for i in range(0, N_UNLABELED, 9_000)),
-        "record batches": lambda: pyarrow.parquet.ParquetFile(path).iter_batches(3_333),
+        "dicts": lambda: (dict(unlabeled[i : i + 2_700]) for i in range(0, N_UNLABELED, 2_700)),
+        "record batches": lambda: pyarrow.parquet.ParquetFile(path).iter_batches(999),
     }
     for name, source in sources.items():
         stream = infer(OLS("y ~ a + group"), unlabeled=source, **options)

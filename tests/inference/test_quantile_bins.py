@@ -44,25 +44,29 @@ def in_memory(case: tuple, q: float, weight) -> tuple:
 CASES = [(0, 12, 300, 0.0), (1, 30, 2_000, 0.0), (2, 200, 5_000, 0.0), (3, 40, 900, 0.25), (4, 25, 40, 0.0)]
 
 
-@pytest.mark.parametrize("bins", [2, 64, 4_096])
+QUANTILES, BINS = (0.1, 0.5, 0.9), (2, 64, 4_096)
+
+
+@pytest.mark.parametrize("bins", BINS)
 @pytest.mark.parametrize("case", CASES, ids=str)
 def test_bins_give_the_answers_of_memory(case, bins, monkeypatch):
+    """Every weight under all bins of every table, and with each weight and bins every quantile, of some table."""
     monkeypatch.setattr(quantile_bins, "BINS", bins)
     labeled, unlabeled = table(*case)
     batches = lambda: (unlabeled[i : i + 500] for i in range(0, len(unlabeled), 500))
-    for q in (0.1, 0.5, 0.9):
-        for weight in ("auto", "ppi++", 1, -0.4):
-            memory, intervals, p_values, theirs = in_memory(case, q, weight)
-            stream = infer(Quantile("y", q), labeled=labeled, unlabeled=batches, predictions="f", weight=weight)
-            assert_allclose(stream.estimate, memory.estimate, rtol=1e-12)
-            assert_allclose(stream.covariance, memory.covariance, rtol=1e-9)
-            found = numbers_of(stream, nulls_of(labeled, unlabeled))
-            for ours, wanted in zip(found[0], intervals, strict=True):
-                assert_allclose(ours, wanted, rtol=1e-12)
-            assert_allclose(found[1], p_values, atol=1e-9)
-            ours = found[2]
-            assert theirs.size and ours.index.equals(theirs.index)
-            assert_allclose(ours, theirs, rtol=1e-9)
+    for k, weight in enumerate(("auto", "ppi++", 1, -0.4)):
+        q = QUANTILES[(case[0] + BINS.index(bins) + k) % 3]
+        memory, intervals, p_values, theirs = in_memory(case, q, weight)
+        stream = infer(Quantile("y", q), labeled=labeled, unlabeled=batches, predictions="f", weight=weight)
+        assert_allclose(stream.estimate, memory.estimate, rtol=1e-12)
+        assert_allclose(stream.covariance, memory.covariance, rtol=1e-9)
+        found = numbers_of(stream, nulls_of(labeled, unlabeled))
+        for ours, wanted in zip(found[0], intervals, strict=True):
+            assert_allclose(ours, wanted, rtol=1e-12)
+        assert_allclose(found[1], p_values, atol=1e-9)
+        ours = found[2]
+        assert theirs.size and ours.index.equals(theirs.index)
+        assert_allclose(ours, theirs, rtol=1e-9)
 
 
 def test_an_answer_holds_few_of_the_predictions(monkeypatch):

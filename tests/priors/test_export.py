@@ -5,6 +5,7 @@ from hashlib import sha256
 
 import pytest
 import torch
+from training_runs import forks
 
 from icl.training.exported_tasks import FolderSource
 from icl.training.stream import TaskStream
@@ -63,7 +64,9 @@ def test_a_folder_gives_back_the_stream(tmp_path, prior):
     assert any(b.X.isnan().any() for (b,) in stream) or prior is not PRIOR
 
 
-def test_workers_change_nothing(exported, tmp_path):
+def test_workers_change_nothing(exported, tmp_path, monkeypatch):
+    """Forks of a process that has imported torch, in place of new interpreters; what they are handed is the same."""
+    monkeypatch.setattr(torch.multiprocessing, "get_context", lambda method: forks())
     export_tasks(tmp_path, **OPTIONS, workers=2)
     assert hashes(tmp_path) == hashes(exported) and len(hashes(exported)) > 2
 

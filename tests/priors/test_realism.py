@@ -18,7 +18,7 @@ def facts_of(X, y=None, flags=None, classify=False):
 
 def test_moments_are_those_of_the_distribution():
     rng = np.random.default_rng(0)
-    n = 40_000
+    n = 12_000
     facts = facts_of(np.stack([rng.exponential(size=n), rng.exponential(size=n)], 1), rng.normal(size=n))
     # 4 standard errors; the variance of an exponential's sample skewness is about 60 / n.
     assert abs(np.expm1(facts["skew"]) - 2) < 4 * np.sqrt(60 / n)

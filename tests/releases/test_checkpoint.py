@@ -68,7 +68,7 @@ def test_auto_model_reads_a_release_once_icl_is_imported(tiny_model, tmp_path):
     folder = save_release(tiny_model, tmp_path / "half", {})
     code = f"""
 import os, sys
-import torch, transformers
+import pandas, scipy.stats, sklearn.ensemble, torch._dynamo, transformers
 for first in ("icl", "transformers.models.auto.modeling_auto"):
     sys.stdout.flush()
     child = os.fork()

@@ -7,11 +7,13 @@ Source:
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
-import sklearn
-from sklearn.tree import ExtraTreeRegressor
+from numpy.random import RandomState
 
 from icl.prediction.companions.protocol import Labelled
+from icl.prediction.extra_trees import grown
 
 _N_TREES, _FEWEST_TREES = 200, 40
 # Rows beyond which there are fewer trees: many rows make each of them better.
@@ -33,8 +35,9 @@ class Trees:
         cells_NF, Y_NT = self._cells(labelled.cells_NF), labelled.indicators()
         group_N, weight_N = labelled.groups, labelled.weights
         n_groups = int(group_N.max()) + 1
-        self._trees = []
-        state = np.random.RandomState(0)  # seeded anew for each tree, which takes a 60th of what a new one does
+        self._trees, n_features = [], cells_NF.shape[1]
+        n_tried = n_features if labelled.n_classes is None else max(1, int(n_features**0.5))
+        state = RandomState(0)  # seeded anew for each tree, which takes a 60th of what a new one does
         total_NT, n_answers_N = np.zeros(Y_NT.shape), np.zeros(len(Y_NT))
         n_kept = n_trees(len(Y_NT)) if in_context and labelled.n_classes is None else 0
         self.answers_NB = np.full((len(Y_NT), n_kept), np.nan, np.float32)
@@ -42,10 +45,7 @@ class Trees:
             drawn_N = np.bincount(rng.integers(n_groups, size=n_groups), minlength=n_groups)[group_N]
             seen_N = drawn_N > 0
             state.seed(int(rng.integers(2**31)))
-            tree = ExtraTreeRegressor(max_features=1.0 if labelled.n_classes is None else "sqrt", random_state=state)
-            # Of a hundred rows a tree grows in less time than its options and weights are checked again.
-            with sklearn.config_context(skip_parameter_validation=True, assume_finite=True):
-                tree.fit(cells_NF[seen_N], Y_NT[seen_N], sample_weight=(drawn_N * weight_N)[seen_N], check_input=False)
+            tree = grown(cells_NF[seen_N], Y_NT[seen_N], (drawn_N * weight_N)[seen_N], state, n_tried)
             self._trees.append(tree)
             if in_context and not seen_N.all():
                 out_nF = self._cells(labelled.unseen(~seen_N, ~seen_N))
@@ -66,8 +66,8 @@ class Trees:
         """What scikit-learn's trees take: contiguous, and within float32, for they add cells up."""
         return np.clip(np.ascontiguousarray(rows_MF, dtype=np.float32), -1e30, 1e30)
 
-    def _answers(self, tree: ExtraTreeRegressor, cells_MF: np.ndarray) -> np.ndarray:
-        return tree.tree_.predict(cells_MF).reshape(len(cells_MF), -1)  # without its checks, as above
+    def _answers(self, tree: Any, cells_MF: np.ndarray) -> np.ndarray:
+        return tree.predict(cells_MF).reshape(len(cells_MF), -1)
 
     def __call__(self, rows_MF: np.ndarray) -> np.ndarray:
         if not len(rows_MF):

@@ -170,7 +170,7 @@ class _PeerQuantile(Rectified):
         check_alternative(alternative)
         if alternative != "two-sided":
             raise ValueError("ppi-python has two-sided tests of quantiles only; drop compat.")
-        at = np.clip(np.searchsorted(self.t, np.atleast_1d(null), side="right") - 1, 0, None)
+        at = np.maximum(np.searchsorted(self.t, np.atleast_1d(null), side="right") - 1, 0)
         return self._p()[at]
 
     def _p(self) -> np.ndarray:
