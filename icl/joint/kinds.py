@@ -17,7 +17,7 @@ _MOST_DIGITS = 6
 # A normal of the column's mean and spread would put so many of the observed values beyond a natural bound that none
 # lies beyond: by chance less than once in a hundred columns.
 _EXPECTED_BEYOND = 5.0
-_NATURAL = (0.0, 1.0, 100.0)
+_NATURAL_LOW, _NATURAL_HIGH = (0.0, 1.0), (0.0, 1.0, 100.0)
 # Numbers of so few different values are levels.
 _FEW_VALUES = 2
 # Of a second. A column of dates is counted in its own: nanoseconds hold no date before 1678 or after 2262.
@@ -45,6 +45,7 @@ class Kind:
         tick: what these themselves count in: "s", "ms", "us" or "ns".
         wholes: how dates, durations and whole numbers are counted; None for others.
         power: numbers are counted in 2**power, so that the units of a column do not matter.
+        grid_power: the same, of the grid of `digits`; a working copy, whose cells are such numbers already, has only it.
     """
 
     name: object
@@ -57,6 +58,7 @@ class Kind:
     tick: str = "ns"
     wholes: Wholes | None = None
     power: int = 0
+    grid_power: int = 0
 
     @property
     def is_class(self) -> bool:
@@ -93,7 +95,7 @@ class Kind:
             return cls(column.name, column.dtype, levels=values)
         power = _power(values)
         low, high = _bounds(np.ldexp(numbers, -power), column.dtype, power)
-        return cls(column.name, column.dtype, None, _digits(values), low, high, power=power)
+        return cls(column.name, column.dtype, None, _digits(values), low, high, power=power, grid_power=power)
 
     @classmethod
     def _of_whole(cls, column: pd.Series, seen: np.ndarray) -> Kind:
@@ -148,7 +150,8 @@ class Kind:
         if self.is_class:
             return numbers
         if self.digits is not None:
-            numbers = np.ldexp(np.round(np.ldexp(numbers, self.power), self.digits), -self.power)
+            power = self.grid_power
+            numbers = np.ldexp(np.round(np.ldexp(numbers, power), self.digits), -power)
         return np.clip(numbers, self.low, self.high)
 
     def measured(self, numbers: np.ndarray) -> np.ndarray:
@@ -199,7 +202,7 @@ class Kind:
     @property
     def half_step(self) -> float:
         """Half the distance between neighbours on the column's grid; 0 without one."""
-        return 0.0 if self.digits is None else float(np.ldexp(0.5 * 10.0**-self.digits, -self.power))
+        return 0.0 if self.digits is None else float(np.ldexp(0.5 * 10.0**-self.digits, -self.grid_power))
 
     @property
     def log_unit(self) -> float:
@@ -289,12 +292,12 @@ def _bounds(numbers: np.ndarray, dtype: Any, power: int = 0) -> tuple[float, flo
         numbers, and what is returned: counted in 2**power.
     """
     with np.errstate(over="ignore"):  # 100 among numbers of 1e-307
-        (least, most), natural = (np.ldexp(ends, -power) for ends in (held_by(dtype), _NATURAL))
+        (least, most), lows, highs = (np.ldexp(ends, -power) for ends in (held_by(dtype), _NATURAL_LOW, _NATURAL_HIGH))
     n, mean, std = len(numbers), numbers.mean(), numbers.std()
     if not std > 0:
         return least, most
-    low = [b for b in natural if numbers.min() >= b and n * ndtr((b - mean) / std) >= _EXPECTED_BEYOND]
-    high = [b for b in natural if numbers.max() <= b and n * ndtr((mean - b) / std) >= _EXPECTED_BEYOND]
+    low = [b for b in lows if numbers.min() >= b and n * ndtr((b - mean) / std) >= _EXPECTED_BEYOND]
+    high = [b for b in highs if numbers.max() <= b and n * ndtr((mean - b) / std) >= _EXPECTED_BEYOND]
     return float(max([*low, least])), float(min([*high, most]))
 
 

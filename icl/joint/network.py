@@ -24,10 +24,10 @@ from icl.estimators.regressor import ICLRegressor
 from icl.joint.kinds import Kind
 from icl.joint.linear import LinearPart
 from icl.joint.marginal import drawn_codes, shares_of
+from icl.joint.warp import Warp, straight_part
 from icl.network.distribution import CategoricalPredictive, HistogramPredictive
 from icl.prediction.atoms import find_atoms
 from icl.prediction.together import distributions
-from icl.tables.encoder import TableEncoder
 from icl.tables.schema import SchemaWarning
 
 # A uniform number this close to 0 or 1 would ask a half-normal tail for its end.
@@ -69,16 +69,15 @@ class NetworkColumn:
         make = ICLClassifier if kind.is_class else ICLRegressor
         y = known.astype(np.int64) if kind.is_class else known
         self.straight: LinearPart | None = None
+        self.warp = Warp()
         with warnings.catch_warnings():
             # Said once for the whole table by whoever asks for columns, not for every fit of every chain.
             warnings.simplefilter("ignore", SchemaWarning)
             warnings.simplefilter("ignore", OutOfPriorWarning)
             if not kind.is_class and len(known) >= _FEWEST_STRAIGHT and not len(find_atoms(known)):
-                self._encoder = TableEncoder("the column's model").fit(X)
                 count = np.ones(len(known)) if weight is None else weight
-                cells = self._encoder.transform(X)
-                wide = cells if reach is None else self._encoder.transform(reach)
-                self.straight = LinearPart(self._encoder, cells, known, count, wide)
+                self._read = straight_part(X, known, count, reach)
+                self.straight, self.warp = self._read.part, self._read.warp
                 y = self.straight.residuals
                 settings = {"companions": (), **settings}
             self.estimator = make(**settings).fit(X, y, sample_weight=weight)
@@ -99,11 +98,11 @@ class NetworkColumn:
         below, upto = self._levels_between(distribution, start)
         u = below + u * np.maximum(upto - below, 0.0)  # a draw of the distribution cut off at the bounds
         found = distribution.icdf(torch.from_numpy(u.clip(_LEAST, 1 - _LEAST)).to(distribution.edges))
-        return self.kind.snap(start + self.widened * found.double().numpy())
+        return self.kind.snap(self.warp.back(start + self.widened * found.double().numpy()))
 
     def straight_at(self, X: pd.DataFrame) -> np.ndarray:
-        """(n,) the straight part; 0 without one."""
-        return np.zeros(len(X)) if self.straight is None else self.straight(self._encoder.transform(X))
+        """(n,) the straight part, on the column's scale; 0 without one."""
+        return np.zeros(len(X)) if self.straight is None else self._read(self._read.encoded(X))
 
     def _start(self, distribution: HistogramPredictive, X: pd.DataFrame) -> np.ndarray:
         """(n,) what is added to `widened` times a number of the network's."""
@@ -112,9 +111,10 @@ class NetworkColumn:
     def _levels_between(self, distribution: HistogramPredictive, start: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """(n,) probability below the lower and up to the upper bound of the column."""
         kind, step, n = self.kind, self.kind.half_step, len(start)
-        low, high = ((bound - start) / self.widened for bound in (kind.low - step, kind.high + step))
-        below = _level(distribution, low) if np.isfinite(kind.low) else np.zeros(n)
-        upto = _level(distribution, high) if np.isfinite(kind.high) else np.ones(n)
+        ends = self.warp.there(np.array([kind.low - step, kind.high + step]))
+        low, high = ((bound - start) / self.widened for bound in ends)
+        below = _level(distribution, low) if np.isfinite(ends[0]) else np.zeros(n)
+        upto = _level(distribution, high) if np.isfinite(ends[1]) else np.ones(n)
         return below, upto
 
     def log_density(self, X: pd.DataFrame, y: pd.Series) -> np.ndarray:
@@ -138,11 +138,12 @@ class NetworkColumn:
         below, upto = self._levels_between(distribution, start)
         whole = np.log(np.maximum(upto - below, _TINY))
         if 2 * step < _FINE * self._spread:
-            density = distribution.log_prob(torch.from_numpy((numbers - start) / wide)).double().numpy()
-            found = density - np.log(wide) - whole - self.kind.log_unit
+            there = self.warp.there(numbers)
+            density = distribution.log_prob(torch.from_numpy((there - start) / wide)).double().numpy()
+            found = density + self.warp.log_slope(numbers) - np.log(wide) - whole - self.kind.log_unit
             # Values that repeat have a mass already.
             return found if not step else found + np.log(2 * step) * ~np.isin(numbers, self.estimator.atoms_)
-        ends = [_level(distribution, (numbers + sign * step - start) / wide) for sign in (1, -1)]
+        ends = [_level(distribution, (self.warp.there(numbers + sign * step) - start) / wide) for sign in (1, -1)]
         return np.log(np.maximum(ends[0] - ends[1], _TINY)) - whole
 
 
@@ -186,8 +187,10 @@ def settle(models: Sequence[NetworkColumn], said: Sequence[Any], left_out: Seque
         return
     models, said = [models[i] for i in of_straight], [said[i] for i in of_straight]
     left_out = [left_out[i] for i in of_straight]
-    rest = [one.numbers - model.straight_at(one.X) for model, one in zip(models, left_out)]
-    means = [d.mean.double().numpy() for d in said]
+    # In units of the noise, since samples may differ in the scale of the column.
+    units = [max(float(np.sqrt(model.straight.variance)), _TINY) for model in models if model.straight is not None]
+    rest = [(m.warp.there(one.numbers) - m.straight_at(one.X)) / u for m, one, u in zip(models, left_out, units)]
+    means = [d.mean.double().numpy() / u for d, u in zip(said, units)]
     r_K, m_K = np.concatenate(rest), np.concatenate(means)
     square = float(m_K @ m_K)
     if square == 0 or len(r_K) < 2:

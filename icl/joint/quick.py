@@ -11,14 +11,15 @@ Source:
 from __future__ import annotations
 
 import warnings
+from collections.abc import Callable
 
 import numpy as np
 import pandas as pd
 from scipy.special import logsumexp
 
 from icl.joint.kinds import Kind
-from icl.joint.linear import LinearPart
 from icl.joint.marginal import drawn_codes, shares_of
+from icl.joint.warp import straight_part
 from icl.prediction.atoms import find_atoms
 from icl.prediction.extra_trees import Forest
 from icl.tables.encoder import TableEncoder
@@ -49,20 +50,24 @@ class QuickColumn:
     ):
         self.kind, self._tilt = kind, tilt
         self.shares: np.ndarray | None = None
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", SchemaWarning)
-            self._encoder = TableEncoder("the column's model").fit(X)
-            cells = self._encoder.transform(X)
+        self._encoded: Callable[[pd.DataFrame], np.ndarray]
+        options = (seed, _N_TREES, _LEAST_LEAF)
         if kind.is_class:
-            self._forest = Forest(cells, known.astype(np.int64), weight, seed, _N_TREES, _LEAST_LEAF, classify=True)
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", SchemaWarning)
+                self._encoded = TableEncoder("the column's model").fit(X).transform
+                cells = self._encoded(X)
+            self._forest = Forest(cells, known.astype(np.int64), weight, *options, classify=True)
             return
-        self._middle, self._scale = known.mean(), known.std() or 1.0
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", SchemaWarning)
-            wide = cells if reach is None else self._encoder.transform(reach)
-        self._straight = LinearPart(self._encoder, cells, (known - self._middle) / self._scale, weight, wide)
-        residuals = self._straight.residuals
-        self._forest = Forest(cells, residuals, weight, seed, _N_TREES, _LEAST_LEAF, classify=False)
+            self._straight = straight_part(X, known, weight, reach)
+            self._warp, self._encoded = self._straight.warp, self._straight.encoded
+            cells = self._encoded(X)
+        # Leaves compare spreads with one, whatever the units.
+        self._scale = float(np.sqrt(self._straight.part.variance)) or 1.0
+        residuals = self._straight.part.residuals / self._scale
+        self._forest = Forest(cells, residuals, weight, *options, classify=False)
         leaves = self._forest.apply(cells)
         copies = np.repeat(np.arange(len(known)), weight.astype(np.int64))
         self._donors = [_Leaves(leaves[copies, b], residuals[copies]) for b in range(_N_TREES)]
@@ -70,7 +75,7 @@ class QuickColumn:
         self._values = np.unique(known) if len(find_atoms(known)) else None
 
     def draw(self, X: pd.DataFrame, rng: np.random.Generator) -> pd.Series:
-        cells = self._encoder.transform(X)
+        cells = self._encoded(X)
         u = rng.random(len(X))
         if self.kind.is_class:
             assert self.kind.levels is not None
@@ -81,8 +86,8 @@ class QuickColumn:
         numbers = self._straight(cells)
         for b in range(_N_TREES):
             rows = tree == b
-            numbers[rows] += self._donors[b].donor(leaves[rows, b], u[rows])
-        numbers = self._middle + self._scale * numbers
+            numbers[rows] += self._scale * self._donors[b].donor(leaves[rows, b], u[rows])
+        numbers = self._warp.back(numbers)
         if self._values is not None:
             middles = (self._values[1:] + self._values[:-1]) / 2
             numbers = self._values[np.searchsorted(middles, numbers)]
@@ -94,7 +99,7 @@ class QuickColumn:
         rows = np.flatnonzero(np.isfinite(numbers))
         if not len(rows):
             return out
-        cells = self._encoder.transform(X.iloc[rows])
+        cells = self._encoded(X.iloc[rows])
         if self.kind.is_class:
             shares = self._forest.predict_proba(cells)
             place = pd.Index(self._forest.classes_).get_indexer(pd.Index(numbers[rows].astype(np.int64)))
@@ -102,10 +107,10 @@ class QuickColumn:
             found = np.where(place < 0, 0.0, shares[np.arange(len(rows)), place])
             out[rows] = np.log(0.99 * found + 0.01 * least)
             return out
-        z = (numbers[rows] - self._middle) / self._scale - self._straight(cells)
+        z = (self._warp.there(numbers[rows]) - self._straight(cells)) / self._scale
         leaves = self._forest.apply(cells)
         logs = np.stack([self._donors[b].log_normal(leaves[:, b], z) for b in range(_N_TREES)])
-        density = logsumexp(logs, axis=0) - np.log(_N_TREES * self._scale)
+        density = logsumexp(logs, axis=0) - np.log(_N_TREES * self._scale) + self._warp.log_slope(numbers[rows])
         out[rows] = density + (np.log(2 * self.kind.half_step) if self.kind.digits is not None else -self.kind.log_unit)
         return out
 

@@ -1,0 +1,127 @@
+"""The scale on which a column has a straight part: its own, or that of logarithms.
+
+Incomes, counts of people, areas and times are skewed, and what scatters about a line in them grows with the line. One
+spread for all rows is then far too wide for most of them; in logarithms it is not. Which scale a column has is decided
+by its likelihood under either, as the power of Box and Cox is, of which these are 1 and 0.
+
+Source:
+    Box & Cox (1964), doi:10.1111/j.2517-6161.1964.tb00553.x.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+import pandas as pd
+from scipy.stats import skew
+
+from icl.joint.linear import LinearPart
+from icl.tables.encoder import TableEncoder
+
+# Skewness from which on a column is tried, and read as a predictor, in logarithms: an exponential one has 2.
+_SKEWED = 1.0
+# Log-likelihood that logarithms must gain. A normal column is not skewed, so few columns are ever asked.
+_PRICE = 3.0
+
+
+@dataclass(frozen=True)
+class Warp:
+    """Numbers as they are, or their logarithms.
+
+    Args:
+        is_log: of the column.
+        least: of each other column that is read in logarithms, the smallest number that was seen.
+    """
+
+    is_log: bool = False
+    least: dict[object, float] = field(default_factory=dict)
+
+    def there(self, numbers: np.ndarray) -> np.ndarray:
+        """Numbers on the scale; what has no logarithm lies below all that have."""
+        return np.log(np.maximum(numbers, np.finfo(float).tiny)) if self.is_log else numbers
+
+    def back(self, found: np.ndarray) -> np.ndarray:
+        """The numbers of what lies on the scale."""
+        return np.exp(found) if self.is_log else found
+
+    def log_slope(self, numbers: np.ndarray) -> np.ndarray | float:
+        """Log of the derivative of the scale by the numbers: what a log density on the scale lacks."""
+        return -self.there(numbers) if self.is_log else 0.0
+
+    def shown(self, X: pd.DataFrame) -> pd.DataFrame:
+        """The other columns as the straight part reads them."""
+        if not self.least:
+            return X
+        X = X.copy(deep=False)
+        for name, low in self.least.items():
+            X[name] = np.log(np.maximum(_floats(X[name]), low))
+        return X
+
+
+@dataclass(frozen=True)
+class Straight:
+    """A column's straight part, and all that it takes to read rows for it."""
+
+    warp: Warp
+    encoder: TableEncoder
+    part: LinearPart
+    ends: tuple[float, float]
+
+    def encoded(self, X: pd.DataFrame) -> np.ndarray:
+        """(n, F)."""
+        return self.encoder.transform(self.warp.shown(X))
+
+    def __call__(self, cells: np.ndarray) -> np.ndarray:
+        """(n,) the straight part for encoded rows, on the column's scale.
+
+        Of logarithms no farther than a standard deviation beyond what was seen: a line that is continued a little too
+        far multiplies there, and the next round of a chain would continue it from what was drawn.
+        """
+        return np.clip(self.part(cells), *self.ends)
+
+
+def straight_part(X: pd.DataFrame, known: np.ndarray, weight: np.ndarray, reach: pd.DataFrame | None) -> Straight:
+    """The straight part of a column on the scale that suits it.
+
+    Args:
+        X: (n, ...) the other columns of the rows that know it.
+        known, weight: (n,) their numbers, and how many copies there are of each.
+        reach: rows that will be asked about among others; None: X.
+    """
+    plain = _on(Warp(), X, known, weight, reach)
+    if known.min() <= 0 or skew(np.repeat(known, weight.astype(np.int64))) < _SKEWED:
+        return plain
+    logs = _on(Warp(True, _skewed(X)), X, known, weight, reach)
+    spread = plain.part.variance / max(logs.part.variance, np.finfo(float).tiny)
+    gain = 0.5 * np.log(max(spread, np.finfo(float).tiny)) - weight @ np.log(known) / weight.sum()
+    return logs if len(known) * gain > _PRICE else plain
+
+
+def _on(warp: Warp, X: pd.DataFrame, known: np.ndarray, weight: np.ndarray, reach: pd.DataFrame | None) -> Straight:
+    shown = warp.shown(X)
+    encoder = TableEncoder("the column's model").fit(shown)
+    cells = encoder.transform(shown)
+    wide = cells if reach is None else encoder.transform(warp.shown(reach))
+    there = warp.there(known)
+    part = LinearPart(encoder, cells, there, weight, wide)
+    room = float(there.std()) if warp.is_log else np.inf
+    return Straight(warp, encoder, part, (float(there.min()) - room, float(there.max()) + room))
+
+
+def _skewed(X: pd.DataFrame) -> dict[object, float]:
+    """The columns of positive, skewed numbers, and the smallest of each."""
+    found = {}
+    for name in X:
+        cells = X[name]
+        if not pd.api.types.is_numeric_dtype(cells.dtype) or pd.api.types.is_bool_dtype(cells.dtype):
+            continue
+        numbers = _floats(cells)
+        numbers = numbers[np.isfinite(numbers)]
+        if len(numbers) > 1 and numbers.min() > 0 and np.ptp(numbers) > 0 and skew(numbers) >= _SKEWED:
+            found[name] = float(numbers.min())
+    return found
+
+
+def _floats(cells: pd.Series) -> np.ndarray:
+    return cells.to_numpy(dtype=np.float64, na_value=np.nan)

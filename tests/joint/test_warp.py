@@ -1,0 +1,93 @@
+"""Scales of columns: skewed ones in logarithms, others as they are; units and grids change nothing."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from icl.joint.column import MODELS, fit_column
+from icl.joint.impute import impute
+from icl.joint.kinds import Kind
+from icl.joint.warp import straight_part
+
+OPTIONS = {"checkpoint": "nano"}
+pytestmark = pytest.mark.filterwarnings("ignore::icl.ImputationWarning")
+
+
+def drawn(seed: int, n: int = 150) -> pd.DataFrame:
+    rng = np.random.default_rng(seed)
+    z = rng.normal(size=n)
+    return pd.DataFrame({"z": z, "size": np.exp(z + 0.3 * rng.normal(size=n)), "line": z + 0.3 * rng.normal(size=n)})
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_only_what_scatters_in_proportion_is_read_in_logarithms(seed):
+    """Skewed with errors that grow: in logarithms. Normal, or skewed with errors of one size: as it is."""
+    table = drawn(seed)
+    rng, ones = np.random.default_rng(100 + seed), np.ones(len(table))
+    scale = lambda X, y: straight_part(X, np.asarray(y), ones, None).warp.is_log
+    assert scale(table[["z"]], table["size"])
+    assert not scale(table[["size"]], table["line"] - table["line"].min() + 0.1)
+    even = 3 * table["size"] + 0.5 * rng.normal(size=len(table))
+    assert not scale(table[["size"]], even - even.min() + 0.1)
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_draws_scatter_in_proportion_and_densities_are_of_the_columns_own_units(model):
+    table = drawn(0, 200)
+    fitted = fit_column(table[["z"]], table["size"], model=model, options=OPTIONS)
+    new = pd.DataFrame({"z": np.repeat([-1.5, 1.5], 400)})
+    draws = np.log(fitted.draw(new, np.random.default_rng(0)).to_numpy()).reshape(2, 400)
+    assert draws.std(axis=1) == pytest.approx([0.3, 0.3], rel=0.5)
+    assert draws.mean(axis=1) == pytest.approx([-1.5, 1.5], abs=0.35)
+    at = np.geomspace(0.02, 60, 4000)
+    density = np.exp(fitted.log_density(pd.DataFrame({"z": np.full(4000, 0.5)}), pd.Series(at)))
+    assert np.trapezoid(density, at) == pytest.approx(1, abs=0.05)
+
+
+def test_what_lies_far_out_is_not_continued_farther():
+    """A chain that multiplies what it drew would run away: three columns in proportion, most cells of each unknown."""
+    rng = np.random.default_rng(1)
+    z = 1.5 * rng.normal(size=80)
+    table = pd.DataFrame({name: np.exp(z + 0.5 * rng.normal(size=80)) for name in "abc"})
+    gaps = table.mask(rng.random(table.shape) < 0.5)
+    for filled in impute(gaps, m=4, rounds=5, **OPTIONS):
+        assert (filled.max() < 60 * gaps.max()).all() and (filled.min() > 0).all()
+
+
+@pytest.mark.parametrize("power", (-30, -14, 0, 3, 11, 12, 20, 40))
+@pytest.mark.parametrize("digits", (None, 0, 2))
+def test_units_do_not_matter_nor_does_the_grid(power, digits):
+    """Draws of a rounded column lie on its grid, as finely as observed cells do, in every unit."""
+    table = drawn(2, 60)
+    cells = 20 + 5 * table["line"] if digits is None else (20 + 5 * table["line"]).round(digits)
+    plain, other = (
+        fit_column(table[["z"]], y, model="quick").draw(table[["z"]], np.random.default_rng(0))
+        for y in (cells, np.ldexp(cells, power))
+    )
+    step = 0.0 if digits is None else 10.0**-digits
+    assert np.abs(np.ldexp(other, -power) - plain).max() <= step + 1e-6
+    assert other.nunique() >= 0.9 * plain.nunique()
+
+
+@pytest.mark.parametrize("digits", (0, 1))
+@pytest.mark.parametrize("spread", (3e-1, 3e1, 3e3, 3e6))
+@pytest.mark.parametrize("budget", (0, 1e9))
+def test_rounded_columns_of_any_spread_keep_their_own_grid(digits, spread, budget):
+    """Whole numbers as floats, thousands apart, once were drawn on a grid of 4,096."""
+    rng = np.random.default_rng(4)
+    z = rng.normal(size=60)
+    cells = pd.Series(spread * (z + 0.1 * rng.normal(size=60))).round(digits)
+    if cells.nunique() < 5:
+        pytest.skip("levels rather than numbers")
+    gap = np.arange(60) % 3 == 0
+    table = pd.DataFrame({"z": z, "cells": cells.mask(gap)})
+    [filled, _] = impute(table, m=2, seed=3, budget=budget, **OPTIONS)
+    off = filled["cells"][gap] - spread * z[gap]
+    assert np.sqrt(np.mean(off**2)) < 0.35 * spread + 10.0**-digits
+    assert (filled["cells"] == filled["cells"].round(digits)).all()
+
+
+def test_a_hundred_bounds_shares_from_above_and_nothing_from_below():
+    rng = np.random.default_rng(5)
+    assert Kind.of(pd.Series(100 + np.exp(rng.normal(size=300)))).low != 100
+    assert Kind.of(pd.Series(100 - 10 * np.exp(rng.normal(size=300)).clip(0, 10))).high == 100
