@@ -30,8 +30,10 @@ from icl.inference.frames import as_frame, require_columns, with_column
 if TYPE_CHECKING:
     import pandas as pd
 
-# Rolled rows for each real one: of a posterior's variance, one in so many parts is lost by stopping there.
+# Rolled rows for each real one.
 _TIMES = 20
+# Of the width of what was rolled, at least: a predictor without any doubt still leaves a picture.
+_NARROWEST = 0.1
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -56,7 +58,9 @@ class Posterior:
 
         tail = (1 - check_level(self.level if level is None else level)) / 2
         chosen = self.draws if corrected else self.believed
-        ends = chosen.quantile([tail, 1 - tail]).to_numpy()
+        # Of B draws, k / (B + 1) of the distribution lie below the k-th on average: other quantiles of 200 draws make
+        # intervals of 90 % one part in forty too narrow.
+        ends = np.quantile(chosen.to_numpy(), [tail, 1 - tail], axis=0, method="weibull")
         return pd.DataFrame({"lower": ends[0], "upper": ends[1]}, chosen.columns)
 
     def to_frame(self, level: float | None = None) -> pd.DataFrame:
@@ -133,8 +137,9 @@ def posterior(
     seen = [name for name in table.columns if name != outcome] if features is None else list(features)
     given, n = table[seen], len(table)
     n_rolled = _TIMES * n if rows is None else rows
-    problem = infer(estimand, labeled=table).problem  # checked, and with levels and design of the real rows
-    believed, corrected = [], []
+    real = infer(estimand, labeled=table)  # checked, and with levels and design of the real rows
+    problem, own = real.problem, real.estimate.to_numpy()
+    believed, corrected, sampling = [], [], []
     for b in range(draws):
         rng = np.random.default_rng([seed, b])
         places = rng.integers(n, size=n_rolled)
@@ -149,11 +154,24 @@ def posterior(
         X = np.concatenate([problem.X_labeled, problem.X_labeled[places]])
         Y = as_columns(problem.estimand.outcome(whole))
         fit = fit_on(problem, Rows(X, Y), "real and rolled")
-        influence = len(whole) * fit.influence(Rows(X[:n], Y[:n]))
-        believed.append(fit.estimate)
-        corrected.append(fit.estimate + rng.dirichlet(np.ones(n)) @ influence)
-    after, before = (pd.DataFrame(np.array(values), columns=problem.terms) for values in (corrected, believed))
+        influence = len(whole) * fit.influence(Rows(X, Y))
+        corrected.append(fit.estimate + rng.dirichlet(np.ones(n)) @ influence[:n])
+        believed.append(fit.estimate + n / n_rolled * (fit.estimate - own))
+        sampling.append((influence[n:] ** 2).mean(axis=0) / n_rolled)
+    limit = _in_the_limit(np.array(believed), np.mean(sampling, axis=0))
+    after, before = (pd.DataFrame(values, columns=problem.terms) for values in (np.array(corrected), limit))
     return Posterior(estimand, after, before, level, n)
+
+
+def _in_the_limit(rolled: np.ndarray, sampling: np.ndarray) -> np.ndarray:
+    """(B, P) estimates of rolled populations, real rows taken out, as if these were without end.
+
+    Rows rolled on and on would leave only what the predictor does not know. So many rows add the variance with which an
+    estimate scatters about the truth of its own population, (P,) `sampling`; draws are drawn in towards their mean.
+    """
+    mean, total = rolled.mean(axis=0), rolled.var(axis=0, ddof=1)
+    left = 1 - np.divide(sampling, total, out=np.zeros_like(total), where=total > 0)
+    return mean + np.sqrt(np.maximum(left, _NARROWEST**2)) * (rolled - mean)
 
 
 def _outcome_of(estimand: Estimand) -> str:

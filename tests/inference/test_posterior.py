@@ -39,11 +39,11 @@ def test_it_is_the_exact_posterior_where_that_is_known():
     found = posterior("ols: y ~ x", table, Conjugate(precision=4.0), draws=1000, seed=1)
     exact = Conjugate(precision=4.0).fit(table[["x"]], table["y"])
     std = np.sqrt(np.diag(exact.covariance_))
-    # 20 of 21 parts of the variance are rolled; the rest is sampling error of 1,000 draws.
-    assert found.believed.std().to_numpy() == pytest.approx(std * np.sqrt(20 / 21), rel=0.1)
-    assert np.abs(found.believed.mean().to_numpy() - exact.mean_).max() < 0.1 * std.max() + 0.02
+    # Four errors of 1,000 draws: of a standard deviation, a mean, and a range between quantiles.
+    assert found.believed.std().to_numpy() == pytest.approx(std, rel=0.09)
+    assert np.abs(found.believed.mean().to_numpy() - exact.mean_).max() < 0.13 * std.max()
     width = np.ptp(found.interval(0.9, corrected=False).to_numpy(), axis=1)
-    assert width == pytest.approx(2 * 1.645 * std, rel=0.1)
+    assert width == pytest.approx(2 * 1.645 * std, rel=0.13)
 
 
 def test_the_correction_repairs_a_wrong_prior():
