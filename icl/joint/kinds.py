@@ -45,7 +45,7 @@ class Kind:
         tick: what these themselves count in: "s", "ms", "us" or "ns".
         wholes: how dates, durations and whole numbers are counted; None for others.
         power: numbers are counted in 2**power, so that the units of a column do not matter.
-        grid_power: the same, of the grid of `digits`; working copies, whose cells are such numbers already, have only it.
+        grid_power: the same, of the grid of `digits`; working copies, whose cells are such numbers, have only this one.
     """
 
     name: object
