@@ -23,6 +23,8 @@ from icl.tables.encoder import TableEncoder
 _SKEWED = 1.0
 # Log-likelihood that logarithms must gain. A normal column is not skewed, so few columns are ever asked.
 _PRICE = 3.0
+# Of the smallest number seen: what lies below counts as so much, a zero too that no sample of the rows had shown.
+_LEAST = 1e-3
 
 
 @dataclass(frozen=True)
@@ -31,15 +33,17 @@ class Warp:
 
     Args:
         is_log: of the column.
-        least: of each other column that is read in logarithms, the smallest number that was seen.
+        floor: what has no logarithm, or hardly one, counts as this.
+        least: of each other column that is read in logarithms, by its place, the smallest number that was seen.
     """
 
     is_log: bool = False
-    least: dict[object, float] = field(default_factory=dict)
+    floor: float = 0.0
+    least: dict[int, float] = field(default_factory=dict)
 
     def there(self, numbers: np.ndarray) -> np.ndarray:
-        """Numbers on the scale; what has no logarithm lies below all that have."""
-        return np.log(np.maximum(numbers, np.finfo(float).tiny)) if self.is_log else numbers
+        """Numbers on the scale; what has no logarithm lies below all that were seen."""
+        return np.log(np.maximum(numbers, self.floor)) if self.is_log else numbers
 
     def back(self, found: np.ndarray) -> np.ndarray:
         """The numbers of what lies on the scale."""
@@ -54,8 +58,8 @@ class Warp:
         if not self.least:
             return X
         X = X.copy(deep=False)
-        for name, low in self.least.items():
-            X[name] = np.log(np.maximum(_floats(X[name]), low))
+        for j, low in self.least.items():  # by place: names may be anything
+            X.isetitem(j, np.log(np.maximum(_floats(X.iloc[:, j]), low)))
         return X
 
 
@@ -92,7 +96,8 @@ def straight_part(X: pd.DataFrame, known: np.ndarray, weight: np.ndarray, reach:
     plain = _on(Warp(), X, known, weight, reach)
     if known.min() <= 0 or skew(np.repeat(known, weight.astype(np.int64))) < _SKEWED:
         return plain
-    logs = _on(Warp(True, _skewed(X)), X, known, weight, reach)
+    floor = max(_LEAST * float(known.min()), np.finfo(float).tiny)
+    logs = _on(Warp(True, floor, _skewed(X)), X, known, weight, reach)
     spread = plain.part.variance / max(logs.part.variance, np.finfo(float).tiny)
     gain = 0.5 * np.log(max(spread, np.finfo(float).tiny)) - weight @ np.log(known) / weight.sum()
     return logs if len(known) * gain > _PRICE else plain
@@ -109,17 +114,17 @@ def _on(warp: Warp, X: pd.DataFrame, known: np.ndarray, weight: np.ndarray, reac
     return Straight(warp, encoder, part, (float(there.min()) - room, float(there.max()) + room))
 
 
-def _skewed(X: pd.DataFrame) -> dict[object, float]:
+def _skewed(X: pd.DataFrame) -> dict[int, float]:
     """The columns of positive, skewed numbers, and the smallest of each."""
     found = {}
-    for name in X:
-        cells = X[name]
+    for j in range(X.shape[1]):
+        cells = X.iloc[:, j]
         if not pd.api.types.is_numeric_dtype(cells.dtype) or pd.api.types.is_bool_dtype(cells.dtype):
             continue
         numbers = _floats(cells)
         numbers = numbers[np.isfinite(numbers)]
         if len(numbers) > 1 and numbers.min() > 0 and np.ptp(numbers) > 0 and skew(numbers) >= _SKEWED:
-            found[name] = float(numbers.min())
+            found[j] = float(numbers.min())
     return found
 
 

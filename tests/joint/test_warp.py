@@ -91,3 +91,22 @@ def test_a_hundred_bounds_shares_from_above_and_nothing_from_below():
     rng = np.random.default_rng(5)
     assert Kind.of(pd.Series(100 + np.exp(rng.normal(size=300)))).low != 100
     assert Kind.of(pd.Series(100 - 10 * np.exp(rng.normal(size=300)).clip(0, 10))).high == 100
+
+
+@pytest.mark.parametrize("names", ([None, True], [pd.Timestamp("2020-01-01"), 3], ["same", ("a", 1)]))
+@pytest.mark.parametrize("model", MODELS)
+def test_predictors_in_logarithms_may_have_any_name(names, model):
+    table = drawn(3, 80)
+    X = pd.DataFrame({0: np.exp(table["z"]), 1: pd.array(np.exp(2 + table["line"]).round(), dtype="Float64")})
+    X = X.set_axis(pd.Index(names, dtype=object, tupleize_cols=False), axis=1)
+    fitted = fit_column(X, table["size"], model=model, options=OPTIONS)
+    assert (fitted.draw(X, np.random.default_rng(0)) > 0).all()
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_a_zero_that_no_known_row_had_is_unlikely_and_no_more(model):
+    table = drawn(4, 80)
+    fitted = fit_column(table[["z"]], table["size"], model=model, options=OPTIONS)
+    score = fitted.log_density(table[["z"]], table["size"])
+    at_zero = fitted.log_density(table[["z"]], 0 * table["size"])
+    assert (at_zero < score.min()).all() and (at_zero > -3000).all()
