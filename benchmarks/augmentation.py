@@ -60,7 +60,7 @@ def rows_of(folder: Path, table: str) -> tuple[pd.DataFrame, pd.Series]:
     whole = pd.read_parquet(folder / "clf" / f"{table}.parquet").drop_duplicates()
     y = whole.pop("target").astype(str)
     counts = y.value_counts()
-    rarest = counts[counts >= 2 * RAREST].idxmin()
+    rarest = counts[counts >= RAREST].idxmin()
     rng = np.random.default_rng(0)
     order = rng.permutation(len(whole))
     is_rare = (y == rarest).to_numpy()[order]

@@ -49,6 +49,16 @@ def test_where_holds(method):
     assert len(more) == len(X) + 25 and not labels[len(X) :].any() and (more["a"][len(X) :] > 0.5).all()
 
 
+@pytest.mark.parametrize("n_levels", range(4))
+@pytest.mark.parametrize("method", METHODS)
+def test_any_number_of_columns_may_be_of_levels(method, n_levels):
+    levels = {f"l{j}": np.roll(X["c"], j) for j in range(n_levels)}
+    table = pd.DataFrame({"a": X["a"], "b": X["b"]} | levels)
+    for shown in (table, table.drop(columns=["a", "b"])) if n_levels else (table,):
+        more, labels = icl.augment(shown, Y, rows=10, method=method, **METHODS[method])
+        assert len(more) == 160 and labels[150:].all() and all(set(more[name]) <= {"u", "v"} for name in levels)
+
+
 def test_gaps_and_numbers():
     table = X.assign(a=X["a"].where(np.arange(150) % 5 > 0), d=pd.Series(range(150), dtype="Int64"))
     for method, options in METHODS.items():

@@ -69,7 +69,7 @@ def smote(
         if is_level.all():
             sampler = SMOTEN(**settings)
         elif is_level.any():
-            sampler = SMOTENC(np.flatnonzero(is_level), **settings)
+            sampler = SMOTENC(np.flatnonzero(is_level).tolist(), **settings)  # arrays are compared with "auto"
         else:
             sampler = SMOTE(**settings)
         # A second class is needed to balance against; what it holds does not matter to rows of the first.
