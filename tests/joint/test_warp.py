@@ -110,3 +110,19 @@ def test_a_zero_that_no_known_row_had_is_unlikely_and_no_more(model):
     score = fitted.log_density(table[["z"]], table["size"])
     at_zero = fitted.log_density(table[["z"]], 0 * table["size"])
     assert (at_zero < score.min()).all() and (at_zero > -3000).all()
+
+
+@pytest.mark.parametrize("digits, power", ((None, -30), (None, 0), (None, 30), (2, -30)))
+@pytest.mark.parametrize("sign", (1, -1))
+def test_a_bound_that_holds_many_rows_is_drawn_and_scored(digits, power, sign):
+    """Zeros beside amounts that no grid holds were cut off with what lies below the bound: none was drawn."""
+    rng = np.random.default_rng(6)
+    table = drawn(6, 60)
+    cells = table["size"].where(rng.random(60) < 0.5, 0.0)
+    cells = sign * (cells if digits is None else cells.round(digits))
+    cells = pd.Series(np.ldexp(cells if sign > 0 else 100 + cells.clip(-99), power))
+    bound = cells.min() if sign > 0 else cells.max()
+    fitted = fit_column(table[["z"]], cells, options=OPTIONS)
+    draws = fitted.draw(table[["z"]], np.random.default_rng(0))
+    share = np.exp(fitted.log_density(table[["z"]], pd.Series(np.full(60, bound)))).mean()
+    assert 0.15 < (draws == bound).mean() < 0.85 and 0.15 < share < 0.85
