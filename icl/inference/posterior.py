@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from numbers import Integral
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -137,18 +138,21 @@ def posterior(
     seen = [name for name in table.columns if name != outcome] if features is None else list(features)
     given, n = table[seen], len(table)
     n_rolled = _TIMES * n if rows is None else rows
+    if isinstance(n_rolled, bool) or not isinstance(n_rolled, Integral) or n_rolled < 1:
+        raise ValueError(f"rows got {rows!r}; pass a whole number of at least 1.")
     real = infer(estimand, labeled=table)  # checked, and with levels and design of the real rows
     problem, own = real.problem, real.estimate.to_numpy()
+    n_blocks = min(blocks, int(n_rolled))  # a predictor is not asked for no rows
     believed, corrected, sampling = [], [], []
     for b in range(draws):
         rng = np.random.default_rng([seed, b])
         places = rng.integers(n, size=n_rolled)
         rows_so_far, y = given, table[outcome]
-        for k, part in enumerate(np.array_split(np.arange(n_rolled), blocks)):
+        for k, part in enumerate(np.array_split(np.arange(n_rolled), n_blocks)):
             model = clone(predictor).fit(rows_so_far, y)
             new = given.take(places[part]).set_axis(part)
             y = pd.concat([y, pd.Series(_drawn(model, new, rng), name=outcome)], ignore_index=True)
-            if k + 1 < blocks:
+            if k + 1 < n_blocks:
                 rows_so_far = pd.concat([rows_so_far, new], ignore_index=True)
         whole = with_column(pd.concat([table, table.take(places)], ignore_index=True), outcome, y)
         X = np.concatenate([problem.X_labeled, problem.X_labeled[places]])

@@ -14,6 +14,8 @@ from icl.joint.whole import Wholes, whole_cell
 
 # Digits after the point up to which a column counts as rounded.
 _MOST_DIGITS = 6
+# That floats of few bits all lie on a grid although nobody has rounded them.
+_CHANCE = 1e-6
 # A normal of the column's mean and spread would put so many of the observed values beyond a natural bound that none
 # lies beyond: by chance less than once in a hundred columns.
 _EXPECTED_BEYOND = 5.0
@@ -95,7 +97,9 @@ class Kind:
             return cls(column.name, column.dtype, levels=values)
         power = _power(values)
         low, high = _bounds(np.ldexp(numbers, -power), column.dtype, power)
-        return cls(column.name, column.dtype, None, _digits(values), low, high, power=power, grid_power=power)
+        return cls(
+            column.name, column.dtype, None, _digits(values, column.dtype), low, high, power=power, grid_power=power
+        )
 
     @classmethod
     def _of_whole(cls, column: pd.Series, seen: np.ndarray) -> Kind:
@@ -264,16 +268,30 @@ def _levels(column: pd.Series, seen: pd.Series) -> np.ndarray:
         return np.array(sorted(values, key=lambda v: (type(v).__name__, str(v))), dtype=object)
 
 
-def _digits(values: np.ndarray) -> int | None:
+def _digits(values: np.ndarray, dtype: Any = None) -> int | None:
     size = np.abs(values).max()
     if size > 1e15:
         return None
+    held = _plain(dtype)
+    if getattr(held, "kind", "O") == "f" and held.itemsize < 8:
+        return _digits_of_narrow(values.astype(held))
     for digits in range(_MOST_DIGITS + 1):
         # What computing leaves of a rounded number, and of large ones far less than a step: any would fit else.
         off = min(1e-12 * size, 1e-3 * 10.0**-digits)
         if np.all(np.abs(np.round(values, digits) - values) <= off):
             # Of few values, those of a measurement may lie on a fine grid by chance of having few digits only.
             return digits
+    return None
+
+
+def _digits_of_narrow(values: np.ndarray) -> int | None:
+    """The same of single and half precision, where 1.65 is 1.64999998: the float nearest to a rounded number."""
+    apart, numbers = np.spacing(np.abs(values)).astype(float), values.astype(float)
+    for digits in range(_MOST_DIGITS + 1):
+        if np.all(np.round(numbers, digits).astype(values.dtype) == values):
+            # Where floats lie nearly as far apart as the grid, any would fit.
+            by_chance = np.log(np.minimum(apart * 10.0**digits, 1.0)).sum()
+            return digits if by_chance < np.log(_CHANCE) else None
     return None
 
 

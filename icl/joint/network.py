@@ -36,6 +36,8 @@ _LEAST = 1e-6
 _TINY = 1e-12
 # Of the spread: the mass of a step below that is lost between two values of a distribution function.
 _FINE = 1e-3
+# Of the spread: a value that holds mass is the bound that it lies so close to, for distributions round their values.
+_AT_BOUND = 1e-6
 # Rows from which on a straight part is taken out before the network is asked.
 _FEWEST_STRAIGHT = 10
 _TEMPERATURES = np.geomspace(0.4, 2.5, 23)
@@ -116,7 +118,9 @@ class NetworkColumn:
 
     def _levels_between(self, distribution: HistogramPredictive, start: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """(n,) probability below the lower and up to the upper bound of the column."""
-        kind, step, n = self.kind, self.kind.half_step, len(start)
+        kind, n = self.kind, len(start)
+        # P(Y <= low) would cut off the zeros of amounts that are 0 or more, as many as there are.
+        step = kind.half_step + _AT_BOUND * self._spread
         ends = self.warp.there(np.array([kind.low - step, kind.high + step]))
         low, high = ((bound - start) / self.widened for bound in ends)
         below = _level(distribution, low) if np.isfinite(ends[0]) else np.zeros(n)
@@ -146,9 +150,10 @@ class NetworkColumn:
         if 2 * step < _FINE * self._spread:
             there = self.warp.there(numbers)
             density = distribution.log_prob(torch.from_numpy((there - start) / wide)).double().numpy()
-            found = density + self.warp.log_slope(numbers) - np.log(wide) - whole - self.kind.log_unit
-            # Values that repeat have a mass already.
-            return found if not step else found + np.log(2 * step) * ~np.isin(numbers, self.estimator.atoms_)
+            found = density + self.warp.log_slope(numbers) - np.log(wide) - whole
+            # Values that repeat have a mass already, whatever the unit or the grid.
+            unit = np.log(2 * step) if step else -self.kind.log_unit
+            return found + unit * ~np.isin(numbers, self.estimator.atoms_)
         ends = [_level(distribution, (self.warp.there(numbers + sign * step) - start) / wide) for sign in (1, -1)]
         return np.log(np.maximum(ends[0] - ends[1], _TINY)) - whole
 

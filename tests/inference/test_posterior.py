@@ -76,6 +76,23 @@ def test_in_context_models_and_classifiers_draw_too():
     assert abs(share.draws.mean().iloc[0] - table["y"].mean()) < 0.1
 
 
+@pytest.mark.parametrize("estimand", ("mean: y", "logistic: y ~ x"))
+@pytest.mark.parametrize("blocks", (1, 3))
+def test_one_rolled_row_and_two_draws_are_enough(estimand, blocks):
+    """More blocks than rows asked predictors for no rows, which those of scikit-learn refuse."""
+    table = table_of(30, 6)
+    table["y"] = (table["y"] > 0) * 1.0
+    found = posterior(estimand, table, LogisticRegression(), draws=2, rows=1, blocks=blocks)
+    ends = found.to_frame().drop(columns="term").to_numpy()
+    assert np.isfinite(ends).all() and (ends[:, 1::3] <= ends[:, 2::3]).all()
+
+
+@pytest.mark.parametrize("rows", (0, -1, 2.5, True))
+def test_rows_are_a_number_of_rows(rows):
+    with pytest.raises(ValueError, match="rows got"):
+        posterior("mean: y", table_of(30, 7), Conjugate(), draws=2, rows=rows)
+
+
 def test_what_cannot_be_rolled_is_refused():
     table = table_of(30, 5)
     with pytest.raises(ValueError, match="draw\\(X, rng\\)"):

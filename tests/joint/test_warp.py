@@ -110,3 +110,33 @@ def test_a_zero_that_no_known_row_had_is_unlikely_and_no_more(model):
     score = fitted.log_density(table[["z"]], table["size"])
     at_zero = fitted.log_density(table[["z"]], 0 * table["size"])
     assert (at_zero < score.min()).all() and (at_zero > -3000).all()
+
+
+@pytest.mark.parametrize("digits, power", ((None, -30), (None, 0), (None, 30), (2, -30)))
+@pytest.mark.parametrize("sign", (1, -1))
+def test_a_bound_that_holds_many_rows_is_drawn_and_scored(digits, power, sign):
+    """Zeros beside amounts that no grid holds were cut off with what lies below the bound: none was drawn."""
+    rng = np.random.default_rng(6)
+    table = drawn(6, 60)
+    cells = table["size"].where(rng.random(60) < 0.5, 0.0)
+    cells = sign * (cells if digits is None else cells.round(digits))
+    cells = pd.Series(np.ldexp(cells if sign > 0 else 100 + cells.clip(-99), power))
+    bound = cells.min() if sign > 0 else cells.max()
+    fitted = fit_column(table[["z"]], cells, options=OPTIONS)
+    draws = fitted.draw(table[["z"]], np.random.default_rng(0))
+    share = np.exp(fitted.log_density(table[["z"]], pd.Series(np.full(60, bound)))).mean()
+    assert 0.15 < (draws == bound).mean() < 0.85 and 0.15 < share < 0.85
+
+
+@pytest.mark.parametrize("dtype", ("float16", "float32", "Float32", "float[pyarrow]"))
+@pytest.mark.parametrize("digits, scale", ((0, 1), (1, 1), (0, 3000), (2, 0.1), (None, 1)))
+def test_rounded_columns_of_few_bits_are_rounded(dtype, digits, scale):
+    """In single precision 1.65 is 1.64999998, which seemed to be on no grid."""
+    table = drawn(7, 60)
+    numbers = (20 + 3 * table["line"]) * min(scale, 50 if dtype == "float16" else scale)
+    numbers = numbers if digits is None else numbers.round(digits)
+    numbers = numbers.astype("float16" if dtype == "float16" else "float32")
+    kind = Kind.of(numbers.astype(dtype))
+    assert kind.digits == digits
+    snapped = kind.cells(kind.snap(kind.numbers(numbers.astype(dtype)) + 0.3 * kind.half_step))
+    assert (snapped.to_numpy(dtype=float) == numbers.to_numpy(dtype=float)).all()
