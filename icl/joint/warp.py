@@ -25,6 +25,8 @@ _SKEWED = 1.0
 _PRICE = 3.0
 # Of the smallest number seen: what lies below counts as so much, a zero too that no sample of the rows had shown.
 _LEAST = 1e-3
+# Standard deviations of the logarithms beyond the largest that a draw may lie: a straight part one too far, and noise.
+_BEYOND = 2.0
 
 
 @dataclass(frozen=True)
@@ -34,11 +36,13 @@ class Warp:
     Args:
         is_log: of the column.
         floor: what has no logarithm, or hardly one, counts as this.
+        most: the largest logarithm whose number is drawn.
         least: of each other column that is read in logarithms, by its place, the smallest number that was seen.
     """
 
     is_log: bool = False
     floor: float = 0.0
+    most: float = np.inf
     least: dict[int, float] = field(default_factory=dict)
 
     def there(self, numbers: np.ndarray) -> np.ndarray:
@@ -47,7 +51,7 @@ class Warp:
 
     def back(self, found: np.ndarray) -> np.ndarray:
         """The numbers of what lies on the scale."""
-        return np.exp(found) if self.is_log else found
+        return np.exp(np.minimum(found, self.most)) if self.is_log else found
 
     def log_slope(self, numbers: np.ndarray) -> np.ndarray | float:
         """Log of the derivative of the scale by the numbers: what a log density on the scale lacks."""
@@ -97,7 +101,8 @@ def straight_part(X: pd.DataFrame, known: np.ndarray, weight: np.ndarray, reach:
     if known.min() <= 0 or skew(np.repeat(known, weight.astype(np.int64))) < _SKEWED:
         return plain
     floor = max(_LEAST * float(known.min()), np.finfo(float).tiny)
-    logs = _on(Warp(True, floor, _skewed(X)), X, known, weight, reach)
+    most = np.log(known.max()) + _BEYOND * np.log(known).std()
+    logs = _on(Warp(True, floor, float(most), _skewed(X)), X, known, weight, reach)
     spread = plain.part.variance / max(logs.part.variance, np.finfo(float).tiny)
     gain = 0.5 * np.log(max(spread, np.finfo(float).tiny)) - weight @ np.log(known) / weight.sum()
     return logs if len(known) * gain > _PRICE else plain

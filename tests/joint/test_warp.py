@@ -54,6 +54,17 @@ def test_what_lies_far_out_is_not_continued_farther():
         assert (filled.max() < 60 * gaps.max()).all() and (filled.min() > 0).all()
 
 
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("model", MODELS)
+def test_an_outlier_draws_no_greater_ones(model, seed):
+    table = drawn(seed, 100)
+    table.loc[0, "size"] = 1e6
+    fitted = fit_column(table[["z"]], table["size"], model=model, options=OPTIONS)
+    new = pd.DataFrame({"z": np.linspace(-8, 8, 2000)})
+    draws = fitted.draw(new, np.random.default_rng(seed))
+    assert draws.max() <= 1e6 * np.exp(2 * np.log(table["size"]).std()) * (1 + 1e-6)
+
+
 @pytest.mark.parametrize("power", (-30, -14, 0, 3, 11, 12, 20, 40))
 @pytest.mark.parametrize("digits", (None, 0, 2))
 def test_units_do_not_matter_nor_does_the_grid(power, digits):
