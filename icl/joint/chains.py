@@ -75,6 +75,8 @@ class Chains:
         self._shown = keeps[self._order]
         working = working.iloc[self._order].reset_index(drop=True)
         self._kinds = {j: _working_kind(kind, working[str(j)]) for j, kind in layout.kinds.items()}
+        for j in self._added:  # a shift that is smaller than a stride would be rounded away
+            self._kinds[j] = replace(self._kinds[j], stride=1)
         self._frames = [working.copy() for _ in range(m)]
         self._guess: dict[int, np.ndarray] = {}
 

@@ -10,12 +10,9 @@ import numpy as np
 import pandas as pd
 from scipy.special import ndtr
 
+from icl.joint.grid import digits_of, stride_of
 from icl.joint.whole import Wholes, whole_cell
 
-# Digits after the point up to which a column counts as rounded.
-_MOST_DIGITS = 6
-# That floats of few bits all lie on a grid although nobody has rounded them.
-_CHANCE = 1e-6
 # A normal of the column's mean and spread would put so many of the observed values beyond a natural bound that none
 # lies beyond: by chance less than once in a hundred columns.
 _EXPECTED_BEYOND = 5.0
@@ -42,6 +39,7 @@ class Kind:
         dtype: that completed columns have.
         levels: the values of a column of levels, in order; None for numbers.
         digits: after the point, to which all observed numbers are rounded; None if they are not.
+        stride: of which, on that grid, all are multiples: 1000 of rounded incomes, 25 of prices that end in .00 or .75.
         low, high: bounds that no draw crosses, those of the dtype among them; infinite if there are none. As numbers.
         moment: "M" for dates, "m" for durations; "" otherwise.
         tick: what these themselves count in: "s", "ms", "us" or "ns".
@@ -61,6 +59,7 @@ class Kind:
     wholes: Wholes | None = None
     power: int = 0
     grid_power: int = 0
+    stride: int = 1
 
     @property
     def is_class(self) -> bool:
@@ -97,9 +96,9 @@ class Kind:
             return cls(column.name, column.dtype, levels=values)
         power = _power(values)
         low, high = _bounds(np.ldexp(numbers, -power), column.dtype, power)
-        return cls(
-            column.name, column.dtype, None, _digits(values, column.dtype), low, high, power=power, grid_power=power
-        )
+        digits = digits_of(values, _plain(column.dtype))
+        grid = {"power": power, "grid_power": power, "stride": stride_of(values, digits)}
+        return cls(column.name, column.dtype, None, digits, low, high, **grid)
 
     @classmethod
     def _of_whole(cls, column: pd.Series, seen: np.ndarray) -> Kind:
@@ -111,7 +110,8 @@ class Kind:
         ends = wholes.floats([int(values[0]), int(values[-1])])
         low, high = min(wholes.bound(low, True), ends[0]), max(wholes.bound(high, False), ends[1])
         digits = 0 if wholes.known is None else None
-        return cls(column.name, column.dtype, None, digits, low, high, wholes=wholes)
+        stride = stride_of(values, digits) if wholes.is_plain else 1
+        return cls(column.name, column.dtype, None, digits, low, high, wholes=wholes, stride=stride)
 
     def numbers(self, column: pd.Series) -> np.ndarray:
         """(n,) float64: the numbers, or codes of `levels`; NaN where a cell is missing or of an unknown level."""
@@ -154,8 +154,11 @@ class Kind:
         if self.is_class:
             return numbers
         if self.digits is not None:
-            power = self.grid_power
-            numbers = np.ldexp(np.round(np.ldexp(numbers, power), self.digits), -power)
+            power, stride = self.grid_power, self.stride
+            real = np.ldexp(numbers, power)
+            if stride > 1:
+                real = np.round(real * 10.0**self.digits / stride) * stride / 10.0**self.digits
+            numbers = np.ldexp(np.round(real, self.digits), -power)
         return np.clip(numbers, self.low, self.high)
 
     def measured(self, numbers: np.ndarray) -> np.ndarray:
@@ -206,7 +209,7 @@ class Kind:
     @property
     def half_step(self) -> float:
         """Half the distance between neighbours on the column's grid; 0 without one."""
-        return 0.0 if self.digits is None else float(np.ldexp(0.5 * 10.0**-self.digits, -self.grid_power))
+        return 0.0 if self.digits is None else float(np.ldexp(0.5 * self.stride * 10.0**-self.digits, -self.grid_power))
 
     @property
     def log_unit(self) -> float:
@@ -266,33 +269,6 @@ def _levels(column: pd.Series, seen: pd.Series) -> np.ndarray:
         return np.array(sorted(values), dtype=object)
     except TypeError:
         return np.array(sorted(values, key=lambda v: (type(v).__name__, str(v))), dtype=object)
-
-
-def _digits(values: np.ndarray, dtype: Any = None) -> int | None:
-    size = np.abs(values).max()
-    if size > 1e15:
-        return None
-    held = _plain(dtype)
-    if getattr(held, "kind", "O") == "f" and held.itemsize < 8:
-        return _digits_of_narrow(values.astype(held))
-    for digits in range(_MOST_DIGITS + 1):
-        # What computing leaves of a rounded number, and of large ones far less than a step: any would fit else.
-        off = min(1e-12 * size, 1e-3 * 10.0**-digits)
-        if np.all(np.abs(np.round(values, digits) - values) <= off):
-            # Of few values, those of a measurement may lie on a fine grid by chance of having few digits only.
-            return digits
-    return None
-
-
-def _digits_of_narrow(values: np.ndarray) -> int | None:
-    """The same of single and half precision, where 1.65 is 1.64999998: the float nearest to a rounded number."""
-    apart, numbers = np.spacing(np.abs(values)).astype(float), values.astype(float)
-    for digits in range(_MOST_DIGITS + 1):
-        if np.all(np.round(numbers, digits).astype(values.dtype) == values):
-            # Where floats lie nearly as far apart as the grid, any would fit.
-            by_chance = np.log(np.minimum(apart * 10.0**digits, 1.0)).sum()
-            return digits if by_chance < np.log(_CHANCE) else None
-    return None
 
 
 def _power(values: np.ndarray) -> int:

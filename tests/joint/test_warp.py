@@ -98,6 +98,40 @@ def test_rounded_columns_of_any_spread_keep_their_own_grid(digits, spread, budge
     assert (filled["cells"] == filled["cells"].round(digits)).all()
 
 
+@pytest.mark.parametrize("step", (1000, 250, 5, 0.5, 0.25, 0.125))
+@pytest.mark.parametrize("dtype", ("float64", "Float64", "float32", "int64", "Int64"))
+@pytest.mark.parametrize("budget", (0, 1e9))
+def test_multiples_stay_multiples(step, dtype, budget):
+    """Incomes in thousands, ages in fives, measures in eighths: drawn as 13,526 and 12.093, they once stood out."""
+    if step < 1 and "int" in dtype.lower():
+        pytest.skip("no whole numbers")
+    rng = np.random.default_rng(6)
+    z = rng.normal(size=60)
+    cells = pd.Series((np.round(40 + 8 * (z + 0.1 * rng.normal(size=60))) * step), dtype=dtype)
+    assert Kind.of(cells).half_step == step / 2
+    table = pd.DataFrame({"z": z, "cells": cells.where(np.arange(60) % 3 > 0)})
+    [filled, _] = impute(table, m=2, rounds=1, budget=budget, **OPTIONS)
+    found = filled["cells"].to_numpy(dtype=float) / step
+    assert (found == np.round(found)).all() and len(np.unique(found)) > 8
+
+
+def test_few_numbers_are_multiples_by_chance():
+    assert Kind.of(pd.Series([2, 4, 8, 10])).half_step == 0.5
+    assert Kind.of(pd.Series([2.0, 4.0, 8.0, 10.0, 1200.0])).half_step == 0.5
+    assert Kind.of(pd.Series([1000, 3000, 8000, 4000])).half_step == 500
+
+
+def test_a_shift_smaller_than_a_stride_shifts():
+    rng = np.random.default_rng(7)
+    table = pd.DataFrame({"z": rng.normal(size=60)})
+    pay = np.round(40 + 8 * table["z"]) * 1000
+    table["pay"] = pay.where(np.arange(60) % 3 > 0)
+    plain, moved = (impute(table, m=2, rounds=1, budget=0, shift=shift) for shift in (None, {"pay": -0.05}))
+    gap = table["pay"].isna()
+    off = (moved[0]["pay"] - plain[0]["pay"])[gap]
+    assert off.mean() == pytest.approx(-0.05 * pay.std(), abs=4 * 1000 / np.sqrt(12 * gap.sum()))
+
+
 def test_a_hundred_bounds_shares_from_above_and_nothing_from_below():
     rng = np.random.default_rng(5)
     assert Kind.of(pd.Series(100 + np.exp(rng.normal(size=300)))).low != 100
