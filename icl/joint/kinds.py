@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -97,8 +97,9 @@ class Kind:
         power = _power(values)
         low, high = _bounds(np.ldexp(numbers, -power), column.dtype, power)
         digits = digits_of(values, _plain(column.dtype))
-        grid = {"power": power, "grid_power": power, "stride": stride_of(values, digits)}
-        return cls(column.name, column.dtype, None, digits, low, high, **grid)
+        stride = stride_of(values, digits)
+        kind = cls(column.name, column.dtype, None, digits, low, high, stride=stride)
+        return replace(kind, power=power, grid_power=power)
 
     @classmethod
     def _of_whole(cls, column: pd.Series, seen: np.ndarray) -> Kind:

@@ -100,17 +100,17 @@ def test_rounded_columns_of_any_spread_keep_their_own_grid(digits, spread, budge
 
 @pytest.mark.parametrize("step", (1000, 250, 5, 0.5, 0.25, 0.125))
 @pytest.mark.parametrize("dtype", ("float64", "Float64", "float32", "int64", "Int64"))
-@pytest.mark.parametrize("budget", (0, 1e9))
-def test_multiples_stay_multiples(step, dtype, budget):
+def test_multiples_stay_multiples(step, dtype):
     """Incomes in thousands, ages in fives, measures in eighths: drawn as 13,526 and 12.093, they once stood out."""
     if step < 1 and "int" in dtype.lower():
         pytest.skip("no whole numbers")
     rng = np.random.default_rng(6)
     z = rng.normal(size=60)
     cells = pd.Series((np.round(40 + 8 * (z + 0.1 * rng.normal(size=60))) * step), dtype=dtype)
-    assert Kind.of(cells).half_step == step / 2
+    kind = Kind.of(cells)
+    assert np.ldexp(kind.half_step, kind.power) == step / 2
     table = pd.DataFrame({"z": z, "cells": cells.where(np.arange(60) % 3 > 0)})
-    [filled, _] = impute(table, m=2, rounds=1, budget=budget, **OPTIONS)
+    [filled, _] = impute(table, m=2, rounds=1, budget=1e9 if dtype == "float64" else 0, **OPTIONS)
     found = filled["cells"].to_numpy(dtype=float) / step
     assert (found == np.round(found)).all() and len(np.unique(found)) > 8
 
