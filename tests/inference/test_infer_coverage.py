@@ -17,7 +17,7 @@ from icl.inference.engine.solve import Solver
 from icl.inference.estimands.linear import intercept
 from icl.inference.results.intervals import bounds
 
-LEVEL, N_REPS, HIGH = 0.90, 600, 1.2
+LEVEL, N_REPS, HIGH = 0.90, 450, 1.2
 ESTIMANDS = {
     "mean": (Mean("y"), "y"),
     "slope": (OLS("y", covariates=["x"]), "x"),

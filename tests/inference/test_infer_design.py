@@ -145,7 +145,7 @@ def test_the_predictor_does_not_see_the_design(table):
 
 def test_selection_on_x_with_curved_predictions_needs_its_probabilities():
     weighted, ignored = [], []
-    for r in range(250):
+    for r in range(180):
         rows = draw(1_200, 10 + r)
         chosen = sample(rows, 0.06 + 0.24 / (1 + np.exp(-2 * rows["x"].to_numpy())), r)
         options = dict(predictions="f", level=LEVEL)
@@ -191,7 +191,7 @@ def test_propensities_are_calibrated_out_of_fold():
 
 def test_chosen_rows_cover_and_are_worth_more_than_random_ones():
     chosen_hits, chosen_se, random_se = [], [], []
-    for r in range(200):
+    for r in range(150):
         rng = np.random.default_rng(900 + r)
         f = rng.uniform(size=1_000) ** 3  # mostly sure, sometimes not
         y = (rng.uniform(size=1_000) < f).astype(float)
@@ -214,7 +214,7 @@ def test_chosen_rows_cover_and_are_worth_more_than_random_ones():
 
 def test_clustered_rows_need_their_clusters():
     clustered, ignored = [], []
-    for r in range(250):
+    for r in range(180):
         rng = np.random.default_rng(r)
         school = np.repeat(np.arange(150), 8)
         effect, shared = rng.normal(size=(2, 150))
@@ -231,7 +231,7 @@ def test_clustered_rows_need_their_clusters():
 
 def test_unequal_rates_by_stratum_cover():
     stratified, ignored = [], []
-    for r in range(250):
+    for r in range(180):
         rows = draw(900, 20_000 + r)
         rows["region"] = np.digitize(rows["x"], [0.0])
         rank = rows.groupby("region").cumcount()
@@ -310,7 +310,7 @@ def uneven(n_rows: int, rng: np.random.Generator) -> np.ndarray:
 @pytest.mark.parametrize(("n", "weights"), [(20, [0.0]), (60, [0.0, "auto"])])
 def test_uneven_weights_cover(n, weights):
     hits, too_many_df = [], []
-    for r in range(300):
+    for r in range(220):
         rng = np.random.default_rng([n, r])
         rows = draw(n + 200, 40_000 + r).assign(w=uneven(n + 200, rng))
         rows["y"] = rows["y"].where(np.arange(n + 200) < n)
