@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -98,8 +98,7 @@ class Kind:
         low, high = _bounds(np.ldexp(numbers, -power), column.dtype, power)
         digits = digits_of(values, _plain(column.dtype))
         stride = stride_of(values, digits)
-        kind = cls(column.name, column.dtype, None, digits, low, high, stride=stride)
-        return replace(kind, power=power, grid_power=power)
+        return cls(column.name, column.dtype, None, digits, low, high, power=power, grid_power=power, stride=stride)
 
     @classmethod
     def _of_whole(cls, column: pd.Series, seen: np.ndarray) -> Kind:
@@ -158,7 +157,10 @@ class Kind:
             power, stride = self.grid_power, self.stride
             real = np.ldexp(numbers, power)
             if stride > 1:
-                real = np.round(real * 10.0**self.digits / stride) * stride / 10.0**self.digits
+                step = stride / 10.0**self.digits
+                # The least and the most that draws may be are not always multiples: 1, or 127 of eight bits.
+                ends = np.ldexp((self.low, self.high), power) / step
+                real = np.clip(np.round(real / step), np.ceil(ends[0]), np.floor(ends[1])) * step
             numbers = np.ldexp(np.round(real, self.digits), -power)
         return np.clip(numbers, self.low, self.high)
 

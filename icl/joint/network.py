@@ -22,9 +22,8 @@ from icl.estimators.classifier import ICLClassifier
 from icl.estimators.prior_limits import OutOfPriorWarning
 from icl.estimators.regressor import ICLRegressor
 from icl.joint.kinds import Kind
-from icl.joint.linear import LinearPart
 from icl.joint.marginal import drawn_codes, shares_of
-from icl.joint.warp import Warp, straight_part
+from icl.joint.warp import Straight, Warp, straight_part
 from icl.network.distribution import CategoricalPredictive, HistogramPredictive
 from icl.prediction.atoms import find_atoms
 from icl.prediction.companions.columns import suited
@@ -71,7 +70,7 @@ class NetworkColumn:
         settings = {"quality": "fast", **options, "random_state": seed}
         make = ICLClassifier if kind.is_class else ICLRegressor
         y = known.astype(np.int64) if kind.is_class else known
-        self.straight: LinearPart | None = None
+        self.straight: Straight | None = None
         self.warp = Warp()
         with warnings.catch_warnings():
             # Said once for the whole table by whoever asks for columns, not for every fit of every chain.
@@ -79,9 +78,8 @@ class NetworkColumn:
             warnings.simplefilter("ignore", OutOfPriorWarning)
             if not kind.is_class and len(known) >= _FEWEST_STRAIGHT and not len(find_atoms(known)):
                 count = np.ones(len(known)) if weight is None else weight
-                self._read = straight_part(X, known, count, reach)
-                self.straight, self.warp = self._read.part, self._read.warp
-                y = self.straight.residuals
+                self.straight = straight_part(X, known, count, reach)
+                self.warp, y = self.straight.warp, self.straight.part.residuals
                 settings = {"companions": (), **settings}
             elif kind.is_class:
                 # Trees tell levels apart that differ by rules: Brier score .475 -> .463 on six tables of 200 rows, for
@@ -110,7 +108,7 @@ class NetworkColumn:
 
     def straight_at(self, X: pd.DataFrame) -> np.ndarray:
         """(n,) the straight part, on the column's scale; 0 without one."""
-        return np.zeros(len(X)) if self.straight is None else self._read(self._read.encoded(X))
+        return np.zeros(len(X)) if self.straight is None else self.straight(self.straight.encoded(X))
 
     def _start(self, distribution: HistogramPredictive, X: pd.DataFrame) -> np.ndarray:
         """(n,) what is added to `widened` times a number of the network's."""
@@ -199,7 +197,7 @@ def settle(models: Sequence[NetworkColumn], said: Sequence[Any], left_out: Seque
     models, said = [models[i] for i in of_straight], [said[i] for i in of_straight]
     left_out = [left_out[i] for i in of_straight]
     # In units of the noise, since samples may differ in the scale of the column.
-    units = [max(float(np.sqrt(model.straight.variance)), _TINY) for model in models if model.straight is not None]
+    units = [max(float(np.sqrt(model.straight.part.variance)), _TINY) for model in models if model.straight is not None]
     rest = [(m.warp.there(one.numbers) - m.straight_at(one.X)) / u for m, one, u in zip(models, left_out, units)]
     means = [d.mean.double().numpy() / u for d, u in zip(said, units)]
     r_K, m_K = np.concatenate(rest), np.concatenate(means)
@@ -217,7 +215,7 @@ def settle(models: Sequence[NetworkColumn], said: Sequence[Any], left_out: Seque
         assert model.straight is not None
         variance = float(distribution.variance.double().mean())
         model.believed = believed
-        model.widened = float(np.sqrt(min(kept, 1.0) * model.straight.variance / max(variance, _TINY)))
+        model.widened = float(np.sqrt(min(kept, 1.0) * model.straight.part.variance / max(variance, _TINY)))
 
 
 def _temperature(models: Sequence[NetworkColumn], said: Sequence[Any], left_out: Sequence[LeftOut]) -> float:

@@ -115,6 +115,17 @@ def test_multiples_stay_multiples(step, dtype):
     assert (found == np.round(found)).all() and len(np.unique(found)) > 8
 
 
+@pytest.mark.parametrize(
+    "cells, dtype", (([5, 5, 5, 5, 5, 10, 15, 20, 30, 90] * 6, "float64"), (range(-125, 126, 5), "int8"))
+)
+def test_bounds_that_are_no_multiples_draw_none(cells, dtype):
+    kind = Kind.of(pd.Series(cells, dtype=dtype))
+    found = np.ldexp(kind.snap(np.array([-1e4, 1.0, 2.4, 7.6, 1e4])), kind.power)
+    if np.isfinite(kind.high):
+        assert found.max() <= kind.high
+    assert (found % 5 == 0).all() and found.min() >= np.ldexp(kind.low, kind.power) > -np.inf
+
+
 def test_few_numbers_are_multiples_by_chance():
     assert Kind.of(pd.Series([2, 4, 8, 10])).half_step == 0.5
     assert Kind.of(pd.Series([2.0, 4.0, 8.0, 10.0, 1200.0])).half_step == 0.5

@@ -53,8 +53,8 @@ def unevenness(parts: Contributions, W: Weight) -> np.ndarray | float:
     s_i^2 of the residuals are taken for equal, and for rising with the levers, as they tend to where predictions are
     far out; the smaller ratio counts. It depends on the predictions alone, never on the outcome.
 
-    Measured, means, nominal .90, 8,000 repetitions (2,000 of the last two): without it, with equal variances alone, and
-    as it is (width over labels alone, which cover .904, .900, .890 and .880):
+    Measured, means, nominal .90, 8,000 repetitions (2,000 of the last two): without it (other draws of the rows), with
+    equal variances alone, and as it is (width over labels alone, which cover .904, .900, .890 and .880):
 
     | predictions | n | without | equal | as it is |
     |---|---|---|---|---|
