@@ -21,7 +21,7 @@ import pandas as pd
 from icl.joint.column import draw_each, fit_column
 from icl.joint.kinds import Kind
 from icl.joint.layout import MOST_SHOWN, Layout
-from icl.joint.network import LeftOut
+from icl.joint.left_out import LeftOut
 
 # Chains that are fitted and asked together: their contexts share passes, and their memory is the limit.
 _AT_ONCE = 20

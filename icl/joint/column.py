@@ -19,8 +19,9 @@ import pandas as pd
 from icl.estimators.classifier import ICLClassifier
 from icl.estimators.regressor import ICLRegressor
 from icl.joint.kinds import Kind
+from icl.joint.left_out import LeftOut, settle
 from icl.joint.marginal import MarginalColumn
-from icl.joint.network import LeftOut, NetworkColumn, answers, settle
+from icl.joint.network import NetworkColumn, answers
 from icl.joint.quick import QuickColumn
 
 MODELS = ("network", "quick")
@@ -110,7 +111,7 @@ def draw_each(
 
     Args:
         left_out: if all are models of one column, rows that the sample of each left out: what networks say is scaled
-            by how well it fits there (`icl.joint.network.settle`).
+            by how well it fits there (`icl.joint.left_out.settle`).
     """
     drawn: list[Any] = [None] * len(models)
     asked = [i for i, model in enumerate(models) if isinstance(model, NetworkColumn) and len(tables[i])]

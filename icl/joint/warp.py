@@ -25,8 +25,6 @@ _SKEWED = 1.0
 _PRICE = 3.0
 # Of the smallest number seen: what lies below counts as so much, a zero too that no sample of the rows had shown.
 _LEAST = 1e-3
-# Standard deviations of the logarithms beyond the largest that a draw may lie: a straight part one too far, and noise.
-_BEYOND = 2.0
 
 
 @dataclass(frozen=True)
@@ -101,7 +99,9 @@ def straight_part(X: pd.DataFrame, known: np.ndarray, weight: np.ndarray, reach:
     if known.min() <= 0 or skew(np.repeat(known, weight.astype(np.int64))) < _SKEWED:
         return plain
     floor = max(_LEAST * float(known.min()), np.finfo(float).tiny)
-    most = np.log(known.max()) + _BEYOND * np.log(known).std()
+    # By so much a normal sample's next largest would exceed its largest on average; a tail that few rows have shown
+    # would reach multiples of what was seen.
+    most = np.log(known.max()) + np.log(known).std() / np.sqrt(2 * np.log(max(weight.sum(), 2.0)))
     logs = _on(Warp(True, floor, float(most), _skewed(X)), X, known, weight, reach)
     spread = plain.part.variance / max(logs.part.variance, np.finfo(float).tiny)
     gain = 0.5 * np.log(max(spread, np.finfo(float).tiny)) - weight @ np.log(known) / weight.sum()
