@@ -23,6 +23,8 @@ _CODE = re.compile(r"\d+[eE]\d+")
 # Words among numbers that stand for no value, in lower case; and the share of other words that is taken for mistakes.
 NO_VALUE = frozenset({"?", "-", "--", ".", "na", "n/a", "#n/a", "nan", "null", "none", "missing", "unknown"})
 _FEW_WORDS = 0.05
+# Levels from which on numbers with decimals are measurements that some file or database called a category.
+_MANY_LEVELS = 20
 
 
 @dataclass
@@ -130,6 +132,10 @@ class Column:
 def _kind(series: pd.Series, name) -> tuple[str, str]:
     """The kind of a column, and what is to be said of how it is read."""
     kind = _kind_of_dtype(series.dtype, name)
+    if kind == "category" and isinstance(series.dtype, pd.CategoricalDtype):
+        levels = series.cat.remove_unused_categories().cat.categories
+        if _are_measured(levels):
+            return "number", f"column {name!r} is a category of {len(levels)} numbers with decimals, read as numbers"
     if kind:
         return kind, ""
     seen = series.dropna()
@@ -167,6 +173,14 @@ def _kind_of_words(words: list[str], name) -> tuple[str, str]:
         return "category", ""
     shown = ", ".join(map(repr, others[:3])) + (f" and {len(others) - 3} more" if len(others) > 3 else "")
     return "number", f"column {name!r} holds {n_known} numbers and {shown} ({n_other} cells), read as missing"
+
+
+def _are_measured(levels: pd.Index) -> bool:
+    """Whether the levels of a category are numbers with decimals, too many to be grades or codes."""
+    words = [str(level).strip() for level in levels]
+    if len(words) < _MANY_LEVELS or _kind_of_words(words, "") != ("number", ""):
+        return False
+    return any(not float(word).is_integer() for word in words)
 
 
 def _kind_of_dtype(dtype, name) -> str:

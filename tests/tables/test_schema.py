@@ -153,6 +153,32 @@ def test_many_words_are_levels():
         assert encoder.is_categorical_[0] and encoder.said_ == []
 
 
+@pytest.mark.parametrize("as_text", [True, False])
+def test_a_category_of_many_decimals_is_a_number_and_said(as_text):
+    """As files and databases give measurements that someone called nominal."""
+    numbers = np.random.default_rng(0).normal(size=60).round(2)
+    cells = pd.Series([str(v) for v in numbers] if as_text else numbers).where(np.arange(60) != 7)
+    encoder = TableEncoder().fit(pd.DataFrame({"x": cells.astype("category")}))
+    n_levels = cells.nunique()
+    assert encoder.said_ == [f"column 'x' is a category of {n_levels} numbers with decimals, read as numbers"]
+    plain = pd.DataFrame({"x": np.where(np.arange(60) != 7, numbers, np.nan)})
+    expected = TableEncoder().fit(plain).transform(plain)
+    np.testing.assert_array_equal(encoder.transform(pd.DataFrame({"x": cells.astype("category")})), expected)
+    unseen = pd.DataFrame({"x": pd.Categorical(["0.123", "-9.5"] if as_text else [0.123, -9.5])})
+    assert np.isfinite(encoder.transform(unseen)).all()
+
+
+def test_a_category_of_grades_or_codes_stays_one():
+    few, whole = np.arange(10) / 2, np.arange(10_001, 10_041)
+    for levels in (few, whole, [f"0{v}" for v in whole], [*(np.arange(40) / 4), "other"]):
+        cells = pd.Series(list(levels) * 2).astype("category")
+        encoder = TableEncoder().fit(pd.DataFrame({"x": cells}))
+        assert encoder.is_categorical_[0] and encoder.said_ == []
+    # Levels that no row has decide nothing.
+    unused = pd.Categorical([0.5, 1.5] * 9, categories=np.arange(60) / 4 + 0.25)
+    assert TableEncoder().fit(pd.DataFrame({"x": unused})).is_categorical_[0]
+
+
 EXACT = {
     "int64": lambda v: 2**60 + v,
     "uint64": lambda v: (2**63 + v.astype(np.uint64)).astype(np.uint64),
