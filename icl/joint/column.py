@@ -66,6 +66,7 @@ def fit_column(
     seed: int = 0,
     tilt: np.ndarray | None = None,
     options: Mapping[str, Any] | None = None,
+    draw_line: bool = False,
 ) -> ColumnModel:
     """The distribution of y given X, from the rows whose y is known.
 
@@ -78,6 +79,8 @@ def fit_column(
             others say where the column is asked about, also if they lack it.
         seed: of what the model draws when it is fitted.
         tilt: of a column of levels, log odds to add to each level in draws, as in a sensitivity analysis.
+        draw_line: `weight` is a bootstrap sample; the straight part of a number is a draw given all rows that know the
+            column, those of weight 0 too, and the sample is for what the straight part leaves.
         options: arguments for `ICLRegressor` and `ICLClassifier`, such as `checkpoint`; default: quality="fast".
     Raises:
         ValueError: for an unknown model, or a column without an observed cell.
@@ -89,14 +92,17 @@ def fit_column(
     count = np.ones(len(y)) if weight is None else np.asarray(weight, dtype=np.float64)
     reach = X.iloc[np.flatnonzero(count > 0)]
     rows = np.flatnonzero(np.isfinite(numbers) & (count > 0))
-    known, count = numbers[rows], count[rows]
-    X = X.iloc[rows]
-    n_values = len(np.unique(known))
-    if n_values < 2 or len(rows) < FEWEST_ROWS or not _varies(X):
-        return MarginalColumn(kind, known, count, tilt)
+    n_values = len(np.unique(numbers[rows]))
+    if n_values < 2 or len(rows) < FEWEST_ROWS or not _varies(X.iloc[rows]):
+        return MarginalColumn(kind, numbers[rows], count[rows], tilt)
+    rng = np.random.default_rng(seed) if draw_line and not kind.is_class else None
+    if rng is not None:
+        rows = np.flatnonzero(np.isfinite(numbers))
+    known, count, X = numbers[rows], count[rows], X.iloc[rows]
     if model == "quick":
-        return QuickColumn(kind, X, known, count, seed, tilt, reach)
-    return NetworkColumn(kind, X, known, count if weight is not None else None, seed, options or {}, tilt, reach)
+        return QuickColumn(kind, X, known, count, seed, tilt, reach, rng)
+    sample = count if weight is not None else None
+    return NetworkColumn(kind, X, known, sample, seed, options or {}, tilt, reach, rng)
 
 
 def draw_each(

@@ -37,15 +37,28 @@ class LinearPart:
         target: (n,) numbers.
         weight: (n,) how many copies there are of each row; copies are one unit.
         reach: (r, F) encoded rows, known ones and those that will be asked about.
+        rng: if given, the part is fitted to all rows alike and answers with a draw of its coefficients; `weight` is a
+            bootstrap sample then, and tells of the noise alone. Their covariance allows noise of any spread from row to
+            row (HC2). Fits of bootstrap samples differ more than fits of populations do, by twice the variance where
+            few rows lie far out: what such rows say is then all or nothing.
 
     Attributes:
-        residuals: (n,) what is left of the rows' own targets, each scaled to the spread of the noise.
+        residuals: (n,) what is left of the rows' own targets by the fit, each scaled to the spread of the noise.
         variance: of the noise.
     """
 
     def __init__(
-        self, encoder: TableEncoder, cells: np.ndarray, target: np.ndarray, weight: np.ndarray, reach: np.ndarray
+        self,
+        encoder: TableEncoder,
+        cells: np.ndarray,
+        target: np.ndarray,
+        weight: np.ndarray,
+        reach: np.ndarray,
+        rng: np.random.Generator | None = None,
     ):
+        sampled = weight
+        if rng is not None:
+            weight = np.ones(len(target))
         self._encoder = encoder
         self._means = np.nan_to_num(np.nanmean(np.where(np.isnan(cells).all(0), 0.0, cells), axis=0))
         total = weight.sum()
@@ -75,13 +88,20 @@ class LinearPart:
         losses = [_left_out_loss(V, t, base, rest, penalty, price) for penalty in penalties]
         penalty = penalties[int(np.argmin(losses))]
         kept = t / (t**2 + penalty)
-        of_held = Wt.T @ (kept * (V.T @ rest))
-        of_first = Vt.T @ ((U.T @ (y - Z[:, first:] @ of_held)) / s)
-        self._slopes = np.concatenate([of_first, of_held])
+
+        def slopes(y: np.ndarray) -> np.ndarray:
+            of_held = Wt.T @ (kept * (V.T @ (y - U @ (U.T @ y))))
+            return np.concatenate([Vt.T @ ((U.T @ (y - Z[:, first:] @ of_held)) / s), of_held])
+
+        self._slopes = slopes(y)
         leverage = base + V**2 @ (t * kept) + weight / total
-        fitted = (X - self._center) / self._scale @ self._slopes
-        self.residuals = (target - self._middle - fitted) / np.sqrt(np.clip(1 - leverage, 0.05, 1.0))
-        self.variance = float(weight @ self.residuals**2 / total)
+        left = target - self._middle - (X - self._center) / self._scale @ self._slopes
+        self.residuals = left / np.sqrt(np.clip(1 - leverage, 0.05, 1.0))
+        self.variance = float(sampled @ self.residuals**2 / sampled.sum())
+        if rng is not None:
+            noise = self.residuals * rng.normal(size=len(target))
+            self._middle += float(noise.mean())
+            self._slopes = self._slopes + slopes(noise - noise.mean())
 
     def _find_knots(self, reach: np.ndarray, total: float, n_straight: int) -> dict[int, np.ndarray]:
         """Of the numbers that differ enough, where there are rows enough for all bends."""

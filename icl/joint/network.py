@@ -40,6 +40,7 @@ class NetworkColumn:
         weight: whole numbers, or None if all rows count alike.
         tilt: log odds to add to each level in draws.
         reach: all rows, those that will be asked about among them; default: X.
+        rng: if given, what the straight part is drawn with, from rows of weight 0 too.
 
     Attributes:
         believed, widened: factors of the network's mean and of its spread.
@@ -58,11 +59,13 @@ class NetworkColumn:
         options: Mapping[str, Any],
         tilt: np.ndarray | None = None,
         reach: pd.DataFrame | None = None,
+        rng: np.random.Generator | None = None,
     ):
-        self.kind, self._n_known, self._tilt = kind, len(known), tilt
+        shown = np.ones(len(known), dtype=bool) if weight is None else weight > 0
+        self.kind, self._n_known, self._tilt = kind, int(shown.sum()), tilt
         self.believed, self.widened, self.temperature = 1.0, 1.0, 1.0
         self.noise_shares = np.array([1.0])
-        self._spread = float(known.std())
+        self._spread = float(known[shown].std())
         self.shares: np.ndarray | None = None
         settings = {"quality": "fast", **options, "random_state": seed}
         make = ICLClassifier if kind.is_class else ICLRegressor
@@ -73,17 +76,19 @@ class NetworkColumn:
             # Said once for the whole table by whoever asks for columns, not for every fit of every chain.
             warnings.simplefilter("ignore", SchemaWarning)
             warnings.simplefilter("ignore", OutOfPriorWarning)
-            if not kind.is_class and len(known) >= _FEWEST_STRAIGHT and not len(find_atoms(known)):
+            if not kind.is_class and self._n_known >= _FEWEST_STRAIGHT and not len(find_atoms(known[shown])):
                 count = np.ones(len(known)) if weight is None else weight
-                self.straight = straight_part(X, known, count, reach)
+                self.straight = straight_part(X, known, count, reach, rng)
                 self.warp, y = self.straight.warp, self.straight.part.residuals
                 settings = {"companions": (), **settings}
             elif kind.is_class:
                 # Trees tell levels apart that differ by rules: Brier score .475 -> .463 on six tables of 200 rows, for
                 # a tenth more time.
-                beside = suited(len(known), len(np.unique(known)))
+                beside = suited(self._n_known, len(np.unique(known[shown])))
                 settings = {"companions": [name for name in beside if name in ("ridge", "trees")], **settings}
-            self.estimator = make(**settings).fit(X, y, sample_weight=weight)
+            rows = np.flatnonzero(shown)
+            counted = None if weight is None else weight[rows]
+            self.estimator = make(**settings).fit(X.iloc[rows], y[rows], sample_weight=counted)
 
     def draw(self, X: pd.DataFrame, rng: np.random.Generator) -> pd.Series:
         [answer] = answers([self], [X])

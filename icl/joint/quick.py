@@ -36,6 +36,7 @@ class QuickColumn:
         weight: whole numbers, how often each row counts.
         tilt: log odds to add to each level in draws.
         reach: all rows, those that will be asked about among them; default: X.
+        rng: if given, what the straight part is drawn with, from rows of weight 0 too.
     """
 
     def __init__(
@@ -47,6 +48,7 @@ class QuickColumn:
         seed: int,
         tilt: np.ndarray | None = None,
         reach: pd.DataFrame | None = None,
+        rng: np.random.Generator | None = None,
     ):
         self.kind, self._tilt = kind, tilt
         self.shares: np.ndarray | None = None
@@ -61,12 +63,14 @@ class QuickColumn:
             return
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", SchemaWarning)
-            self._straight = straight_part(X, known, weight, reach)
+            self._straight = straight_part(X, known, weight, reach, rng)
             self._warp, self._encoded = self._straight.warp, self._straight.encoded
             cells = self._encoded(X)
         # Leaves compare spreads with one, whatever the units.
         self._scale = float(np.sqrt(self._straight.part.variance)) or 1.0
-        residuals = self._straight.part.residuals / self._scale
+        shown = weight > 0
+        residuals, cells = self._straight.part.residuals[shown] / self._scale, cells[shown]
+        known, weight = known[shown], weight[shown]
         self._forest = Forest(cells, residuals, weight, *options, classify=False)
         leaves = self._forest.apply(cells)
         copies = np.repeat(np.arange(len(known)), weight.astype(np.int64))

@@ -87,34 +87,48 @@ class Straight:
         return np.clip(self.part(cells), *self.ends)
 
 
-def straight_part(X: pd.DataFrame, known: np.ndarray, weight: np.ndarray, reach: pd.DataFrame | None) -> Straight:
+def straight_part(
+    X: pd.DataFrame,
+    known: np.ndarray,
+    weight: np.ndarray,
+    reach: pd.DataFrame | None,
+    rng: np.random.Generator | None = None,
+) -> Straight:
     """The straight part of a column on the scale that suits it.
 
     Args:
         X: (n, ...) the other columns of the rows that know it.
         known, weight: (n,) their numbers, and how many copies there are of each.
         reach: rows that will be asked about among others; None: X.
+        rng: if given, the part is a draw, of all rows; see `LinearPart`.
     """
-    plain = _on(Warp(), X, known, weight, reach)
+    plain = _on(Warp(), X, known, weight, reach, rng)
     if known.min() <= 0 or skew(np.repeat(known, weight.astype(np.int64))) < _SKEWED:
         return plain
     floor = max(_LEAST * float(known.min()), np.finfo(float).tiny)
     # By so much a normal sample's next largest would exceed its largest on average; a tail that few rows have shown
     # would reach multiples of what was seen.
     most = np.log(known.max()) + np.log(known).std() / np.sqrt(2 * np.log(max(weight.sum(), 2.0)))
-    logs = _on(Warp(True, floor, float(most), _skewed(X)), X, known, weight, reach)
+    logs = _on(Warp(True, floor, float(most), _skewed(X)), X, known, weight, reach, rng)
     spread = plain.part.variance / max(logs.part.variance, np.finfo(float).tiny)
     gain = 0.5 * np.log(max(spread, np.finfo(float).tiny)) - weight @ np.log(known) / weight.sum()
     return logs if len(known) * gain > _PRICE else plain
 
 
-def _on(warp: Warp, X: pd.DataFrame, known: np.ndarray, weight: np.ndarray, reach: pd.DataFrame | None) -> Straight:
+def _on(
+    warp: Warp,
+    X: pd.DataFrame,
+    known: np.ndarray,
+    weight: np.ndarray,
+    reach: pd.DataFrame | None,
+    rng: np.random.Generator | None,
+) -> Straight:
     shown = warp.shown(X)
     encoder = TableEncoder("the column's model").fit(shown)
     cells = encoder.transform(shown)
     wide = cells if reach is None else encoder.transform(warp.shown(reach))
     there = warp.there(known)
-    part = LinearPart(encoder, cells, there, weight, wide)
+    part = LinearPart(encoder, cells, there, weight, wide, rng)
     room = float(there.std()) if warp.is_log else np.inf
     return Straight(warp, encoder, part, (float(there.min()) - room, float(there.max()) + room))
 

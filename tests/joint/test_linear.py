@@ -9,12 +9,11 @@ from icl.joint.linear import LinearPart
 from icl.tables.encoder import TableEncoder
 
 
-def part(frame, y, weight=None, reach=None):
+def part(frame, y, weight=None, reach=None, rng=None):
     encoder = TableEncoder("a test").fit(frame)
     weight = np.ones(len(y)) if weight is None else weight
-    fitted = LinearPart(
-        encoder, encoder.transform(frame), y, weight, encoder.transform(frame if reach is None else reach)
-    )
+    wide = encoder.transform(frame if reach is None else reach)
+    fitted = LinearPart(encoder, encoder.transform(frame), y, weight, wide, rng)
     return lambda rows: fitted(encoder.transform(rows)), fitted
 
 
@@ -85,3 +84,34 @@ def test_levels_gaps_and_constants_are_taken():
     said = answer(frame)
     towns = frame["town"] == "x"
     assert np.isfinite(said).all() and 2.5 < said[towns].mean() - said[~towns].mean() < 3.5
+
+
+def test_draws_of_a_line_vary_as_noise_of_any_spread_lets_them():
+    """The covariance of HC2 by statsmodels, where noise grows with a column; that of an even noise is another."""
+    import statsmodels.api as sm
+
+    rng = np.random.default_rng(0)
+    frame = pd.DataFrame({"a": rng.normal(size=60), "b": rng.normal(size=60)})
+    y = np.asarray(frame["a"] + np.exp(frame["a"]) * rng.normal(size=60))
+    new = pd.DataFrame({"a": [-1.5, 0.0, 2.0], "b": [0.0, 1.0, -1.0]})
+    draws = np.stack([part(frame, y, rng=np.random.default_rng(seed))[0](new) for seed in range(600)])
+    model = sm.OLS(y, sm.add_constant(frame)).fit(cov_type="HC2")
+    rows = sm.add_constant(new).to_numpy()
+    spread = np.sqrt(np.einsum("ij,jk,ik->i", rows, model.cov_params().to_numpy(), rows))
+    assert_allclose(draws.mean(0), rows @ model.params, atol=4 * spread.max() / np.sqrt(600))
+    assert_allclose(draws.std(0), spread, rtol=4 / np.sqrt(2 * 600))
+    even = np.sqrt(np.einsum("ij,jk,ik->i", rows, model.normalized_cov_params.to_numpy() * model.scale, rows))
+    assert np.abs(np.log(even / spread)).max() > 0.3
+
+
+@pytest.mark.parametrize("bend", [0.0, 1.5])
+def test_samples_tell_a_drawn_line_of_its_noise_alone(bend):
+    frame, y = drawn(3, 200, bend)
+    weight = np.bincount(np.random.default_rng(1).integers(200, size=200), minlength=200)
+    new, _ = drawn(4, 50, bend)
+    draw = lambda weight: part(frame, y, weight, rng=np.random.default_rng(5))
+    (answer, sampled), (other, plain) = draw(weight), draw(None)
+    assert_allclose(answer(new), other(new))
+    assert_allclose(sampled.residuals, plain.residuals)
+    assert sampled.variance == pytest.approx(weight @ plain.residuals**2 / 200) and sampled.variance != plain.variance
+    assert_allclose(plain.residuals, part(frame, y)[1].residuals)  # of the fit, not of the draw
