@@ -6,6 +6,7 @@ One line each: NAME MEASURED ESTIMATE.
 import ctypes
 from pathlib import Path
 
+import lean  # noqa: F401 - first
 import numpy as np
 import torch
 

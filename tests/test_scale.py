@@ -16,6 +16,7 @@ import pyarrow as pa
 import pyarrow.dataset
 import pyarrow.parquet as pq
 import pytest
+from lean import BEGIN
 from numpy.testing import assert_allclose
 
 from icl import ICLClassifier, ICLRegressor
@@ -314,7 +315,7 @@ def test_without_the_extra_a_sentence_says_what_to_install(labelled, folder, tmp
 
 
 def test_nothing_imports_ray_before_it_is_asked_for(tmp_path):
-    code = (
+    code = BEGIN + (
         "import sys, icl, icl.inference.analysis, icl.scale.shards, icl.estimators.dataset, priors.jobs;"
         "import icl.commands.predict.folder; print('ray' in sys.modules)"
     )

@@ -22,8 +22,8 @@ ROOT = Path(__file__).parents[1]
 # Forks of one process that has imported everything: an import of torch and lightning takes longer than a tiny run.
 _FORKS = multiprocessing.get_context("forkserver" if os.name == "posix" else "spawn")
 _IMPORTED = [
-    "train", "helpers", "training_runs", "torch._dynamo", "torch.distributed", "lightning.pytorch.strategies",
-    "icl.finetuning.run", "pytest",
+    "lean", "train", "helpers", "training_runs", "torch._dynamo", "torch.distributed", "lightning.pytorch.strategies",
+    "icl.finetuning.run", "pytest", "torch.utils.tensorboard",
 ]  # fmt: skip
 TINY = [
     "--model.model={d_embed: 16, n_layers: 1, n_heads: 2, n_thinking_rows: 2, n_bins: 16}",

@@ -7,6 +7,7 @@ import sys
 import numpy as np
 import pandas as pd
 import pytest
+from lean import BEGIN
 from numpy.testing import assert_allclose
 from sklearn.linear_model import LinearRegression
 
@@ -127,7 +128,7 @@ for n_parts in (4, 24):
     # Not getrusage: its peak is inherited from the parent process, and would hide what this one takes.
     print(int(Path("/proc/self/status").read_text().split("VmHWM:")[1].split()[0]) / 1024)
 """
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    done = subprocess.run([sys.executable, "-c", BEGIN + code], capture_output=True, text=True, check=True)
     few, many = map(float, done.stdout.split())
     added = 20 * 50_000 * 12 * 8 / 2**20  # MiB
     assert many - few < 0.1 * added + 20

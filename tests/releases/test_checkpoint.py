@@ -10,6 +10,7 @@ import sys
 
 import pytest
 import torch
+from lean import BEGIN
 from torch.testing import assert_close
 
 from icl import atomic
@@ -88,7 +89,7 @@ for first in ("icl", "transformers.models.auto.modeling_auto"):
     print(type(model).__name__, {{p.dtype for p in model.parameters()}})
     break
 """
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    done = subprocess.run([sys.executable, "-c", BEGIN + code], capture_output=True, text=True)
     assert done.returncode == 0 and done.stdout.splitlines() == ["TabularTransformer {torch.float32}"] * 2, done.stderr
 
 

@@ -50,7 +50,7 @@ def test_a_process_killed_while_it_writes_leaves_a_whole_checkpoint(tmp_path):
     path, draw = tmp_path / "last.ckpt", random.Random(0)
     # A server that has imported everything forks the writers: a new one costs milliseconds.
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["torch", "pytest", "icl.training.checkpoint_io"])
+    context.set_forkserver_preload(["lean", "torch", "pytest", "icl.training.checkpoint_io"])
     partial, numbers = 0, [-1]
     for _ in range(N_KILLS):
         before = numbers[-1]
