@@ -23,7 +23,7 @@ ROOT = Path(__file__).parents[1]
 _FORKS = multiprocessing.get_context("forkserver" if os.name == "posix" else "spawn")
 _IMPORTED = [
     "lean", "train", "helpers", "training_runs", "torch._dynamo", "torch.distributed", "lightning.pytorch.strategies",
-    "icl.finetuning.run", "pytest", "torch.utils.tensorboard",
+    "icl.finetuning.run", "pytest", "torch.utils.tensorboard", "parsed",
 ]  # fmt: skip
 TINY = [
     "--model.model={d_embed: 16, n_layers: 1, n_heads: 2, n_thinking_rows: 2, n_bins: 16}",
