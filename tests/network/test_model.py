@@ -7,7 +7,6 @@ import pytest
 import torch
 from torch import nn
 from torch.testing import assert_close
-from transformers import AutoModel
 
 from icl.network.blocks import Attention
 from icl.network.config import TabularConfig
@@ -136,6 +135,8 @@ def test_every_block_of_a_new_network_is_the_identity(module, seeded):
 
 
 def test_automodel_loads_a_release(tiny_release, tiny_model, seeded):
+    from transformers import AutoModel  # takes longer to import than torch
+
     loaded = AutoModel.from_pretrained(tiny_release)
     assert isinstance(loaded, TabularTransformer)
     X, y = torch.randn(1, 9, 3, generator=seeded(7)), torch.randn(1, 6, generator=seeded(8))
