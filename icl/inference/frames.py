@@ -54,7 +54,7 @@ def plain_frame(frame: pd.DataFrame) -> pd.DataFrame:
     """The same table with plain types; the table itself where it has them already."""
     import pandas as pd
 
-    if all(isinstance(kind, np.dtype) and not kind.hasobject for kind in frame.dtypes):
+    if all(_is_plain(kind) for kind in frame.dtypes):
         return frame
     columns = [frame.iloc[:, j] for j in range(frame.shape[1])]
     plain = [plain_column(column) for column in columns]
@@ -62,6 +62,15 @@ def plain_frame(frame: pd.DataFrame) -> pd.DataFrame:
         return frame
     out = pd.concat(plain, axis=1) if plain else frame
     return out.set_axis(frame.columns, axis=1)
+
+
+def _is_plain(kind: Any) -> bool:
+    """Whether a column's type alone says that it is plain: numbers and dates of NumPy, text whose gaps are NaN."""
+    import pandas as pd
+
+    if isinstance(kind, np.dtype):
+        return not kind.hasobject
+    return isinstance(kind, pd.StringDtype) and kind.na_value is np.nan
 
 
 def plain_column(column: pd.Series) -> pd.Series:

@@ -108,6 +108,8 @@ def _split(table: pd.DataFrame, outcome: list[str]) -> Sample:
         )
     (table,), index = drop_unused_levels(table), table.index
     table = table.reset_index(drop=True)
+    if is_labeled[:n_labeled].all():  # in order already: no cell is moved
+        return Sample(table.iloc[:n_labeled], table.iloc[n_labeled:], order, index)
     return Sample(table.iloc[order[:n_labeled]], table.iloc[order[n_labeled:]], order, index)
 
 
