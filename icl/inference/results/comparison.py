@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -58,27 +60,25 @@ def compare_methods(
     classical = solver.under(0.0)
     answers = [(chosen, "") if name == chosen.name else _solve_by_name(solver, name) for name in names]
     names += [answer.name for answer, _ in controls]
-    parts = []
-    for name, (answer, note) in zip(names, [*answers, *controls]):
+    columns: dict[str, list[np.ndarray]] = defaultdict(list)  # one table of them all: one of each method takes longer
+    for answer, note in [*answers, *controls]:
         lower, upper = bounds(solver, answer, level)
         with_n = answer.is_valid and np.isfinite(answer.std_error).all()
-        parts.append(
-            pd.DataFrame(
-                {
-                    "method": name,
-                    "term": terms,
-                    "estimate": answer.estimate,
-                    "std_error": answer.std_error,
-                    "lower": lower,
-                    "upper": upper,
-                    "weight": answer.weight,
-                    "n_effective": len(problem.y) * variance_ratio(classical, answer) if with_n else np.nan,
-                    "valid": answer.is_valid,
-                    "note": note,
-                }
-            )
-        )
-    frame = Comparison(pd.concat(parts, ignore_index=True).set_index(["method", "term"]))
+        cells: dict[str, Any] = {
+            "estimate": answer.estimate,
+            "std_error": answer.std_error,
+            "lower": lower,
+            "upper": upper,
+            "weight": answer.weight,
+            "n_effective": len(problem.y) * variance_ratio(classical, answer) if with_n else np.nan,
+            "valid": answer.is_valid,
+            "note": np.array(note, dtype=object),
+        }
+        for column, value in cells.items():
+            columns[column].append(np.broadcast_to(value, len(terms)))
+    index: list[Any] = [np.repeat(np.array(names, dtype=object), len(terms)), terms * len(names)]
+    found = {column: np.concatenate(values) for column, values in columns.items()}
+    frame = Comparison(found, pd.MultiIndex.from_arrays(index, names=["method", "term"]))
     frame.attrs.update(level=level, chosen=chosen.name)
     return frame
 
