@@ -111,9 +111,9 @@ def test_cells_that_no_real_row_holds_are_strange():
 def test_noise_costs_accuracy():
     rng = np.random.default_rng(1)
     noise = FRESH.assign(owns=rng.random(300) < 0.5)
-    keep = ["age", "owns"]
+    keep, options = ["age", "owns"], {"target": "owns", "predictor": LogisticRegression(), "detector": UNASKED}
     of = {
-        name: icl.audit(REAL[keep], rows[keep], holdout=HOLDOUT[keep], target="owns", predictor=LogisticRegression())
+        name: icl.audit(REAL[keep], rows[keep], holdout=HOLDOUT[keep], **options)
         for name, rows in (("fresh", FRESH), ("noise", noise))
     }
     assert of["fresh"].useful.lower < 0 < of["fresh"].useful.upper

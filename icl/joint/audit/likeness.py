@@ -19,6 +19,7 @@ from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.model_selection import StratifiedKFold
 
 _FOLDS = 5
+ROUNDS = 100  # of boosting
 _MOST_LEVELS = 250  # what the trees take as categories; rarer levels are one
 
 
@@ -64,7 +65,7 @@ def two_sample_auc(
             codes = rows[:, j]
             rows[:, j] = np.where(codes >= _MOST_LEVELS, _MOST_LEVELS, codes)
         detector = HistGradientBoostingClassifier(
-            max_iter=100, learning_rate=0.1, max_leaf_nodes=15, min_samples_leaf=10, categorical_features=is_level,
+            max_iter=ROUNDS, learning_rate=0.1, max_leaf_nodes=15, min_samples_leaf=10, categorical_features=is_level,
             early_stopping=False, random_state=seed,
         )  # fmt: skip
     else:
