@@ -36,13 +36,13 @@ class TunedOnThem(RegressorMixin, BaseEstimator):
         return self._features(X) @ self.coef_
 
 
-def coverage(knows_the_labels: bool) -> float:
+def coverage(knows_the_labels: bool, n_reps: int) -> float:
     """Share of nominal 90 % intervals for a mean that hold it, over draws of 50 labelled and 300 unlabelled rows.
 
     The predictor was trained on the labelled rows of the analysis, or on 50 rows that were held out from it.
     """
     rng, hits = np.random.default_rng(0), 0
-    for _ in range(N_REPS):
+    for _ in range(n_reps):
         X = rng.normal(size=(400, 2))
         y = X[:, 0] + rng.normal(size=400)
         tuned_on = slice(0, 50) if knows_the_labels else slice(350, 400)
@@ -51,7 +51,7 @@ def coverage(knows_the_labels: bool) -> float:
         predictor = TunedOnThem(X[tuned_on], y[tuned_on])
         low, high = infer(Mean("y"), table=table, predictor=predictor, weight=1, folds=2).interval(LEVEL).iloc[0][:2]
         hits += low < 0 < high
-    return hits / N_REPS
+    return hits / n_reps
 
 
 def test_what_the_refusal_prevents():
@@ -60,8 +60,8 @@ def test_what_the_refusal_prevents():
     With the tuned rows held out from the analysis they cover as they should (two-sided, four standard errors).
     """
     error = np.sqrt(LEVEL * (1 - LEVEL) / N_REPS)
-    assert coverage(knows_the_labels=True) < 0.75
-    assert abs(coverage(knows_the_labels=False) - LEVEL) < 4 * error
+    assert coverage(knows_the_labels=True, n_reps=80) < 0.75  # .60 of many; .90 would not be below .766
+    assert abs(coverage(knows_the_labels=False, n_reps=N_REPS) - LEVEL) < 4 * error
 
 
 def draw(seed: int, n: int = 60) -> pd.DataFrame:

@@ -51,6 +51,8 @@ def test_the_network_takes_what_was_foreseen(one_thread, shape):
         start = time.process_time()
         ICLClassifier("nano", n_estimators=2, companions=()).fit(X[:n_rows], y[:n_rows]).predict_proba(X[n_rows:])
         ratios.append((time.process_time() - start) / foreseen.total)
+        if sum(0.5 < ratio < 2 for ratio in ratios) == 2:  # a third would leave the middle one there
+            break
     assert 0.5 < np.median(ratios) < 2
 
 

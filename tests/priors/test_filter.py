@@ -70,7 +70,7 @@ def test_failed_tasks_are_redrawn_and_the_others_kept(seeded):
 def test_tasks_pass_in_proportion_to_their_skill(seeded):
     """With one round, a task is kept with probability skill / sure_skill: two-sided, by thirds of the skill."""
     noisy = FunctionPrior(task="regression", target=TargetConfig(noise=(0.3, 2.0)), missing=0.0)
-    shape = TaskShape(1500, 200, 100, 4)
+    shape = TaskShape(1500, 100, 60, 4)
     plain = noisy.sample(shape, seeded(12))
     kept = Learnable(noisy, threshold=-torch.inf, sure_skill=0.8, rounds=1).sample(shape, seeded(12)).X == plain.X
     kept = kept.flatten(1).all(1).double()

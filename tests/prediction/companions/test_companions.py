@@ -222,9 +222,8 @@ def test_a_column_may_be_missing_in_all_rows_that_a_companion_sees(name, n_class
     column = np.where(np.arange(120) < missing, np.nan, np.arange(120) % 3)[:, None]
     cells_NF = np.concatenate([whole.cells_NF, column], 1, dtype="f4")
     labelled = Labelled(cells_NF, np.append(whole.n_levels_F, n_levels), whole.y_N, n_classes)
-    for seed in range(1 if name == "kernel" else 2):
-        fitted = fit(name, labelled, seed)
-        assert np.isfinite(fitted.context_NS).all() and np.isfinite(fitted(cells_NF[-5:])).all()
+    fitted = fit(name, labelled, 0)
+    assert np.isfinite(fitted.context_NS).all() and np.isfinite(fitted(cells_NF[-5:])).all()
 
 
 def test_columns_stand_side_by_side_and_few_rows_make_none():
