@@ -21,7 +21,10 @@ LONGEST = (
     "test_companions", "test_filter", "test_infer_command", "test_estimator", "test_synthetic_commands",
     "test_finetune_inference", "test_realism", "test_saved", "test_weights", "test_in_estimators", "test_purity",
     "test_prior_commands", "test_timing", "test_equalize", "test_validation", "test_schema", "test_infer_blocks",
-    "test_distillation", "test_infer_stream", "test_posterior",
+    "test_distillation", "test_infer_stream", "test_posterior", "test_warp", "test_data", "test_safe_names",
+    "test_pseudo_outcomes", "test_concurrent", "test_companion_columns", "test_benchmarks", "test_column",
+    "test_adversarial", "test_infer_small_sample", "test_read_table", "test_fingerprint", "test_finetune_single",
+    "test_docs", "test_synthetic", "test_infer_synsurr", "test_patterns", "test_fuzz", "test_effect", "test_precision",
 )  # fmt: skip
 # Files whose tests fork from a server that has imported torch and Lightning: one process runs them, and one server.
 FORKING = {"test_distributed", "test_finetune_distributed", "test_checkpoint_io", "test_export"}
