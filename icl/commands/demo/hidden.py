@@ -123,16 +123,16 @@ def _draws(
     population = frame.iloc[order[n_context:]].reset_index(drop=True)
     outcome = study.table.y.name
     predicted = _predict_once(study, frame.iloc[order[:n_context]], population.drop(columns=outcome))
-    columns = [outcome, *study.estimand.covariate_columns]
-    truth = infer(study.estimand, table=population[columns]).estimate
+    seen = population[[outcome, *study.estimand.covariate_columns]]
+    covariates, truth = seen.drop(columns=outcome), infer(study.estimand, table=seen).estimate
     parts = []
     for _ in range(n_draws):
         rows = rng.integers(0, len(population), len(population))
         labeled, unlabeled = rows[: study.n_labeled], rows[study.n_labeled :]
         result = infer(
             study.estimand,
-            labeled=population.iloc[labeled][columns],
-            unlabeled=population.iloc[unlabeled][columns].drop(columns=outcome),
+            labeled=seen.iloc[labeled],
+            unlabeled=covariates.iloc[unlabeled],
             predictions=(predicted[labeled], predicted[unlabeled]),
             level=level,
         )
