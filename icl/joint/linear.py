@@ -38,9 +38,9 @@ class LinearPart:
         weight: (n,) how many copies there are of each row; copies are one unit.
         reach: (r, F) encoded rows, known ones and those that will be asked about.
         rng: if given, the part is fitted to all rows alike and answers with a draw of its coefficients; `weight` is a
-            bootstrap sample then, and tells of the noise alone. Their covariance allows noise of any spread from row to
-            row (HC2). Fits of bootstrap samples differ more than fits of populations do, by twice the variance where
-            few rows lie far out: what such rows say is then all or nothing.
+            bootstrap sample then, and tells of the noise alone. Their covariance is the jackknife's, for noise of any
+            spread from row to row (HC3). Fits of bootstrap samples differ more than that, by up to twice the variance
+            where few rows lie far out: what such rows say is then all or nothing.
 
     Attributes:
         residuals: (n,) what is left of the rows' own targets by the fit, each scaled to the spread of the noise.
@@ -96,10 +96,11 @@ class LinearPart:
         self._slopes = slopes(y)
         leverage = base + V**2 @ (t * kept) + weight / total
         left = target - self._middle - (X - self._center) / self._scale @ self._slopes
-        self.residuals = left / np.sqrt(np.clip(1 - leverage, 0.05, 1.0))
+        free = np.clip(1 - leverage, 0.05, 1.0)
+        self.residuals = left / np.sqrt(free)
         self.variance = float(sampled @ self.residuals**2 / sampled.sum())
         if rng is not None:
-            noise = self.residuals * rng.normal(size=len(target))
+            noise = left / free * rng.normal(size=len(target))
             self._middle += float(noise.mean())
             self._slopes = self._slopes + slopes(noise - noise.mean())
 

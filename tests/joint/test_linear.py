@@ -87,7 +87,7 @@ def test_levels_gaps_and_constants_are_taken():
 
 
 def test_draws_of_a_line_vary_as_noise_of_any_spread_lets_them():
-    """The covariance of HC2 by statsmodels, where noise grows with a column; that of an even noise is another."""
+    """The covariance HC3 by statsmodels, where noise grows with a column; that of an even noise is another."""
     import statsmodels.api as sm
 
     rng = np.random.default_rng(0)
@@ -95,7 +95,7 @@ def test_draws_of_a_line_vary_as_noise_of_any_spread_lets_them():
     y = np.asarray(frame["a"] + np.exp(frame["a"]) * rng.normal(size=60))
     new = pd.DataFrame({"a": [-1.5, 0.0, 2.0], "b": [0.0, 1.0, -1.0]})
     draws = np.stack([part(frame, y, rng=np.random.default_rng(seed))[0](new) for seed in range(600)])
-    model = sm.OLS(y, sm.add_constant(frame)).fit(cov_type="HC2")
+    model = sm.OLS(y, sm.add_constant(frame)).fit(cov_type="HC3")
     rows = sm.add_constant(new).to_numpy()
     spread = np.sqrt(np.einsum("ij,jk,ik->i", rows, model.cov_params().to_numpy(), rows))
     assert_allclose(draws.mean(0), rows @ model.params, atol=4 * spread.max() / np.sqrt(600))
