@@ -1,8 +1,10 @@
 """Chained draws: each incomplete column from all others, round after round, in m chains.
 
 In the first round gaps that were not drawn yet stay gaps, which the in-context model takes as they are; from the second
-on every column is drawn given the completed others. Every draw comes from a model of its own, shown a bootstrap sample
-of the rows that know the column: how little is known of the relation is part of what is drawn. Chains share nothing.
+on every column is drawn given the completed others. Every draw comes from a model of its own: its straight part is a
+draw of the coefficients, and for what that leaves, and for levels, it is shown a bootstrap sample of the rows that know
+the column. How little is known of the relation is part of what is drawn. Chains share nothing but what left-out rows
+say of all their models of a column.
 
 Source:
     Chained equations: van Buuren et al. (2006), doi:10.1080/10629360600810434; uncertainty of the model by bootstrap:

@@ -2,6 +2,9 @@
 
 A network that has seen few rows holds slopes back towards nothing, and what is imputed from it then pulls every slope
 of a later analysis along. Least squares does not; the network is left with the residuals, where there may be nothing.
+
+Source:
+    The covariance of drawn coefficients: MacKinnon & White (1985), doi:10.1016/0304-4076(85)90158-7.
 """
 
 from __future__ import annotations
