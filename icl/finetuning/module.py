@@ -57,7 +57,8 @@ class FinetuneModule(PretrainingModule):
         check_every: int,
         ancestor: dict | None = None,
     ):
-        super().__init__(own_fields(start.config), optim)
+        # Compiling takes longer than most of these runs.
+        super().__init__(own_fields(start.config), optim, compile=False)
         self.model.load_state_dict(start.state_dict())
         self.finetuning, self.check_every, self.ancestor = config, check_every, ancestor
         make_trainable(self.model, config)
@@ -77,7 +78,7 @@ class FinetuneModule(PretrainingModule):
         """The plan has said it (`icl.finetuning.prepare`)."""
 
     def training_step(self, batches: list[TaskBatch], batch_idx: int) -> Tensor:
-        loss = step_loss(self.model, batches, self.finetuning, self._forward)
+        loss = step_loss(self.model, batches, self.finetuning)
         self.log("loss", loss.detach(), prog_bar=True, on_step=True)
         self.count(batches)
         return loss

@@ -33,13 +33,11 @@ class Trial:
     """Mean held-out loss at the end, nats per query."""
 
 
-def step_loss(
-    model: TabularTransformer, batches: Sequence[TaskBatch], config: FinetuneConfig, forward: Callable | None = None
-) -> torch.Tensor:
+def step_loss(model: TabularTransformer, batches: Sequence[TaskBatch], config: FinetuneConfig) -> torch.Tensor:
     """Loss of one step: the first `batch_tables` batches are of tables, the others replay the prior."""
-    of_tables = [task_loss(model, b, forward) for b in batches[: config.batch_tables]]
+    of_tables = [task_loss(model, b) for b in batches[: config.batch_tables]]
     loss = torch.stack(of_tables).mean()
-    replayed = [task_loss(model, b, forward) for b in batches[config.batch_tables :]]
+    replayed = [task_loss(model, b) for b in batches[config.batch_tables :]]
     if not replayed:
         return loss
     return (1 - config.replay) * loss + config.replay * torch.stack(replayed).mean()

@@ -16,6 +16,7 @@ from icl.network.model import TabularTransformer
 from icl.network.reader import Model
 from icl.releases.folder import load_release
 from icl.releases.provenance import origin_of
+from icl.training.compiled import compile_blocks, pays_on
 from icl.training.cost import mean_cost, training_cost
 from icl.training.counted import CountedModule
 from icl.training.optim import OptimConfig
@@ -34,7 +35,7 @@ def task_loss(model: Model, batch: TaskBatch, forward: Callable[..., Tensor] | N
     Args:
         model: whose loss it is.
         batch: tasks with the targets of their query rows.
-        forward: what to call in place of `model`: its compiled form.
+        forward: what to call in place of `model`.
     """
     scores = (forward or model)(batch.X, batch.y_context, batch.is_categorical, batch.n_classes)
     # Under autocast scores are bf16, and the edges and scales below would follow: 8 bits cannot tell bins apart.
@@ -50,9 +51,9 @@ class PretrainingModule(CountedModule):
         optim: optimiser and schedule.
         init_seed: seed of the initial weights.
         init_from: a release to start from instead, such as `checkpoints/nano`; it may have fewer layers
-        (`icl.network.grow`).
-            A resumed run needs it no more.
-        compile: compile the training step, once for all shapes of tasks. Pays off on a GPU.
+            (`icl.network.grow`). A resumed run needs it no more.
+        compile: compile the blocks of the network for training, once for all shapes of tasks; default: on a GPU that
+            can (`icl.training.compiled`).
         peak_tflops: what one device can do at best, for the logged utilisation; default: looked up for known GPUs,
             measured on a CPU.
     """
@@ -65,7 +66,7 @@ class PretrainingModule(CountedModule):
         optim: OptimConfig = OptimConfig(),  # noqa: B008 - frozen
         init_seed: int = 0,
         init_from: str | None = None,
-        compile: bool = False,
+        compile: bool | None = None,
         peak_tflops: float | None = None,
     ):
         super().__init__(optim)
@@ -82,8 +83,7 @@ class PretrainingModule(CountedModule):
                     self.ancestor = origin_of(init_from)
                 except (OSError, ValueError) as error:
                     self._no_start = error  # does not matter if the run is resumed
-        # A plain function, not a module: `state_dict` and weight averaging must not see the network twice.
-        self._forward = torch.compile(self.model.forward, dynamic=True) if compile else self.model.forward
+        self.compile_wanted, self._is_compiled = compile, False
         self._meter, self._matmul_bytes = Meter(), 4
         self._peak: float | None = None
         self._lacked: list[str] | None = None  # kinds of target that no process saw in its first step
@@ -118,6 +118,9 @@ class PretrainingModule(CountedModule):
         # Not in `setup`, where the weights still lie on the CPU.
         if self.device.type == "cuda":
             torch.set_float32_matmul_precision("high")  # TF32 where autocast leaves float32
+        self._is_compiled = pays_on(self.device) if self.compile_wanted is None else self.compile_wanted
+        if self._is_compiled:
+            compile_blocks(self.model)
 
     def on_train_start(self) -> None:
         mixed = "bf16" in str(self.trainer.precision)
@@ -151,7 +154,8 @@ class PretrainingModule(CountedModule):
                 f"{n_parameters * 24 / 1e6:,.0f} MB"
             )
         peak = "unknown (set --model.peak_tflops)" if self._peak is None else f"{self._peak / 1e12:,.2f} TFLOP/s"
-        lines.append(f"precision: {trainer.precision}; peak of the device in it: {peak}")
+        compiled = "; blocks compiled" if self._is_compiled else ""
+        lines.append(f"precision: {trainer.precision}; peak of the device in it: {peak}{compiled}")
         rank_zero_info("Cost: " + "\n      ".join(lines))
 
     def on_save_checkpoint(self, checkpoint: dict) -> None:
@@ -169,7 +173,7 @@ class PretrainingModule(CountedModule):
         self.ancestor = checkpoint.get("ancestor", self.ancestor)
 
     def training_step(self, batches: list[TaskBatch], batch_idx: int) -> Tensor:
-        losses = [task_loss(self.model, batch, self._forward) for batch in batches]
+        losses = [task_loss(self.model, batch) for batch in batches]
         self.log_by_kind("loss", losses, batches)
         self.count(batches)
         return torch.stack(losses).mean() + self._unread(batches)

@@ -1,5 +1,6 @@
 """Training end to end on a tiny model: resuming, interruption, losses that are no numbers, the log, the release."""
 
+import copy
 import json
 import math
 import shutil
@@ -12,6 +13,8 @@ from torch.testing import assert_close
 from training_runs import assert_same_state, fit, state_of
 
 from icl.releases.folder import load_release
+from icl.training import compiled
+from icl.training.compiled import compile_blocks
 from icl.training.optim import MuonAdamW, OptimConfig
 from icl.training.pretraining import PretrainingModule, task_loss
 from icl.training.steps import sample_step
@@ -237,15 +240,42 @@ def test_a_resumed_run_needs_its_ancestor_no_more(finished, tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings(
+    "ignore:The .grad attribute of a Tensor that is not a leaf:UserWarning"
+)  # dynamo's look at it
 def test_compiled_step_computes_the_same_loss_without_graph_breaks():
-    """The graph that torch.compile takes from the network, run without a compiler; one for all shapes of a kind."""
+    """The graphs that torch.compile takes from the blocks, run without a compiler; one for all shapes of a kind."""
     model = PretrainingModule(TINY_MODEL).model
+    other = copy.deepcopy(model)
     torch.compiler.reset()
-    compiled = torch.compile(model.forward, dynamic=True, fullgraph=True, backend="aot_eager")
+    compile_blocks(other, fullgraph=True, backend="aot_eager")
     for step in range(3):
         for batch in sample_step(*_nano_stream()[:2], seed=1, step=step):
-            assert_close(task_loss(model, batch, compiled), task_loss(model, batch))
+            assert_close(task_loss(other, batch), task_loss(model, batch))
     torch.compiler.reset()
+
+
+def test_steps_are_compiled_where_a_gpu_can_and_where_it_is_asked_for(monkeypatch):
+    """And the weights keep their names, so that checkpoints of both kinds of runs go on as the other."""
+    monkeypatch.setattr("torch.utils._triton.has_triton", lambda: True)
+    monkeypatch.setattr("shutil.which", lambda name: name)
+    assert compiled.pays_on(torch.device("cuda")) and not compiled.pays_on(torch.device("cpu"))
+    monkeypatch.setattr("torch.utils._triton.has_triton", lambda: False)
+    assert not compiled.pays_on(torch.device("cuda"))
+    by_dynamo = lambda model: compile_blocks(model, backend="eager")  # no compiler is loaded for it
+    monkeypatch.setattr("icl.training.pretraining.compile_blocks", by_dynamo)
+    for asked, is_default, wanted in (
+        (None, False, False),
+        (None, True, True),
+        (False, True, False),
+        (True, False, True),
+    ):
+        module = PretrainingModule(TINY_MODEL, compile=asked)
+        names = list(module.state_dict())
+        monkeypatch.setattr("icl.training.pretraining.pays_on", lambda device, answer=is_default: answer)
+        module.on_fit_start()
+        assert all((block._compiled_call_impl is not None) == wanted for block in module.model.blocks)
+        assert list(module.state_dict()) == names == list(copy.deepcopy(module).state_dict())
 
 
 @pytest.mark.slow
