@@ -23,10 +23,9 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 import lightning as L
 from lightning.pytorch.callbacks import Callback, ProgressBar
 from lightning.pytorch.cli import LightningCLI
-from lightning.pytorch.plugins.io import CheckpointIO
 
 from icl.training.callbacks import StepProgressBar, last_checkpoint
-from icl.training.checkpoint_io import WholeCheckpointIO
+from icl.training.checkpoint_io import with_whole_checkpoints
 from icl.training.pretraining import PretrainingModule
 from icl.training.stream import TaskDataModule
 
@@ -42,12 +41,11 @@ class TrainCLI(LightningCLI):
 
     def instantiate_trainer(self, **kwargs) -> L.Trainer:
         options = self._get(self.config_init, "trainer")
-        callbacks, plugins = (list(options[name] or []) for name in ("callbacks", "plugins"))
+        callbacks = list(options["callbacks"] or [])
         # Not a default callback: Lightning refuses any bar beside --trainer.enable_progress_bar=false.
         if options["enable_progress_bar"] is not False and not any(isinstance(c, ProgressBar) for c in callbacks):
             callbacks.append(StepProgressBar())
-        if not any(isinstance(plugin, CheckpointIO) for plugin in plugins):
-            plugins.append(WholeCheckpointIO())
+        plugins = with_whole_checkpoints(options["plugins"])
         return super().instantiate_trainer(**kwargs, callbacks=callbacks, plugins=plugins)
 
     def before_fit(self) -> None:

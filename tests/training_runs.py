@@ -51,6 +51,31 @@ def write_config(folder: Path, name: str = "nano", changes: dict[str, str] | Non
     return folder / "config.yaml"
 
 
+def tiny_configuration(folder: Path, max_steps: int, **trainer) -> dict:
+    """The same as a configuration for `icl.training.configuration`: a checkpoint after every step, a log, a release."""
+    from icl.training.configuration import overlaid, read_configuration
+
+    tiny = {
+        "model": {"model": {"d_embed": 16, "n_layers": 1, "n_heads": 2, "n_thinking_rows": 2, "n_bins": 16}},
+        "data": {
+            "shapes": {"n_cells": 300, "rows": [16, 32], "features": [1, 4]},
+            "n_validation_steps": 1,
+            "n_family_batches": 0,
+            "validate_on_real_tables": False,
+        },
+        "trainer": {
+            "devices": 1,
+            "strategy": "auto",
+            "max_steps": max_steps,
+            "log_every_n_steps": 1,
+            "limit_val_batches": 0,
+            "enable_progress_bar": False,
+            "enable_model_summary": False,
+        },
+    }
+    return overlaid(overlaid(read_configuration(write_config(folder)), tiny), {"trainer": trainer})
+
+
 def run(args: list[str], callbacks: list | None = None) -> None:
     """`python train.py ARGS`, but in this process."""
     from train import main

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from lightning.pytorch.plugins.io import TorchCheckpointIO
+from lightning.pytorch.plugins.io import CheckpointIO, TorchCheckpointIO
 
 from icl.atomic import replacing
 
@@ -43,3 +43,9 @@ class WholeCheckpointIO(TorchCheckpointIO):
                 f"could not write the checkpoint of {buffer.getbuffer().nbytes / 1e6:.0f} MB to {path}: "
                 f"{os.strerror(error.errno or 0)}; {kept if path.exists() else 'there is none before it'}.",
             ) from error
+
+
+def with_whole_checkpoints(plugins: Any) -> list[Any]:
+    """A trainer's plugins, with this writer unless one of them writes checkpoints."""
+    listed = list(plugins) if isinstance(plugins, (list, tuple)) else [] if plugins is None else [plugins]
+    return listed if any(isinstance(plugin, CheckpointIO) for plugin in listed) else [*listed, WholeCheckpointIO()]
