@@ -326,7 +326,8 @@ def test_class_labels_of_a_dataset_are_classes_and_nested_cells_are_refused(tiny
     assert encoded.targets[0].n_classes == 12 and len(encoded) == (table.y >= 0).sum()
     [tuned] = seen_of({"t": encoded.frame}, "y")
     seen = tuned.matches(table, labeled=True)
-    assert seen[table.y >= 0].all() and seen.sum() <= (table.y >= 0).sum() + 1
+    # Of the eight others .002 each are known by chance, for prints are short: one in 60 runs, two in 10,000.
+    assert seen[table.y >= 0].all() and seen.sum() <= (table.y >= 0).sum() + 2
     nested = datasets.Dataset.from_dict({"a": [0.5, 1.5] * 30, "y": ["u", "v"] * 30, "pixels": [[1.0, 2.0]] * 60})
     with pytest.raises(ValueError, match="scans: column 'pixels' holds ndarray in its cells, not numbers or text"):
         finetune(tiny_release, {"scans": nested}, SHORT, out=tmp_path / "mine")
