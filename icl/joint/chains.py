@@ -121,9 +121,8 @@ class Chains:
             weight[gaps] = 1  # they lack the column, and say where it is asked about
             column = self._frames[0][name].where(~gaps)
             seed, tilt = int(rng.integers(2**31)), self._tilted.get(j)
-            # Of more rows than are shown, a sample's own line is as good, and costs less.
             sample: dict[str, Any] = {"weight": weight, "seed": seed, "tilt": tilt}
-            sample["draw_line"] = len(known) <= MOST_SHOWN
+            sample["draw_line"] = len(known) <= MOST_SHOWN  # of more, a line of all rows would cost as much as they are
             fitted.append(fit_column(others, column, kind=kind, model=model, options=self._options, **sample))
             asked.append(others[gaps])
             rngs.append(rng)

@@ -92,9 +92,9 @@ class LinearPart:
         penalty = penalties[int(np.argmin(losses))]
         kept = t / (t**2 + penalty)
 
-        def slopes(y: np.ndarray) -> np.ndarray:
-            of_held = Wt.T @ (kept * (V.T @ (y - U @ (U.T @ y))))
-            return np.concatenate([Vt.T @ ((U.T @ (y - Z[:, first:] @ of_held)) / s), of_held])
+        def slopes(of: np.ndarray) -> np.ndarray:
+            of_held = Wt.T @ (kept * (V.T @ (of - U @ (U.T @ of))))
+            return np.concatenate([Vt.T @ ((U.T @ (of - Z[:, first:] @ of_held)) / s), of_held])
 
         self._slopes = slopes(y)
         leverage = base + V**2 @ (t * kept) + weight / total

@@ -133,9 +133,12 @@ def _kind(series: pd.Series, name) -> tuple[str, str]:
     """The kind of a column, and what is to be said of how it is read."""
     kind = _kind_of_dtype(series.dtype, name)
     if kind == "category" and isinstance(series.dtype, pd.CategoricalDtype):
-        levels = series.cat.remove_unused_categories().cat.categories
-        if _are_measured(levels):
-            return "number", f"column {name!r} is a category of {len(levels)} numbers with decimals, read as numbers"
+        cells = [text for text in _texts(series) if text is not None]
+        if n_levels := _n_measured(cells):
+            read_as, said = _kind_of_words(cells, name)  # as a column of text is read: "?" among numbers is missing
+            if read_as == "number":
+                as_number = f"column {name!r} is a category of {n_levels} numbers with decimals, read as numbers"
+                return read_as, f"{as_number}; {said}" if said else as_number
     if kind:
         return kind, ""
     seen = series.dropna()
@@ -175,12 +178,11 @@ def _kind_of_words(words: list[str], name) -> tuple[str, str]:
     return "number", f"column {name!r} holds {n_known} numbers and {shown} ({n_other} cells), read as missing"
 
 
-def _are_measured(levels: pd.Index) -> bool:
-    """Whether the levels of a category are numbers with decimals, too many to be grades or codes."""
-    words = [str(level).strip() for level in levels]
-    if len(words) < _MANY_LEVELS or _kind_of_words(words, "") != ("number", ""):
-        return False
-    return any(not float(word).is_integer() for word in words)
+def _n_measured(words: list[str]) -> int:
+    """How many different numbers there are among the cells of a category; 0 if they may be grades or codes."""
+    numbers = _parse(pd.Series(sorted(set(words)), dtype=object))
+    numbers = numbers[np.isfinite(numbers)]
+    return len(numbers) if len(numbers) >= _MANY_LEVELS and (numbers % 1 != 0).any() else 0
 
 
 def _kind_of_dtype(dtype, name) -> str:

@@ -168,9 +168,17 @@ def test_a_category_of_many_decimals_is_a_number_and_said(as_text):
     assert np.isfinite(encoder.transform(unseen)).all()
 
 
+def test_a_word_in_a_category_of_many_decimals_is_missing_and_said_too():
+    cells = pd.Series([*np.arange(60) / 8, "?"], dtype=object).astype("category")
+    encoder = TableEncoder().fit(pd.DataFrame({"x": cells}))
+    assert not encoder.is_categorical_[0] and np.isnan(encoder.transform(pd.DataFrame({"x": cells}))[-1, 0])
+    [said] = encoder.said_
+    assert "a category of 60 numbers with decimals, read as numbers; column 'x' holds 60 numbers and '?'" in said
+
+
 def test_a_category_of_grades_or_codes_stays_one():
     few, whole = np.arange(10) / 2, np.arange(10_001, 10_041)
-    for levels in (few, whole, [f"0{v}" for v in whole], [*(np.arange(40) / 4), "other"]):
+    for levels in (few, whole, [f"0{v}" for v in whole], [*(np.arange(40) / 4), *"abcde"]):
         cells = pd.Series(list(levels) * 2).astype("category")
         encoder = TableEncoder().fit(pd.DataFrame({"x": cells}))
         assert encoder.is_categorical_[0] and encoder.said_ == []
