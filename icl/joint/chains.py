@@ -93,7 +93,8 @@ class Chains:
                 for start in range(0, m, _AT_ONCE):
                     chains = range(start, min(start + _AT_ONCE, m))
                     for chain, numbers in zip(chains, self._draw(turn, j, chains)):
-                        trace[j][turn, chain] = numbers.mean(), numbers.std()
+                        scale = max(np.abs(numbers).max(initial=0.0), 1.0)  # squares of a stray may overflow
+                        trace[j][turn, chain] = numbers.mean(), scale * (numbers / scale).std()
                     step(len(chains))
         back = np.argsort(self._order)
         values, guess = {}, {}
@@ -126,8 +127,10 @@ class Chains:
             fitted.append(fit_column(others, column, kind=kind, model=model, options=self._options, **sample))
             asked.append(others[gaps])
             rngs.append(rng)
-            others_known = rng.permutation(np.setdiff1d(known, drawn))[:_LEFT_OUT]
-            rows = np.sort(others_known)
+            spare = np.setdiff1d(known, drawn)
+            if fitted[-1].strays is not None:  # nobody foretells them
+                spare = spare[~np.isin(kind.numbers(column.iloc[spare]), fitted[-1].strays.values)]
+            rows = np.sort(rng.permutation(spare)[:_LEFT_OUT])
             left_out.append(LeftOut(others.iloc[rows], kind.numbers(column.iloc[rows]), rows))
         found = []
         for chain, model_of, cells in zip(chains, fitted, draw_each(fitted, asked, rngs, left_out)):

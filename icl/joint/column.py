@@ -23,6 +23,7 @@ from icl.joint.left_out import LeftOut, settle
 from icl.joint.marginal import MarginalColumn
 from icl.joint.network import NetworkColumn, answers
 from icl.joint.quick import QuickColumn
+from icl.joint.strays import Strays
 
 MODELS = ("network", "quick")
 # Fewer rows than this say nothing of how a column depends on others.
@@ -42,10 +43,12 @@ class ColumnModel(Protocol):
     Attributes:
         kind: of the column; what is drawn has its dtype, levels, grid and bounds.
         shares: (n, L) of a column of levels, the probabilities that the last draw was from.
+        strays: numbers far from all others, which are drawn as often as they were seen.
     """
 
     kind: Kind
     shares: np.ndarray | None
+    strays: Strays | None
 
     def draw(self, X: pd.DataFrame, rng: np.random.Generator) -> pd.Series:
         """One draw for each row of X, independent given the model."""

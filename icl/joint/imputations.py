@@ -13,6 +13,7 @@ from scipy import stats
 from icl.inference.engine.rubin import Pooled, pool
 from icl.joint.chains import Drawn
 from icl.joint.layout import Layout
+from icl.joint.strays import are_strays
 
 # Above this chains have not come to agree (Gelman-Rubin, split chains).
 R_HAT_LIMIT = 1.1
@@ -148,12 +149,26 @@ class Imputations:
         left = [f"{name!r} ({why})" for name, why in self.layout.left.items() if name not in self.keep]
         if left:
             said.append(f"gaps stay in {', '.join(left)}.")
+        said += [self._stray(j) for j, kind in self.layout.kinds.items() if not kind.is_class and self._strays(j).any()]
         apart = self.r_hat()
         apart = apart[(apart > R_HAT_LIMIT) & (self._chance_of_r_hat() < 1e-3)]
         if len(apart):
             names = ", ".join(f"{name!r} ({value:.2f})" for name, value in apart.items())
             said.append(f"chains do not agree on {names} (R-hat above {R_HAT_LIMIT}); pass more rounds=.")
         return said
+
+    def _strays(self, j: int) -> np.ndarray:
+        return are_strays(self.layout.kinds[j].numbers(self.table.iloc[:, j]))
+
+    def _stray(self, j: int) -> str:
+        counts = self.table.iloc[:, j][self._strays(j)].value_counts()
+        cells = [f"{cell} in {n} rows" if n > 1 else f"{cell}" for cell, n in list(counts.items())[:4]]
+        more = [f"{len(counts) - 4} more"] if len(counts) > 4 else []
+        drawn = "; such numbers are drawn as often as they were seen" if j in self.layout.incomplete else ""
+        return (
+            f"column {self.table.columns[j]!r} holds {', '.join([*cells, *more])}, far from all its other numbers"
+            f"{drawn}. Make missing before what is an error, or stands for something else."
+        )
 
     def plot_trace(self, column: Hashable, ax: Any = None) -> Any:
         """Mean of what each chain drew, round by round: lines should mix and have no trend."""
@@ -199,6 +214,7 @@ class Imputations:
 def _r_hat(chains_TM: np.ndarray) -> float:
     """Potential scale reduction of m chains of T rounds each."""
     n = len(chains_TM)
+    chains_TM = chains_TM / max(np.abs(chains_TM).max(), np.finfo(float).tiny)
     within = chains_TM.var(axis=0, ddof=1).mean()
     between = n * chains_TM.mean(axis=0).var(ddof=1)
     if not within > 0:

@@ -11,6 +11,7 @@ import pandas as pd
 from scipy.special import ndtr
 
 from icl.joint.grid import digits_of, stride_of
+from icl.joint.strays import are_strays
 from icl.joint.whole import Wholes, whole_cell
 
 # A normal of the column's mean and spread would put so many of the observed values beyond a natural bound that none
@@ -94,7 +95,7 @@ class Kind:
         values = np.unique(numbers)
         if len(values) <= _FEW_VALUES:
             return cls(column.name, column.dtype, levels=values)
-        power = _power(values)
+        power = _power(np.unique(numbers[~are_strays(numbers)]))
         low, high = _bounds(np.ldexp(numbers, -power), column.dtype, power)
         digits = digits_of(values, _plain(column.dtype))
         stride = stride_of(values, digits)
@@ -290,7 +291,8 @@ def _bounds(numbers: np.ndarray, dtype: Any, power: int = 0) -> tuple[float, flo
     """
     with np.errstate(over="ignore"):  # 100 among numbers of 1e-307
         (least, most), lows, highs = (np.ldexp(ends, -power) for ends in (held_by(dtype), _NATURAL_LOW, _NATURAL_HIGH))
-    n, mean, std = len(numbers), numbers.mean(), numbers.std()
+    main = numbers[~are_strays(numbers)]
+    n, mean, std = len(main), main.mean(), main.std()
     if not std > 0:
         return least, most
     low = [b for b in lows if numbers.min() >= b and n * ndtr((b - mean) / std) >= _EXPECTED_BEYOND]

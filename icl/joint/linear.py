@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from icl.joint.strays import Limits
 from icl.tables.encoder import TableEncoder
 
 # Indicators at most for the levels of a predictor; rarer levels share the intercept.
@@ -44,6 +45,7 @@ class LinearPart:
             bootstrap sample then, and tells of the noise alone. Their covariance is the jackknife's, for noise of any
             spread from row to row (HC3). Fits of bootstrap samples differ more than that, by up to twice the variance
             where few rows lie far out: what such rows say is then all or nothing.
+        limits: how far cells are believed; without them, they are taken as they are.
 
     Attributes:
         residuals: (n,) what is left of the rows' own targets by the fit, each scaled to the spread of the noise.
@@ -58,11 +60,13 @@ class LinearPart:
         weight: np.ndarray,
         reach: np.ndarray,
         rng: np.random.Generator | None = None,
+        limits: Limits | None = None,
     ):
         sampled = weight
         if rng is not None:
             weight = np.ones(len(target))
-        self._encoder = encoder
+        self._encoder, self._limits = encoder, limits
+        cells = self._within(cells)
         self._means = np.nan_to_num(np.nanmean(np.where(np.isnan(cells).all(0), 0.0, cells), axis=0))
         total = weight.sum()
         self._knots: dict[int, np.ndarray] = {}
@@ -120,7 +124,7 @@ class LinearPart:
         return self._middle + (self._design(cells) - self._center) / self._scale @ self._slopes
 
     def _design(self, cells: np.ndarray) -> np.ndarray:
-        encoder = self._encoder
+        encoder, cells = self._encoder, self._within(cells)
         numbers = np.where(np.isnan(cells), self._means, cells)[:, ~encoder.is_categorical_].astype(np.float64)
         parts = [numbers]
         for j in np.flatnonzero(encoder.is_categorical_):
@@ -128,6 +132,9 @@ class LinearPart:
             parts.append((cells[:, [j]] == np.arange(n_shown)).astype(np.float64))
         parts += [_bends(numbers[:, j], knots) for j, knots in self._knots.items()]
         return np.concatenate(parts, axis=1)
+
+    def _within(self, cells: np.ndarray) -> np.ndarray:
+        return cells if self._limits is None else self._limits(cells)
 
 
 def _bends(x: np.ndarray, knots: np.ndarray) -> np.ndarray:

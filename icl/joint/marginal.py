@@ -7,6 +7,7 @@ import pandas as pd
 from scipy.special import logsumexp
 
 from icl.joint.kinds import Kind
+from icl.joint.strays import Strays, are_strays
 
 # Kernels at most, of the density: more change it little and cost rows times kernels.
 _MOST_KERNELS = 2_000
@@ -26,6 +27,11 @@ class MarginalColumn:
             raise ValueError(f"column {kind.name!r} has no observed cell among the rows to learn from.")
         self.kind, self._tilt = kind, tilt
         self.shares: np.ndarray | None = None
+        self.strays: Strays | None = None
+        if not kind.is_class and kind.digits is None:  # else what is drawn is what was observed
+            aside = are_strays(known)
+            self.strays = Strays.of(known, weight, aside)
+            known, weight = known[~aside], weight[~aside]
         self._values = np.sort(np.repeat(known, weight.astype(np.int64)))
 
     def draw(self, X: pd.DataFrame, rng: np.random.Generator) -> pd.Series:
@@ -40,6 +46,7 @@ class MarginalColumn:
             found = self._values[(u * len(self._values)).astype(np.int64)]
         else:
             found = np.quantile(self._values, u)  # between neighbours: a new number, not a copy
+            found = found if self.strays is None else self.strays.mixed(found, rng)
         return self.kind.cells(found, X.index)
 
     def log_density(self, X: pd.DataFrame, y: pd.Series) -> np.ndarray:
@@ -53,7 +60,10 @@ class MarginalColumn:
             counts = np.bincount(self._values.astype(np.int64), minlength=len(levels)) + 0.5
             out[rows] = np.log(counts / counts.sum())[numbers[rows].astype(np.int64)]
             return out
-        out[rows] = log_kernels(self._values, numbers[rows], 2 * self.kind.half_step) - self.kind.log_unit
+        found = log_kernels(self._values, numbers[rows], 2 * self.kind.half_step) - self.kind.log_unit
+        if self.strays is not None:
+            found = self.strays.log_mixed(found, numbers[rows], np.exp(-self.kind.log_unit))
+        out[rows] = found
         return out
 
 

@@ -16,6 +16,7 @@ from icl.estimators.regressor import ICLRegressor
 from icl.joint.kinds import Kind
 from icl.joint.marginal import drawn_codes, shares_of
 from icl.joint.noise import Noise, Normal, Part, Said
+from icl.joint.strays import Strays, are_strays
 from icl.joint.warp import Straight, Warp, straight_part
 from icl.network.distribution import CategoricalPredictive, HistogramPredictive
 from icl.prediction.atoms import find_atoms
@@ -47,6 +48,7 @@ class NetworkColumn:
         shares: of a column of levels, what the last draw was from.
         temperature: of the network's log probabilities of levels.
         noise_shares: (3,) of `parts`.
+        strays: numbers that were set aside, if any.
     """
 
     def __init__(
@@ -65,7 +67,7 @@ class NetworkColumn:
         self.kind, self._n_known, self._tilt = kind, int(shown.sum()), tilt
         self.believed, self.widened, self.temperature = 1.0, 1.0, 1.0
         self.noise_shares = np.array([1.0])
-        self._spread = float(known[shown].std())
+        self.strays: Strays | None = None
         self.shares: np.ndarray | None = None
         settings = {"quality": "fast", **options, "random_state": seed}
         make = ICLClassifier if kind.is_class else ICLRegressor
@@ -76,16 +78,24 @@ class NetworkColumn:
             # Said once for the whole table by whoever asks for columns, not for every fit of every chain.
             warnings.simplefilter("ignore", SchemaWarning)
             warnings.simplefilter("ignore", OutOfPriorWarning)
-            if not kind.is_class and self._n_known >= _FEWEST_STRAIGHT and not len(find_atoms(known[shown])):
+            if not kind.is_class and self._n_known >= _FEWEST_STRAIGHT:
+                aside = are_strays(known)
                 count = np.ones(len(known)) if weight is None else weight
-                self.straight = straight_part(X, known, count, reach, rng)
-                self.warp, y = self.straight.warp, self.straight.part.residuals
-                settings = {"companions": (), **settings}
+                if not len(find_atoms(known[shown & ~aside])):
+                    self.straight = straight_part(X, known, count, reach, rng)
+                    self.warp, aside = self.straight.warp, self.straight.aside
+                    settings = {"companions": (), **settings}
+                if aside.any():
+                    self.strays = Strays.of(known, count, aside)
+                    X, known, shown = X[~aside], known[~aside], shown[~aside]
+                    weight = None if weight is None else weight[~aside]
+                y = known if self.straight is None else self.straight.part.residuals
             elif kind.is_class:
                 # Trees tell levels apart that differ by rules: Brier score .475 -> .463 on six tables of 200 rows, for
                 # a tenth more time.
                 beside = suited(self._n_known, len(np.unique(known[shown])))
                 settings = {"companions": [name for name in beside if name in ("ridge", "trees")], **settings}
+            self._spread = float(known[shown].std())
             rows = np.flatnonzero(shown)
             counted = None if weight is None else weight[rows]
             self.estimator = make(**settings).fit(X.iloc[rows], y[rows], sample_weight=counted)
@@ -102,7 +112,8 @@ class NetworkColumn:
             assert self.kind.levels is not None
             self.shares = shares_of(probs, self.estimator.classes_, len(self.kind.levels), self._tilt)
             return drawn_codes(probs, self.estimator.classes_, u, self._tilt)
-        return self.kind.snap(self.warp.back(self._noise(distribution, X).draw(rng)))
+        numbers = self.warp.back(self._noise(distribution, X).draw(rng))
+        return self.kind.snap(numbers if self.strays is None else self.strays.mixed(numbers, rng))
 
     def straight_at(self, X: pd.DataFrame) -> np.ndarray:
         """(n,) the straight part, on the column's scale; 0 without one."""
@@ -147,8 +158,11 @@ class NetworkColumn:
             found = noise.log_density(self.warp.there(numbers)) + self.warp.log_slope(numbers)
             # Values that repeat have a mass already, whatever the unit or the grid.
             unit = np.log(2 * step) if step else -self.kind.log_unit
-            return found + unit * ~np.isin(numbers, self.estimator.atoms_)
-        return noise.log_mass(self.warp.there(numbers - step), self.warp.there(numbers + step))
+            found = found + unit * ~np.isin(numbers, self.estimator.atoms_)
+        else:
+            found = noise.log_mass(self.warp.there(numbers - step), self.warp.there(numbers + step))
+            unit = np.log(2 * step)
+        return found if self.strays is None else self.strays.log_mixed(found, numbers, np.exp(unit))
 
 
 def answers(models: Sequence[NetworkColumn], tables: Sequence[pd.DataFrame]) -> list[Any]:

@@ -19,6 +19,7 @@ from scipy.special import logsumexp
 
 from icl.joint.kinds import Kind
 from icl.joint.marginal import drawn_codes, shares_of
+from icl.joint.strays import Strays
 from icl.joint.warp import straight_part
 from icl.prediction.atoms import find_atoms
 from icl.prediction.extra_trees import Forest
@@ -52,6 +53,7 @@ class QuickColumn:
     ):
         self.kind, self._tilt = kind, tilt
         self.shares: np.ndarray | None = None
+        self.strays: Strays | None = None
         self._encoded: Callable[[pd.DataFrame], np.ndarray]
         options = (seed, _N_TREES, _LEAST_LEAF)
         if kind.is_class:
@@ -65,6 +67,10 @@ class QuickColumn:
             warnings.simplefilter("ignore", SchemaWarning)
             self._straight = straight_part(X, known, weight, reach, rng)
             self._warp, self._encoded = self._straight.warp, self._straight.encoded
+            aside = self._straight.aside
+            self.strays = Strays.of(known, weight, aside)
+            if self.strays is not None:
+                X, known, weight = X[~aside], known[~aside], weight[~aside]
             cells = self._encoded(X)
         # Leaves compare spreads with one, whatever the units.
         self._scale = float(np.sqrt(self._straight.part.variance)) or 1.0
@@ -95,6 +101,8 @@ class QuickColumn:
         if self._values is not None:
             middles = (self._values[1:] + self._values[:-1]) / 2
             numbers = self._values[np.searchsorted(middles, numbers)]
+        if self.strays is not None:
+            numbers = self.strays.mixed(numbers, rng)
         return self.kind.cells(self.kind.snap(numbers), X.index)
 
     def log_density(self, X: pd.DataFrame, y: pd.Series) -> np.ndarray:
@@ -115,7 +123,9 @@ class QuickColumn:
         leaves = self._forest.apply(cells)
         logs = np.stack([self._donors[b].log_normal(leaves[:, b], z) for b in range(_N_TREES)])
         density = logsumexp(logs, axis=0) - np.log(_N_TREES * self._scale) + self._warp.log_slope(numbers[rows])
-        out[rows] = density + (np.log(2 * self.kind.half_step) if self.kind.digits is not None else -self.kind.log_unit)
+        unit = np.log(2 * self.kind.half_step) if self.kind.digits is not None else -self.kind.log_unit
+        found = density + unit
+        out[rows] = found if self.strays is None else self.strays.log_mixed(found, numbers[rows], np.exp(unit))
         return out
 
 

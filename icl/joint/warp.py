@@ -10,13 +10,14 @@ Source:
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import pandas as pd
 from scipy.stats import skew
 
 from icl.joint.linear import LinearPart
+from icl.joint.strays import FAR, Limits, are_strays, distance
 from icl.tables.encoder import TableEncoder
 
 # Skewness from which on a column is tried, and read as a predictor, in logarithms: an exponential one has 2.
@@ -25,6 +26,8 @@ _SKEWED = 1.0
 _PRICE = 3.0
 # Of the smallest number seen: what lies below counts as so much, a zero too that no sample of the rows had shown.
 _LEAST = 1e-3
+# Of a stray number's distance from the middle, what the line of the others misses it by at least.
+_UNREACHED = 0.5
 
 
 @dataclass(frozen=True)
@@ -67,12 +70,17 @@ class Warp:
 
 @dataclass(frozen=True)
 class Straight:
-    """A column's straight part, and all that it takes to read rows for it."""
+    """A column's straight part, and all that it takes to read rows for it.
+
+    Attributes:
+        aside: (n,) which of the rows it was made from stray (`icl.joint.strays`); the part knows nothing of them.
+    """
 
     warp: Warp
     encoder: TableEncoder
     part: LinearPart
     ends: tuple[float, float]
+    aside: np.ndarray
 
     def encoded(self, X: pd.DataFrame) -> np.ndarray:
         """(n, F)."""
@@ -102,17 +110,21 @@ def straight_part(
         reach: rows that will be asked about among others; None: X.
         rng: if given, the part is a draw, of all rows; see `LinearPart`.
     """
-    plain = _on(Warp(), X, known, weight, reach, rng)
+    far = are_strays(known)
+    plain = _on(Warp(), X, known, weight, reach, rng, far)
+    aside = plain.aside
+    if aside.any():
+        X, known, weight, far = X[~aside], known[~aside], weight[~aside], far[~aside]
     if known.min() <= 0 or skew(np.repeat(known, weight.astype(np.int64))) < _SKEWED:
         return plain
     floor = max(_LEAST * float(known.min()), np.finfo(float).tiny)
     # By so much a normal sample's next largest would exceed its largest on average; a tail that few rows have shown
     # would reach multiples of what was seen.
     most = np.log(known.max()) + np.log(known).std() / np.sqrt(2 * np.log(max(weight.sum(), 2.0)))
-    logs = _on(Warp(True, floor, float(most), _skewed(X)), X, known, weight, reach, rng)
+    logs = _on(Warp(True, floor, float(most), _skewed(X)), X, known, weight, reach, rng, far, may_aside=False)
     spread = plain.part.variance / max(logs.part.variance, np.finfo(float).tiny)
     gain = 0.5 * np.log(max(spread, np.finfo(float).tiny)) - weight @ np.log(known) / weight.sum()
-    return logs if len(known) * gain > _PRICE else plain
+    return replace(logs, aside=aside) if len(known) * gain > _PRICE else plain
 
 
 def _on(
@@ -122,15 +134,66 @@ def _on(
     weight: np.ndarray,
     reach: pd.DataFrame | None,
     rng: np.random.Generator | None,
+    far: np.ndarray,
+    may_aside: bool = True,
 ) -> Straight:
+    """On one scale.
+
+    Args:
+        far: (n,) which numbers lie far out.
+        may_aside: those of them that no line reaches are left out.
+    """
     shown = warp.shown(X)
     encoder = TableEncoder("the column's model").fit(shown)
     cells = encoder.transform(shown)
     wide = cells if reach is None else encoder.transform(warp.shown(reach))
     there = warp.there(known)
-    part = LinearPart(encoder, cells, there, weight, wide, rng)
+    aside, limits = _set_aside(encoder, cells, there, weight, wide, far)
+    if not may_aside:
+        aside = np.zeros_like(aside)
+    if aside.any():
+        cells, there, weight = cells[~aside], there[~aside], weight[~aside]
+    part = LinearPart(encoder, cells, there, weight, wide, rng, limits)
     room = float(there.std()) if warp.is_log else np.inf
-    return Straight(warp, encoder, part, (float(there.min()) - room, float(there.max()) + room))
+    return Straight(warp, encoder, part, (float(there.min()) - room, float(there.max()) + room), aside)
+
+
+def _set_aside(
+    encoder: TableEncoder, cells: np.ndarray, there: np.ndarray, weight: np.ndarray, wide: np.ndarray, far: np.ndarray
+) -> tuple[np.ndarray, Limits | None]:
+    """(n,) which rows stray, and limits of cells, if any, as the line of all other rows has it.
+
+    A number far out is one of its column all the same if that line, continued to its row, comes near it; and cells that
+    lie far out are taken as they are if the numbers of their rows say that the line goes on so far.
+    """
+    both = np.concatenate([cells, wide])
+    far_cells = np.zeros(both.shape, dtype=bool)
+    for j in np.flatnonzero(~encoder.is_categorical_):
+        far_cells[:, j] = are_strays(both[:, j].astype(np.float64))
+    of_cells = far_cells.any(axis=0)
+    if not far.any() and not of_cells.any():
+        return far, None
+    known_far = far_cells[: len(cells)]
+    main = ~far & ~known_far.any(axis=1) & (weight > 0)
+    if main.sum() < 2:
+        return np.zeros_like(far), None
+    part = LinearPart(encoder, cells[main], there[main], weight[main], wide)
+    n_cells = cells.shape[1]
+    low, high, is_gap = np.full(n_cells, -np.inf), np.full(n_cells, np.inf), np.zeros(n_cells, dtype=bool)
+    for j in np.flatnonzero(of_cells):
+        believed = np.where(far_cells[:, j], np.nan, both[:, j])
+        ends, rows = (np.nanmin(believed), np.nanmax(believed)), cells[known_far[:, j]]
+        held, gone = rows.copy(), rows.copy()
+        held[:, j], gone[:, j] = np.clip(held[:, j], *ends), np.nan
+        off = [np.median(np.abs(there[known_far[:, j]] - part(of))) for of in (held, gone, rows) if len(rows)]
+        best = int(np.argmin(off)) if off else 0
+        if best < 2:
+            (low[j], high[j]), is_gap[j] = ends, best == 1
+    limits = Limits(low, high, is_gap)
+    residuals = there - part(limits(cells))
+    # A line continued so far misses by more than its noise.
+    off_line = np.abs(residuals) > _UNREACHED * np.abs(there - np.median(there[main]))
+    return far & off_line & (distance(residuals, residuals[main]) > FAR), limits if of_cells.any() else None
 
 
 def _skewed(X: pd.DataFrame) -> dict[int, float]:

@@ -1,0 +1,121 @@
+"""Numbers far from all others of their column: typing errors, codes such as 999 for "unknown", one rich man.
+
+Least squares believes one such number as much as a hundred others, and whatever is drawn from it is spoilt. In a column
+that is drawn they are set aside, and drawn as often as they were seen; in a column that is read they count as the
+nearest number that is not one of them, as a gap, or as they are: what suits the rows that have them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+# Distance from the median, in widths of the wider half between the median and the 5 % and 95 % points of a normal
+# distribution with the column's quartiles: 25 standard deviations of a normal one. Of Student's t with two degrees of
+# freedom one number in 2,000 lies farther out.
+FAR = 15.0
+# The same on the scale of logarithms, for numbers of one sign, which must lie far out on both: 5.8 of their standard
+# deviations.
+_FAR_LOG = 3.5
+# Of the rows; where more lie far out they are a part of the column, not strays. But for codes, of which there are few.
+_MOST, _MOST_CODED, _MOST_CODES = 0.03, 0.2, 2
+_FEWEST_ROWS = 10
+# Of spreads: what is rare and so far out lies farther from the mean, a fifth of the rows at one place too.
+_QUICK = 1.8
+# The 95 % point of a normal distribution over its upper quartile.
+_OUTER = 2.4387
+
+
+def are_strays(numbers: np.ndarray) -> np.ndarray:
+    """(n,) whether each number strays; missing ones do not."""
+    out = np.zeros(len(numbers), dtype=bool)
+    rows = np.flatnonzero(np.isfinite(numbers))
+    seen = numbers[rows] / max(np.abs(numbers[rows]).max(initial=0.0), np.finfo(float).tiny)  # squares may overflow
+    if len(seen) < _FEWEST_ROWS or np.abs(seen - seen.mean()).max() <= _QUICK * seen.std():
+        return out
+    far = distance(seen, seen) > FAR
+    if far.any() and (seen.min() > 0 or seen.max() < 0):
+        logs = np.log(np.abs(seen))
+        far &= distance(logs, logs) > _FAR_LOG
+    is_coded = len(np.unique(seen[far])) <= _MOST_CODES
+    if far.sum() <= max(1, (_MOST_CODED if is_coded else _MOST) * len(seen)):
+        out[rows] = far
+    return out
+
+
+def distance(numbers: np.ndarray, among: np.ndarray) -> np.ndarray:
+    """(n,) distances from the median of other numbers, in widths of their wider half; 0 where these hardly differ."""
+    low, middle, high = np.quantile(among, (0.25, 0.5, 0.75))
+    half = _OUTER * max(high - middle, middle - low)
+    return np.abs(numbers - middle) / half if half > 0 else np.zeros(len(numbers))
+
+
+@dataclass(frozen=True)
+class Limits:
+    """How far cells are believed.
+
+    Args:
+        low, high: (F,) infinite where there is no limit.
+        is_gap: (F,) bool, of columns whose cells beyond are gaps; of others they count as the limit.
+    """
+
+    low: np.ndarray
+    high: np.ndarray
+    is_gap: np.ndarray
+
+    def __call__(self, cells: np.ndarray) -> np.ndarray:
+        """(n, F)."""
+        held = np.clip(cells, self.low, self.high)
+        return np.where(self.is_gap & (held != cells), np.nan, held)
+
+
+@dataclass(frozen=True)
+class Strays:
+    """Numbers set aside, and how often they come.
+
+    Args:
+        values: (k,) of a column, in its numbers.
+        weight: (k,) how often each counts.
+        share: of all rows, by weight.
+        middle: the median of the others.
+        ends: the least and the largest number of the column, the strays among them.
+    """
+
+    values: np.ndarray
+    weight: np.ndarray
+    share: float
+    middle: float
+    ends: tuple[float, float]
+
+    @classmethod
+    def of(cls, known: np.ndarray, weight: np.ndarray, aside: np.ndarray) -> Strays | None:
+        """None where nothing is set aside."""
+        if not aside.any():
+            return None
+        share = float(weight[aside].sum() / weight.sum())
+        ends = float(known.min()), float(known.max())
+        return cls(known[aside], weight[aside], share, float(np.median(known[~aside])), ends)
+
+    def mixed(self, numbers: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        """Draws of the others, some moved to where a stray is: as far beside it as they are beside the middle."""
+        out = numbers.copy()
+        rows = np.flatnonzero(rng.random(len(numbers)) < self.share)
+        if len(rows):
+            chosen = rng.choice(self.values, size=len(rows), p=self.weight / self.weight.sum())
+            # One that comes up again is a code, not a measurement.
+            values, counts = np.unique(self.values, return_counts=True)
+            beside = np.where(np.isin(chosen, values[counts > 1]), 0.0, numbers[rows] - self.middle)
+            out[rows] = chosen + beside
+        return out
+
+    def log_mixed(self, found: np.ndarray, numbers: np.ndarray, width: float) -> np.ndarray:
+        """(n,) log densities, or log masses of steps of a width, of the others, mixed with those of the strays.
+
+        Where a stray will lie is anybody's guess within the column's ends.
+        """
+        inside = (self.ends[0] <= numbers) & (numbers <= self.ends[1])
+        flat = np.log(width / (self.ends[1] - self.ends[0]))
+        share = max(self.share, 1e-12)
+        with_stray = np.where(inside, np.log(share) + flat, -np.inf)
+        return np.logaddexp(np.log1p(-share) + found, with_stray)
