@@ -140,8 +140,10 @@ class Chains:
                 cells = kind.cells(numbers)
             self._put(chain, name, gaps, kind, numbers)
             found.append(numbers)
-            said = model_of.shares if kind.is_class else numbers
+            said = model_of.shares if kind.is_class else model_of.common
             assert said is not None, "it was drawn from"
+            if j in self._added:
+                said = said + self._added[j]
             self._guess[j] = said + self._guess.get(j, np.zeros_like(said))
         return found
 

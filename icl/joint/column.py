@@ -23,7 +23,7 @@ from icl.joint.left_out import LeftOut, settle
 from icl.joint.marginal import MarginalColumn
 from icl.joint.network import NetworkColumn, answers
 from icl.joint.quick import QuickColumn
-from icl.joint.strays import Strays
+from icl.joint.strays import Strays, varies
 
 MODELS = ("network", "quick")
 # Fewer rows than this say nothing of how a column depends on others.
@@ -44,11 +44,13 @@ class ColumnModel(Protocol):
         kind: of the column; what is drawn has its dtype, levels, grid and bounds.
         shares: (n, L) of a column of levels, the probabilities that the last draw was from.
         strays: numbers far from all others, which are drawn as often as they were seen.
+        common: of a column of numbers, what was last drawn before some of it became strays.
     """
 
     kind: Kind
     shares: np.ndarray | None
     strays: Strays | None
+    common: np.ndarray | None
 
     def draw(self, X: pd.DataFrame, rng: np.random.Generator) -> pd.Series:
         """One draw for each row of X, independent given the model."""
@@ -96,7 +98,7 @@ def fit_column(
     reach = X.iloc[np.flatnonzero(count > 0)]
     rows = np.flatnonzero(np.isfinite(numbers) & (count > 0))
     n_values = len(np.unique(numbers[rows]))
-    if n_values < 2 or len(rows) < FEWEST_ROWS or not _varies(X.iloc[rows]):
+    if n_values < 2 or len(rows) < FEWEST_ROWS or not varies(X.iloc[rows]):
         return MarginalColumn(kind, numbers[rows], count[rows], tilt)
     rng = np.random.default_rng(seed) if draw_line and not kind.is_class else None
     if rng is not None:
@@ -137,7 +139,3 @@ def draw_each(
     for i, model, answer in zip(asked, networks, said):
         drawn[i] = model.kind.cells(model.drawn(answer, tables[i], rngs[i]), tables[i].index)
     return drawn
-
-
-def _varies(X: pd.DataFrame) -> bool:
-    return any(X.iloc[:, j].nunique(dropna=False) > 1 for j in range(X.shape[1]))

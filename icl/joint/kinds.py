@@ -14,10 +14,16 @@ from icl.joint.grid import digits_of, stride_of
 from icl.joint.strays import are_strays
 from icl.joint.whole import Wholes, whole_cell
 
-# A normal of the column's mean and spread would put so many of the observed values beyond a natural bound that none
-# lies beyond: by chance less than once in a hundred columns.
-_EXPECTED_BEYOND = 5.0
+# A normal of the column's mean and spread would put so many of the observed values beyond a natural bound, and none
+# lies beyond. Of a column without a bound that is chance in every third such case, and costs the draws so few.
+_EXPECTED_BEYOND = 1.0
 _NATURAL_LOW, _NATURAL_HIGH = (0.0, 1.0), (0.0, 1.0, 100.0)
+# The same of the first and the last date, which are no natural bounds: by chance once in twenty columns.
+_EXPECTED_DATES = 3.0
+# Numbers within a scale of which they cover so much: shares, percentages.
+_SCALES, _COVERED = ((0.0, 1.0), (0.0, 100.0)), 0.5
+# Whole numbers of so few values that this many rows hold the first, or the last, go no farther: grades, answers 1 to 5.
+_FEW_WHOLES, _AT_END = 12, 3
 # Numbers of so few different values are levels.
 _FEW_VALUES = 2
 # Of a second. A column of dates is counted in its own: nanoseconds hold no date before 1678 or after 2262.
@@ -81,6 +87,7 @@ class Kind:
             ticks, tick = _ticks(seen)
             wholes = Wholes.of(ticks, int(np.gcd.reduce(np.abs(ticks))) or 1)
             low, high = _moments_held(kind, ticks, tick, wholes)
+            low, high = _moments_seen(kind, wholes, ticks, low, high)
             digits = 0 if wholes.known is None else None  # else the floats themselves are farther apart
             return cls(column.name, column.dtype, None, digits, low, high, kind, tick, wholes)
         if not are_single(seen):
@@ -95,10 +102,14 @@ class Kind:
         values = np.unique(numbers)
         if len(values) <= _FEW_VALUES:
             return cls(column.name, column.dtype, levels=values)
-        power = _power(np.unique(numbers[~are_strays(numbers)]))
+        main = numbers[~are_strays(numbers)]
+        power = _power(np.unique(main))
         low, high = _bounds(np.ldexp(numbers, -power), column.dtype, power)
-        digits = digits_of(values, _plain(column.dtype))
-        stride = stride_of(values, digits)
+        common = np.unique(main)
+        digits = digits_of(common, _plain(column.dtype))
+        stride = stride_of(common, digits)
+        if digits == 0 and power == 0:
+            low, high = _within_ends(main, low, high)
         return cls(column.name, column.dtype, None, digits, low, high, power=power, grid_power=power, stride=stride)
 
     @classmethod
@@ -111,6 +122,8 @@ class Kind:
         ends = wholes.floats([int(values[0]), int(values[-1])])
         low, high = min(wholes.bound(low, True), ends[0]), max(wholes.bound(high, False), ends[1])
         digits = 0 if wholes.known is None else None
+        if wholes.is_plain:
+            low, high = _within_ends(seen[~are_strays(seen.astype(np.float64))].astype(np.float64), low, high)
         stride = stride_of(values, digits) if wholes.is_plain else 1
         return cls(column.name, column.dtype, None, digits, low, high, wholes=wholes, stride=stride)
 
@@ -263,6 +276,35 @@ def _moments_held(kind: str, ticks: np.ndarray, tick: str, wholes: Wholes) -> tu
     return float(-(-low // wholes.step)), float(high // wholes.step)
 
 
+def _moments_seen(kind: str, wholes: Wholes, ticks: np.ndarray, low: float, high: float) -> tuple[float, float]:
+    """Bounds, in counts: no duration below 0 if none was, no date beyond the others where these end at once."""
+    counts = wholes.floats(ticks)
+    main = counts[~are_strays(counts)]
+    n, mean, std = len(main), main.mean(), main.std()
+    if not std > 0:
+        return low, high
+    if kind == "m":
+        zero = float(wholes.floats(np.array([0]))[0])
+        bounded = counts.min() >= zero and n * ndtr((zero - mean) / std) >= _EXPECTED_BEYOND
+        return (max(low, zero) if bounded else low), high
+    if n * ndtr((counts.min() - mean) / std) >= _EXPECTED_DATES:
+        low = max(low, float(counts.min()))
+    if n * ndtr((mean - counts.max()) / std) >= _EXPECTED_DATES:
+        high = min(high, float(counts.max()))
+    return low, high
+
+
+def _within_ends(main: np.ndarray, low: float, high: float) -> tuple[float, float]:
+    """Bounds of whole numbers that are but a few, where the first or the last of them is not rare."""
+    values, counts = np.unique(main, return_counts=True)
+    if len(values) > _FEW_WHOLES:
+        return low, high
+    return (
+        max(low, float(values[0])) if counts[0] >= _AT_END else low,
+        min(high, float(values[-1])) if counts[-1] >= _AT_END else high,
+    )
+
+
 def _levels(column: pd.Series, seen: pd.Series) -> np.ndarray:
     if isinstance(column.dtype, pd.CategoricalDtype):
         held = set(seen.unique())
@@ -297,6 +339,9 @@ def _bounds(numbers: np.ndarray, dtype: Any, power: int = 0) -> tuple[float, flo
         return least, most
     low = [b for b in lows if numbers.min() >= b and n * ndtr((b - mean) / std) >= _EXPECTED_BEYOND]
     high = [b for b in highs if numbers.max() <= b and n * ndtr((mean - b) / std) >= _EXPECTED_BEYOND]
+    for start, end in np.ldexp(_SCALES, -power) if -1000 < power < 1000 else ():
+        if start <= numbers.min() and numbers.max() <= end and np.ptp(numbers) >= _COVERED * (end - start):
+            low, high = [*low, start], [*high, end]
     return float(max([*low, least])), float(min([*high, most]))
 
 

@@ -28,6 +28,7 @@ class MarginalColumn:
         self.kind, self._tilt = kind, tilt
         self.shares: np.ndarray | None = None
         self.strays: Strays | None = None
+        self.common: np.ndarray | None = None
         if not kind.is_class and kind.digits is None:  # else what is drawn is what was observed
             aside = are_strays(known)
             self.strays = Strays.of(known, weight, aside)
@@ -35,7 +36,7 @@ class MarginalColumn:
         self._values = np.sort(np.repeat(known, weight.astype(np.int64)))
 
     def draw(self, X: pd.DataFrame, rng: np.random.Generator) -> pd.Series:
-        u = rng.random(len(X))
+        u, common = rng.random(len(X)), None
         if self.kind.levels is not None:
             codes, counts = np.unique(self._values.astype(np.int64), return_counts=True)
             probs = np.tile(counts / counts.sum(), (len(X), 1))
@@ -46,7 +47,9 @@ class MarginalColumn:
             found = self._values[(u * len(self._values)).astype(np.int64)]
         else:
             found = np.quantile(self._values, u)  # between neighbours: a new number, not a copy
+            common = found
             found = found if self.strays is None else self.strays.mixed(found, rng)
+        self.common = found if common is None else common
         return self.kind.cells(found, X.index)
 
     def log_density(self, X: pd.DataFrame, y: pd.Series) -> np.ndarray:

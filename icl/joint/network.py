@@ -16,7 +16,7 @@ from icl.estimators.regressor import ICLRegressor
 from icl.joint.kinds import Kind
 from icl.joint.marginal import drawn_codes, shares_of
 from icl.joint.noise import Noise, Normal, Part, Said
-from icl.joint.strays import Strays, are_strays
+from icl.joint.strays import Strays, strays_beside
 from icl.joint.warp import Straight, Warp, straight_part
 from icl.network.distribution import CategoricalPredictive, HistogramPredictive
 from icl.prediction.atoms import find_atoms
@@ -49,6 +49,7 @@ class NetworkColumn:
         temperature: of the network's log probabilities of levels.
         noise_shares: (3,) of `parts`.
         strays: numbers that were set aside, if any.
+        common: of a column of numbers, what was last drawn before some of it became strays.
     """
 
     def __init__(
@@ -68,6 +69,7 @@ class NetworkColumn:
         self.believed, self.widened, self.temperature = 1.0, 1.0, 1.0
         self.noise_shares = np.array([1.0])
         self.strays: Strays | None = None
+        self.common: np.ndarray | None = None
         self.shares: np.ndarray | None = None
         settings = {"quality": "fast", **options, "random_state": seed}
         make = ICLClassifier if kind.is_class else ICLRegressor
@@ -78,11 +80,11 @@ class NetworkColumn:
             # Said once for the whole table by whoever asks for columns, not for every fit of every chain.
             warnings.simplefilter("ignore", SchemaWarning)
             warnings.simplefilter("ignore", OutOfPriorWarning)
-            if not kind.is_class and self._n_known >= _FEWEST_STRAIGHT:
-                aside = are_strays(known)
+            if not kind.is_class:
+                aside = strays_beside(X, known)
                 count = np.ones(len(known)) if weight is None else weight
-                if not len(find_atoms(known[shown & ~aside])):
-                    self.straight = straight_part(X, known, count, reach, rng)
+                if self._n_known >= _FEWEST_STRAIGHT and not len(find_atoms(known[shown & ~aside])):
+                    self.straight = straight_part(X, known, count, reach, rng, aside)
                     self.warp, aside = self.straight.warp, self.straight.aside
                     settings = {"companions": (), **settings}
                 if aside.any():
@@ -113,7 +115,8 @@ class NetworkColumn:
             self.shares = shares_of(probs, self.estimator.classes_, len(self.kind.levels), self._tilt)
             return drawn_codes(probs, self.estimator.classes_, u, self._tilt)
         numbers = self.warp.back(self._noise(distribution, X).draw(rng))
-        return self.kind.snap(numbers if self.strays is None else self.strays.mixed(numbers, rng))
+        self.common = self.kind.snap(numbers)
+        return self.common if self.strays is None else self.kind.snap(self.strays.mixed(numbers, rng))
 
     def straight_at(self, X: pd.DataFrame) -> np.ndarray:
         """(n,) the straight part, on the column's scale; 0 without one."""
@@ -134,7 +137,9 @@ class NetworkColumn:
         step = self.kind.half_step + _AT_BOUND * self._spread
         low, high = self.warp.there(np.array([self.kind.low - step, self.kind.high + step]))
         parts = self.parts(distribution, X)[: len(self.noise_shares)]
-        return Noise(len(X), parts, self.noise_shares, (float(low), float(min(high, self.warp.most))))
+        if self.straight is not None and np.isfinite(self.straight.most):
+            high = np.minimum(high, self.straight_at(X) + self.straight.most)
+        return Noise(len(X), parts, self.noise_shares, (low, high))
 
     def log_density(self, X: pd.DataFrame, y: pd.Series) -> np.ndarray:
         numbers = self.kind.numbers(y)

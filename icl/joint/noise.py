@@ -95,13 +95,13 @@ class Noise:
         n: rows.
         parts: each of n rows.
         shares: of the parts, adding to 1.
-        ends: below and above which nothing lies; infinite where there is no end.
+        ends: below and above which nothing lies, of all rows or one for each; infinite where there is no end.
     """
 
     n: int
     parts: Sequence[Part]
     shares: np.ndarray
-    ends: tuple[float, float]
+    ends: tuple[Any, Any]
 
     def draw(self, rng: np.random.Generator) -> np.ndarray:
         """(n,) one draw for each row."""
@@ -133,9 +133,9 @@ class Noise:
         """(parts, n) probability below the lower and up to the upper end."""
         return self._upto(self.ends[0]), self._upto(self.ends[1])
 
-    def _upto(self, end: float) -> np.ndarray:
-        if np.isinf(end):  # a histogram's distribution function may be rounded there
-            return np.full((len(self.parts), self.n), float(end > 0))
+    def _upto(self, end: Any) -> np.ndarray:
+        if np.all(np.isinf(end)):  # a histogram's distribution function may be rounded there
+            return np.full((len(self.parts), self.n), np.asarray(end > 0, dtype=float))
         return np.stack([part.level(end) for part in self.parts])
 
 

@@ -19,7 +19,7 @@ from scipy.special import logsumexp
 
 from icl.joint.kinds import Kind
 from icl.joint.marginal import drawn_codes, shares_of
-from icl.joint.strays import Strays
+from icl.joint.strays import Strays, strays_beside
 from icl.joint.warp import straight_part
 from icl.prediction.atoms import find_atoms
 from icl.prediction.extra_trees import Forest
@@ -54,6 +54,7 @@ class QuickColumn:
         self.kind, self._tilt = kind, tilt
         self.shares: np.ndarray | None = None
         self.strays: Strays | None = None
+        self.common: np.ndarray | None = None
         self._encoded: Callable[[pd.DataFrame], np.ndarray]
         options = (seed, _N_TREES, _LEAST_LEAF)
         if kind.is_class:
@@ -65,7 +66,7 @@ class QuickColumn:
             return
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", SchemaWarning)
-            self._straight = straight_part(X, known, weight, reach, rng)
+            self._straight = straight_part(X, known, weight, reach, rng, strays_beside(X, known))
             self._warp, self._encoded = self._straight.warp, self._straight.encoded
             aside = self._straight.aside
             self.strays = Strays.of(known, weight, aside)
@@ -101,6 +102,7 @@ class QuickColumn:
         if self._values is not None:
             middles = (self._values[1:] + self._values[:-1]) / 2
             numbers = self._values[np.searchsorted(middles, numbers)]
+        self.common = self.kind.snap(numbers)
         if self.strays is not None:
             numbers = self.strays.mixed(numbers, rng)
         return self.kind.cells(self.kind.snap(numbers), X.index)

@@ -26,6 +26,15 @@ _SKEWED = 1.0
 _PRICE = 3.0
 # Of the smallest number seen: what lies below counts as so much, a zero too that no sample of the rows had shown.
 _LEAST = 1e-3
+# Share of zeros that do not keep a column from having logarithms.
+_FEW_ZEROS = 0.05
+# The largest logarithm whose number a float holds.
+_MOST = 700.0
+# Standard deviations, at most, that a line of logarithms goes on by; one of which nothing is known goes on by one.
+_FURTHEST = 20.0
+# Share of the variance that a line leaves over which is taken to hold everywhere.
+_EXACT = 0.05
+_TINY = 1e-12
 # Of a stray number's distance from the middle, what the line of the others misses it by at least.
 _UNREACHED = 0.5
 
@@ -37,13 +46,11 @@ class Warp:
     Args:
         is_log: of the column.
         floor: what has no logarithm, or hardly one, counts as this.
-        most: the largest logarithm whose number is drawn.
         least: of each other column that is read in logarithms, by its place, the smallest number that was seen.
     """
 
     is_log: bool = False
     floor: float = 0.0
-    most: float = np.inf
     least: dict[int, float] = field(default_factory=dict)
 
     def there(self, numbers: np.ndarray) -> np.ndarray:
@@ -52,7 +59,7 @@ class Warp:
 
     def back(self, found: np.ndarray) -> np.ndarray:
         """The numbers of what lies on the scale."""
-        return np.exp(np.minimum(found, self.most)) if self.is_log else found
+        return np.exp(np.minimum(found, _MOST)) if self.is_log else found
 
     def log_slope(self, numbers: np.ndarray) -> np.ndarray | float:
         """Log of the derivative of the scale by the numbers: what a log density on the scale lacks."""
@@ -73,7 +80,9 @@ class Straight:
     """A column's straight part, and all that it takes to read rows for it.
 
     Attributes:
+        ends: between which the part answers.
         aside: (n,) which of the rows it was made from stray (`icl.joint.strays`); the part knows nothing of them.
+        most: how far beyond its part a number is drawn.
     """
 
     warp: Warp
@@ -81,6 +90,7 @@ class Straight:
     part: LinearPart
     ends: tuple[float, float]
     aside: np.ndarray
+    most: float = np.inf
 
     def encoded(self, X: pd.DataFrame) -> np.ndarray:
         """(n, F)."""
@@ -89,8 +99,8 @@ class Straight:
     def __call__(self, cells: np.ndarray) -> np.ndarray:
         """(n,) the straight part for encoded rows, on the column's scale.
 
-        Of logarithms no farther than a standard deviation beyond what was seen: a line that is continued a little too
-        far multiplies there, and the next round of a chain would continue it from what was drawn.
+        Of logarithms not far beyond what was seen, by as much as is sure: a line that is continued a little too far
+        multiplies there, and the next round of a chain would continue it from what was drawn.
         """
         return np.clip(self.part(cells), *self.ends)
 
@@ -101,6 +111,7 @@ def straight_part(
     weight: np.ndarray,
     reach: pd.DataFrame | None,
     rng: np.random.Generator | None = None,
+    far: np.ndarray | None = None,
 ) -> Straight:
     """The straight part of a column on the scale that suits it.
 
@@ -109,21 +120,21 @@ def straight_part(
         known, weight: (n,) their numbers, and how many copies there are of each.
         reach: rows that will be asked about among others; None: X.
         rng: if given, the part is a draw, of all rows; see `LinearPart`.
+        far: (n,) which numbers stray, unless a line reaches them; None: none.
     """
-    far = are_strays(known)
+    far = np.zeros(len(known), dtype=bool) if far is None else far
     plain = _on(Warp(), X, known, weight, reach, rng, far)
     aside = plain.aside
     if aside.any():
         X, known, weight, far = X[~aside], known[~aside], weight[~aside], far[~aside]
-    if known.min() <= 0 or skew(np.repeat(known, weight.astype(np.int64))) < _SKEWED:
+    least = _least(known)
+    if least <= 0 or skew(np.repeat(known, weight.astype(np.int64))) < _SKEWED:
         return plain
-    floor = max(_LEAST * float(known.min()), np.finfo(float).tiny)
-    # By so much a normal sample's next largest would exceed its largest on average; a tail that few rows have shown
-    # would reach multiples of what was seen.
-    most = np.log(known.max()) + np.log(known).std() / np.sqrt(2 * np.log(max(weight.sum(), 2.0)))
-    logs = _on(Warp(True, floor, float(most), _skewed(X)), X, known, weight, reach, rng, far, may_aside=False)
+    floor = max(_LEAST * least if known.min() > 0 else least, np.finfo(float).tiny)
+    warp = Warp(True, floor, _skewed(X))
+    logs = _on(warp, X, known, weight, reach, rng, far, may_aside=False)
     spread = plain.part.variance / max(logs.part.variance, np.finfo(float).tiny)
-    gain = 0.5 * np.log(max(spread, np.finfo(float).tiny)) - weight @ np.log(known) / weight.sum()
+    gain = 0.5 * np.log(max(spread, np.finfo(float).tiny)) - weight @ warp.there(known) / weight.sum()
     return replace(logs, aside=aside) if len(known) * gain > _PRICE else plain
 
 
@@ -154,8 +165,13 @@ def _on(
     if aside.any():
         cells, there, weight = cells[~aside], there[~aside], weight[~aside]
     part = LinearPart(encoder, cells, there, weight, wide, rng, limits)
-    room = float(there.std()) if warp.is_log else np.inf
-    return Straight(warp, encoder, part, (float(there.min()) - room, float(there.max()) + room), aside)
+    room, most = np.inf, np.inf
+    if warp.is_log:
+        room = float(there.std()) * min(float(there.var() / max(part.variance, _TINY)), _FURTHEST)
+        # By so much a normal sample's next largest would exceed its largest on average; a tail that few rows have shown
+        # would reach multiples of what was seen.
+        most = part.residuals.max() + part.residuals.std() / np.sqrt(2 * np.log(max(weight.sum(), 2.0)))
+    return Straight(warp, encoder, part, (float(there.min()) - room, float(there.max()) + room), aside, float(most))
 
 
 def _set_aside(
@@ -178,7 +194,7 @@ def _set_aside(
     if main.sum() < 2:
         return np.zeros_like(far), None
     part = LinearPart(encoder, cells[main], there[main], weight[main], wide)
-    n_cells = cells.shape[1]
+    n_cells, is_exact = cells.shape[1], bool(part.variance < _EXACT * there[main].var())
     low, high, is_gap = np.full(n_cells, -np.inf), np.full(n_cells, np.inf), np.zeros(n_cells, dtype=bool)
     for j in np.flatnonzero(of_cells):
         believed = np.where(far_cells[:, j], np.nan, both[:, j])
@@ -186,7 +202,8 @@ def _set_aside(
         held, gone = rows.copy(), rows.copy()
         held[:, j], gone[:, j] = np.clip(held[:, j], *ends), np.nan
         off = [np.median(np.abs(there[known_far[:, j]] - part(of))) for of in (held, gone, rows) if len(rows)]
-        best = int(np.argmin(off)) if off else 0
+        # A line that hardly errs goes on where nothing is known.
+        best = int(np.argmin(off)) if off else 2 * is_exact
         if best < 2:
             (low[j], high[j]), is_gap[j] = ends, best == 1
     limits = Limits(low, high, is_gap)
@@ -205,9 +222,17 @@ def _skewed(X: pd.DataFrame) -> dict[int, float]:
             continue
         numbers = _floats(cells)
         numbers = numbers[np.isfinite(numbers)]
-        if len(numbers) > 1 and numbers.min() > 0 and np.ptp(numbers) > 0 and skew(numbers) >= _SKEWED:
-            found[j] = float(numbers.min())
+        if len(numbers) > 1 and np.ptp(numbers) > 0 and (least := _least(numbers)) > 0 and skew(numbers) >= _SKEWED:
+            found[j] = least
     return found
+
+
+def _least(numbers: np.ndarray) -> float:
+    """The smallest number; with a few zeros, half of the smallest other one; 0 for numbers without logarithm."""
+    low, positive = float(numbers.min()), numbers[numbers > 0]
+    if low != 0:
+        return max(low, 0.0)
+    return float(positive.min()) / 2 if len(positive) >= (1 - _FEW_ZEROS) * len(numbers) else 0.0
 
 
 def _floats(cells: pd.Series) -> np.ndarray:

@@ -100,7 +100,7 @@ def test_nothing_strays_in_common_columns(noise):
 def test_a_table_without_strays_is_imputed_as_if_they_were_not_looked_for(monkeypatch):
     table, gaps = a_table(3, noise="skewed")
     plain = drawn(table, gaps)
-    for place in ("network", "warp", "marginal"):
+    for place in ("strays", "kinds", "warp", "marginal"):
         monkeypatch.setattr(f"icl.joint.{place}.are_strays", lambda numbers: np.zeros(len(numbers), bool))
     assert_array_equal(drawn(table, gaps), plain)
 
@@ -155,7 +155,8 @@ def test_the_straight_part_knows_nothing_of_a_stray():
     X, y = table[["x", "z"]], table["y"].to_numpy().copy()
     y[11] = 5e4
     rest = np.arange(len(y)) != 11
-    found, alone = straight_part(X, y, weight, None), straight_part(X[rest], y[rest], weight[rest], X)
+    found = straight_part(X, y, weight, None, far=are_strays(y))
+    alone = straight_part(X[rest], y[rest], weight[rest], X)
     assert found.aside.sum() == 1 and found.aside[11] and not alone.aside.any()
     assert_allclose(found(found.encoded(X)), alone(alone.encoded(X)), atol=1e-6)
 
