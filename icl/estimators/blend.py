@@ -21,8 +21,8 @@ from icl.estimators.weights import Worth
 from icl.network.distribution import histogram_edges
 from icl.network.reader import Model
 from icl.prediction.atoms import in_bins
-from icl.prediction.blend import OF_CLASSES, OF_LONG, OF_NUMBERS, Blend, class_shares, number_shares
-from icl.prediction.companions.columns import Columns
+from icl.prediction.blend import OF_CLASSES, OF_FEW_NUMBERS, OF_LONG, OF_NUMBERS, Blend, class_shares, number_shares
+from icl.prediction.companions.columns import SOME_ROWS, Columns
 from icl.prediction.companions.voice import Voice
 from icl.prediction.forward import answer
 from icl.prediction.guise import Guise
@@ -68,7 +68,7 @@ class HeldOut:
             edges = histogram_edges(of_voice[0].shape[1] - len(atoms)).numpy()
             in_atoms = np.searchsorted(edges, atoms)
             said_in_bins = [in_bins(masses, in_atoms) for masses in of_voice]
-            prior = OF_LONG if apart else OF_NUMBERS
+            prior = OF_LONG if apart else OF_NUMBERS if len(y_N) >= SOME_ROWS else OF_FEW_NUMBERS
             shares = number_shares(said_in_bins, edges, y_N[rows], weight, prior)
         return Blend(tuple(shares.tolist()), ("network", *(voice.name for voice in voices)))
 

@@ -109,10 +109,11 @@ def test_better_means_by_more_than_noise_and_enough_to_matter(loss, baseline_los
 
 
 def test_a_linear_table_is_better_served_by_a_linear_model(tiny_release, table):
-    """Random weights know nothing; the target is a weighted sum, a category included."""
+    """Random weights know nothing; the target is a weighted sum, a category included. No line is blended in."""
+    options = {"n_estimators": 1, "companions": ("ridge",), "quality": "fast"}
     X = table[:120]
     y = 100 + 2 * X["a"] - X["b"] + 3 * (X["kind"] == "x") + 0.1 * np.random.default_rng(1).normal(size=120)
-    model = ICLRegressor(tiny_release, n_estimators=1, companions=("ridge",)).fit(X, y)
+    model = ICLRegressor(tiny_release, **options).fit(X, y)
     with pytest.warns(BetterBaselineWarning, match="better served by ridge regression") as caught:
         check = model.check_baseline()
     assert caught[0].filename == __file__
@@ -120,9 +121,7 @@ def test_a_linear_table_is_better_served_by_a_linear_model(tiny_release, table):
     # By hand, on the same folds and in units of the variance of y.
     loss = 0.0
     for fold in model._deal("cv+", 5):
-        part = ICLRegressor(tiny_release, n_estimators=1, companions=("ridge",)).fit(
-            X.drop(index=fold), y.drop(index=fold)
-        )
+        part = ICLRegressor(tiny_release, **options).fit(X.drop(index=fold), y.drop(index=fold))
         loss += np.sum((part.predict(X.iloc[fold]) - y.iloc[fold]) ** 2)
     assert check.loss == pytest.approx(loss / 120 / y.var(ddof=0), rel=1e-4)
 
@@ -154,7 +153,8 @@ def test_a_companion_that_is_better_alone_is_named(tiny_release, table):
     """Random weights know nothing, a line neither; neighbours see the bend."""
     X = table[["a", "b"]][:160]
     y = 10 * X["a"].abs() + 0.1 * np.random.default_rng(1).normal(size=160)
-    model = ICLRegressor(tiny_release, n_estimators=1, companions=("ridge", KNeighborsRegressor(3))).fit(X, y)
+    companions = ("ridge", KNeighborsRegressor(3))
+    model = ICLRegressor(tiny_release, n_estimators=1, quality="fast", companions=companions).fit(X, y)
     with pytest.warns(BetterBaselineWarning, match="the companion KNeighborsRegressor alone"):
         check = model.check_baseline()
     [other] = check.companions  # ridge is what the baseline is

@@ -300,12 +300,12 @@ def test_every_output_of_a_distribution_is_in_units_of_the_target(regressor, que
 def test_ranks_of_a_skewed_target_are_carried_back(tiny_model, tiny_release, table, query):
     """The member that sees ranks answers in the target's units: as its own cdf says, at every bin edge."""
     y = np.exp(table["a"].to_numpy() * 2)
-    fitted = ICLRegressor(tiny_release, n_estimators=2).fit(table, y)
+    fitted = ICLRegressor(tiny_release, n_estimators=2, quality="fast").fit(table, y)
     member = fitted._members[1]
     assert member.guise.transform == "quantile"
     assert_allclose([member.contexts[0].y_N.mean(), member.contexts[0].y_N.std()], [0, 1], atol=1e-9)
     # Any increasing change of the target's units leaves what this member is shown as it is.
-    other = ICLRegressor(tiny_release, n_estimators=2).fit(table, np.log(y))
+    other = ICLRegressor(tiny_release, n_estimators=2, quality="fast").fit(table, np.log(y))
     assert_allclose(other._members[1].contexts[0].y_N, member.contexts[0].y_N, atol=1e-9)
     # Where the bins of the target end: the share below, as the model itself says it on the scale of ranks.
     fitted._members = [member]

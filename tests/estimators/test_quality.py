@@ -24,12 +24,12 @@ def fitted():
 
 def test_a_word_sets_members_companions_and_the_blend(fitted):
     said = {q: (m.n_members_, m.companions_, m.blend_.names) for q, m in fitted.items()}
-    voices = ("network", "kernel", "trees", "boosting")
+    voices = ("network", "ridge", "kernel", "trees", "boosting")
     assert said["fast"] == (1, ["ridge"], ("network",))
     assert said["default"] == (2, ["ridge", "kernel", "trees", "boosting"], voices)
     assert said["best"] == (4, ["ridge", "kernel", "trees", "boosting"], voices)
     few = ICLRegressor("nano").fit(*table(60))
-    assert (few.n_members_, few.blend_.names) == (4, ("network",))
+    assert (few.n_members_, few.blend_.names) == (4, ("network", "ridge"))
     estimates = [m.time_estimate(1_000, 10).seconds for m in fitted.values()]
     assert estimates == sorted(estimates)
 
@@ -56,7 +56,7 @@ def test_boosting_joins_where_it_was_found_to_pay(rows, classes, boosts):
 def test_what_is_named_goes_before_the_word():
     X, y = table(80)
     model = ICLRegressor("nano", quality="best", n_estimators=1, companions=("ridge",)).fit(X, y)
-    assert model.n_members_ == 1 and model.blend_.names == ("network",)
+    assert model.n_members_ == 1 and model.blend_.names == ("network", "ridge")
     for wrong in ("good", ["fast"]):
         with pytest.raises(ValueError, match="quality must be one of 'fast', 'default', 'best', got"):
             ICLRegressor("nano", quality=wrong).fit(X, y)

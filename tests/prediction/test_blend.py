@@ -3,12 +3,15 @@
 import numpy as np
 import pytest
 import torch
+from scipy.stats import norm
 
+from icl import ICLRegressor
 from icl.network.distribution import CategoricalPredictive, HistogramPredictive, histogram_edges
 from icl.prediction.blend import OF_CLASSES, OF_NUMBERS, Blend, class_shares, number_shares, prior_shares
 from icl.prediction.companions.columns import KINDS
 from icl.prediction.companions.points import PointVoice
 from icl.prediction.companions.protocol import Labelled
+from icl.prediction.companions.ridge import RidgeColumns
 from icl.prediction.companions.voice import ClassVoice, NumberVoice
 
 EDGES = histogram_edges(64).numpy()
@@ -107,7 +110,7 @@ def table(n_classes, n=150, seed=0):
 def voice_of(kind, labelled):
     companion = KINDS["trees"].fit(labelled, 0)
     if kind == "points":
-        return PointVoice("trees", companion, labelled, companion.context_NS, 64, np.empty(0))
+        return PointVoice("trees", companion, labelled, companion.context_NS[:, 0], 64, np.empty(0))
     if labelled.n_classes is None:
         return NumberVoice(companion, labelled, companion.answers_NB, 64, np.empty(0))
     return ClassVoice("trees", companion, labelled, companion.context_NS)
@@ -125,7 +128,7 @@ def test_a_label_never_reaches_what_its_own_row_is_told(kind, n_classes):
         second.temperature = first.temperature
         shown = [voice._log_shares(voice._companion.context_NS[7:8]) for voice in (first, second)]
     elif kind == "points":
-        second = PointVoice("same", first._companion, after, first._companion.context_NS, 64, np.empty(0))
+        second = PointVoice("same", first._companion, after, first._companion.context_NS[:, 0], 64, np.empty(0))
         shown = [np.exp(voice.out_of_context(first.spread)[7]) for voice in (first, second)]
     else:
         assert first.spread == second.spread
@@ -154,7 +157,7 @@ def test_errors_around_an_answer_are_those_of_normal_noise():
     y_N = mean_N + 0.5 * rng.normal(size=4_000)
     cells_NF = mean_N[:, None].astype("f4")
     labelled = Labelled(cells_NF, np.zeros(1, int), y_N, None)
-    voice = PointVoice("known", lambda rows_MF: rows_MF, labelled, cells_NF, 64, np.empty(0))
+    voice = PointVoice("known", lambda rows_MF: rows_MF, labelled, cells_NF[:, 0], 64, np.empty(0))
     exact = normal_masses(mean_N[:50], 0.5)
     assert np.abs(np.exp(voice(cells_NF[:50]).numpy()) - np.exp(exact)).max() < 0.03
     few = labelled.take(np.arange(60))
@@ -162,7 +165,7 @@ def test_errors_around_an_answer_are_those_of_normal_noise():
     rows = np.repeat(np.arange(60), weight_N)
     copies = Labelled(cells_NF[rows], few.n_levels_F, y_N[rows], None, rows)
     weighted = Labelled(few.cells_NF, few.n_levels_F, few.y_N, None, None, weight_N / weight_N.mean())
-    said = [PointVoice("known", None, one, one.cells_NF, 64, np.empty(0)) for one in (copies, weighted)]
+    said = [PointVoice("known", None, one, one.cells_NF[:, 0], 64, np.empty(0)) for one in (copies, weighted)]
     np.testing.assert_allclose(said[0].context, said[1].context[rows], atol=1e-6)
 
 
@@ -179,7 +182,7 @@ def test_of_copies_with_another_label_none_tells_its_own(size, atoms):
     for label in (-2.0, 0.4, 5.0):
         y_N[7] = label
         labelled = Labelled(cells_NF, one.n_levels_F, y_N.copy(), None, group_N)
-        voice = PointVoice("known", None, labelled, shown_NT, 64, np.array(atoms))
+        voice = PointVoice("known", None, labelled, shown_NT[:, 0], 64, np.array(atoms))
         said.append(np.exp(voice.out_of_context(0.3)))
         np.testing.assert_allclose(said[-1].sum(1), 1, atol=0.01)
     for other in said[1:]:
@@ -194,7 +197,7 @@ def test_atoms_around_an_answer_are_as_likely_as_they_were():
     y_N = np.where(zero_N, 0.0, answer_N + 0.3 * rng.normal(size=6_000))
     cells_NF = answer_N[:, None].astype("f4")
     labelled = Labelled(cells_NF, np.zeros(1, int), y_N, None)
-    voice = PointVoice("known", lambda rows_MF: rows_MF, labelled, cells_NF, 64, np.zeros(1))
+    voice = PointVoice("known", lambda rows_MF: rows_MF, labelled, cells_NF[:, 0], 64, np.zeros(1))
     asked = np.array([[-1.2], [0.0], [1.2]], "f4")
     masses = np.exp(voice(asked).numpy())
     np.testing.assert_allclose(masses[:, -1], 1 / (1 + np.exp(3 * asked[:, 0])), atol=0.06)
@@ -211,6 +214,48 @@ def test_copies_that_disagree_about_atoms_leave_no_nan():
     y_N[:60] = np.tile([0.0, 1.0], 30)
     cells_NF = one.cells_NF[2 * group_N]
     labelled = Labelled(cells_NF, one.n_levels_F, y_N, None, group_N)
-    voice = PointVoice("known", lambda rows_MF: rows_MF, labelled, cells_NF[:, :1], 64, np.array([0.0, 1.0]))
+    voice = PointVoice("known", lambda rows_MF: rows_MF, labelled, cells_NF[:, 0], 64, np.array([0.0, 1.0]))
     for said in (voice.context, voice(cells_NF).numpy()):
         np.testing.assert_allclose(np.exp(said).sum(1), 1, atol=0.01)
+
+
+@pytest.mark.parametrize("n", [60, 120])
+def test_a_line_is_followed_exactly_and_beyond_the_labelled_targets(n):
+    """The network reads a line from few rows with errors of its own; the blend has the regression speak for itself."""
+    rng = np.random.default_rng(n)
+    X = rng.normal(size=(n + 200, 4))
+    y = X @ [3.0, -2.0, 1.0, 0.5] + 100
+    X[n:] *= 1.3
+    y[n:] = X[n:] @ [3.0, -2.0, 1.0, 0.5] + 100
+    model, alone = (ICLRegressor("nano", companions=c).fit(X[:n], y[:n]) for c in ("auto", ()))
+    off = [np.mean((m.predict(X[n:]) - y[n:]) ** 2) / y[n:].var() for m in (model, alone)]
+    assert off[0] < 0.5 * off[1] and off[0] < (0.06 if n == 60 else 0.004)
+    beyond = y[n:] > y[:n].max()
+    assert beyond.sum() > 3 and model.predict(X[n:])[beyond].max() > y[:n].max()
+
+
+def test_whole_numbers_are_as_likely_as_the_errors_that_lead_to_them():
+    """An oracle: rounded normal noise about an answer. As often as where answers were alike would be far too wide."""
+    rng = np.random.default_rng(6)
+    answer_N = rng.uniform(-2, 2, size=3_000)
+    atoms = np.arange(-3, 3.05, 0.1)
+    y_N = np.clip(np.round(answer_N + 0.08 * rng.normal(size=3_000), 1), -3, 3)
+    labelled = Labelled(answer_N[:, None].astype("f4"), np.zeros(1, int), y_N, None)
+    voice = PointVoice("known", lambda rows_MF: rows_MF, labelled, answer_N, 64, atoms)
+    masses = np.exp(voice(np.array([[0.52]], "f4")).numpy())[0]
+    exact = np.diff(norm.cdf(np.append(atoms - 0.05, 3.05), 0.52, 0.08))
+    np.testing.assert_allclose(masses.sum(), 1, atol=0.01)
+    np.testing.assert_allclose(masses[65 - 1 :], exact, atol=0.04)
+    assert masses[:64].sum() < 0.01
+
+
+def test_far_cells_count_in_a_line_that_goes_on_so_far_and_in_no_other():
+    rng = np.random.default_rng(7)
+    X = rng.normal(size=(150, 3)).astype("f4")
+    X[:2, 0] = 40, 60
+    line = (X[:, 0] + X[:, 1]).astype(float)
+    for y, error in ((line, 1e-3), (np.where(X[:, 0] > 9, 0.0, line), 0.1)):
+        made = RidgeColumns(X, np.zeros(3, int), (y - y.mean()) / y.std(), None)
+        others = X[:, 0] < 9
+        gone = (made.context_NS[others, 0] * y.std() + y.mean() - y[others]) ** 2
+        assert gone.mean() < error * y[others].var()

@@ -24,7 +24,7 @@ FEWEST_ROWS = 30
 # classes (base, 4 members) the log loss at 60 rows is .633 with and .620 without them, at 200 rows about the same; at
 # 1,000 rows .343 and .365. Trees with a voice of their own serve from 80 rows on: ten tables of 100 to 196 rows, log
 # loss .389 -> .380, AUC .905 -> .906; eight with numbers, 83 to 237 rows, mean R2 .571 -> .602, CRPS .290 -> .280.
-_SOME_ROWS = 80
+SOME_ROWS = 80
 MANY_ROWS = 250
 # On the half of the tables that choices are made on: of 32 with classes and 600 rows or more boosting lowered log loss
 # by .0058 (.0017); with fewer rows by nothing beyond error. Of numbers, with the kernel's own voice, it raised mean R2
@@ -60,7 +60,7 @@ KINDS = {
 def suited(n_rows: int, n_classes: int | None) -> tuple[str, ...]:
     """The companions of a context of so many rows and classes (None of a number), where none are named."""
     if n_rows < MANY_ROWS:
-        return _OF_FEW if n_rows < _SOME_ROWS else _OF_SOME
+        return _OF_FEW if n_rows < SOME_ROWS else _OF_SOME
     if n_rows > LONG_ROWS:
         return _OF_MOST
     return (*_OF_MANY, "boosting") if n_classes is None or n_rows >= _BOOSTED_ROWS else _OF_MANY
@@ -69,9 +69,9 @@ def suited(n_rows: int, n_classes: int | None) -> tuple[str, ...]:
 def speaks(companion: str | BaseEstimator, n_classes: int | None) -> bool:
     """Whether a companion has a voice of its own.
 
-    Least squares are no shares of classes, and the network reads them well; ridge regressions are several.
+    Least squares are no shares of classes.
     """
-    return companion != "ridge" and (companion != "kernel" or n_classes is None)
+    return n_classes is None or companion not in ("ridge", "kernel")
 
 
 class Columns:
@@ -122,7 +122,7 @@ class Columns:
                 fitted = [fit() for fit in fits] if pool is None else list(pool.map(lambda fit: fit(), fits))
             for companion, one in zip(companions, fitted):
                 told_NT = one.context_NS if apart is None else one(told.cells_NF)
-                if speaks(companion, labelled.n_classes):
+                if speaks(companion, labelled.n_classes) and told_NT.shape[1]:
                     # Shown or not: of a rare class squared errors say little. The blend weighs what they say.
                     self._speaking.append((str(companion), one, told_NT))
                 if told_NT.shape[1] and (companion == "ridge" or explains(told_NT, told)):
@@ -187,7 +187,9 @@ class Columns:
                 answers_NB = one.each(told.cells_NF) if self._apart else one.answers_NB
                 found.append(NumberVoice(one, told, answers_NB, n_bins, atoms))
             else:
-                found.append(PointVoice(name, one, told, told_NT, n_bins, atoms))
+                # Of several ridge regressions the best.
+                best = int(np.argmin(told.weights @ np.square(told.y_N[:, None] - told_NT)))
+                found.append(PointVoice(name, one, told, told_NT[:, best], n_bins, atoms, best))
         for voice in found:
             said = np.full((n_rows, voice.context.shape[1]), np.nan)
             said[self._told_rows] = voice.context

@@ -31,20 +31,28 @@ class PointVoice:
         name: of the companion.
         companion: fitted.
         labelled: the rows that it answered out of context.
-        shown_NT: (N, 1) what it answered.
+        answer_N: what it answered.
         n_bins: of the network's histograms.
         atoms: (A,) of the target, standardised: each as likely as it was where answers were alike.
+        column: of its columns, the one that answers.
     Source:
         The distribution of out-of-context errors around an answer: Barber et al. (2021), Predictive inference with the
         jackknife+, doi:10.1214/20-AOS1965.
     """
 
     def __init__(
-        self, name: str, companion: Companion, labelled: Labelled, shown_NT: np.ndarray, n_bins: int, atoms: np.ndarray
+        self,
+        name: str,
+        companion: Companion,
+        labelled: Labelled,
+        answer_N: np.ndarray,
+        n_bins: int,
+        atoms: np.ndarray,
+        column: int = 0,
     ):
-        self.name, self._companion = name, companion
+        self.name, self._companion, self._column = name, companion, column
         self._edges = histogram_edges(n_bins).numpy()
-        self._labelled, self._answer_N = labelled, shown_NT[:, 0].astype(float)
+        self._labelled, self._answer_N = labelled, answer_N.astype(float)
         weight_N = labelled.weights
         atom, is_atom = match_atoms(atoms, labelled.y_N) if len(atoms) else (0, np.zeros(len(weight_N), bool))
         self._hit_NA = (is_atom[:, None] & (np.arange(len(atoms)) == np.reshape(atom, (-1, 1)))) * weight_N[:, None]
@@ -59,22 +67,33 @@ class PointVoice:
         self._differing = _differing(labelled.groups, self._cell_N)
         place_N = np.where(is_atom, len(self._edges) + 1 + atom, np.searchsorted(self._edges, labelled.y_N))
         own_N = np.arange(len(place_N)), place_N
-        found = [self.out_of_context(share * scale) for share in _SPREADS]
+        # Whole numbers are as likely as errors that lead to them, or as they were.
+        self._between_atoms = (atoms[1:] + atoms[:-1]) / 2 if is_atom.all() and len(atoms) > 1 else None
+        ways = [(share * scale, False) for share in _SPREADS]
+        ways += [(spread, True) for spread, _ in ways if self._between_atoms is not None]
+        found = [self.out_of_context(*way) for way in ways]
         best = int(np.argmax([weight_N @ log_masses_NX[own_N] for log_masses_NX in found]))
-        self.spread, self.context = _SPREADS[best] * scale, found[best]
+        (self.spread, self._by_error), self.context = ways[best], found[best]
         self._cdf = _cdf(self._cell_N, self._share_N, self.spread)
 
-    def out_of_context(self, spread: float) -> np.ndarray:
-        """(N, K + A) log-masses for the labelled rows, each without its own error and those of its copies."""
+    def out_of_context(self, spread: float, by_error: bool = False) -> np.ndarray:
+        """(N, K + A) log-masses for the labelled rows, each without its own error and those of its copies.
+
+        `by_error`: atoms are as likely as errors that end nearer to them than to any other.
+        """
+        edges = self._between_atoms if by_error else self._edges
+        assert edges is not None
         group_N = self._labelled.groups
         alike_N1 = np.bincount(group_N, self._share_N)[group_N][:, None]
         place_N = self._answer_N + (self._cell_N + 0.5) * _STEP - _REACH
-        own_NK = alike_N1 * _between(ndtr((self._edges - place_N[:, None]) / spread))
+        own_NK = alike_N1 * _between(ndtr((edges - place_N[:, None]) / spread))
         for rows in self._differing:
             cdf = _cdf(self._cell_N[rows], self._share_N[rows], spread)
-            own_NK[rows] = alike_N1[rows] * self._masses(self._answer_N[rows], cdf)
-        all_NK = self._masses(self._answer_N, _cdf(self._cell_N, self._share_N, spread))
+            own_NK[rows] = alike_N1[rows] * _masses(self._answer_N[rows], cdf, edges)
+        all_NK = _masses(self._answer_N, _cdf(self._cell_N, self._share_N, spread), edges)
         rest_NK = np.maximum(all_NK - own_NK, 0.0) / np.maximum(1 - alike_N1, 1e-9)
+        if by_error:
+            return self._joined(np.zeros((len(rest_NK), len(self._edges) + 1)), rest_NK)
         return self._joined(rest_NK, self._atoms(self._answer_N, group_N))
 
     def _atoms(self, answer_M: np.ndarray, group_N: np.ndarray | None = None) -> np.ndarray:
@@ -98,13 +117,19 @@ class PointVoice:
         beside_M1 = np.maximum(1 - atoms_MA.sum(1, keepdims=True), 0.0)
         return np.log(np.concatenate([masses_MK * beside_M1, atoms_MA], 1) + _LEAST_MASS)
 
-    def _masses(self, answer_M: np.ndarray, cdf: np.ndarray) -> np.ndarray:
-        points = np.linspace(-_REACH, _REACH, len(cdf))
-        return _between(np.interp(self._edges - answer_M[:, None], points, cdf, left=0.0, right=1.0))
-
     def __call__(self, rows_MF: np.ndarray) -> torch.Tensor:
-        answer_M = self._companion(rows_MF)[:, 0].astype(float)
-        return torch.from_numpy(self._joined(self._masses(answer_M, self._cdf), self._atoms(answer_M)))
+        answer_M = self._companion(rows_MF)[:, self._column].astype(float)
+        if self._by_error:
+            assert self._between_atoms is not None
+            atoms_MA = _masses(answer_M, self._cdf, self._between_atoms)
+            return torch.from_numpy(self._joined(np.zeros((len(answer_M), len(self._edges) + 1)), atoms_MA))
+        return torch.from_numpy(self._joined(_masses(answer_M, self._cdf, self._edges), self._atoms(answer_M)))
+
+
+def _masses(answer_M: np.ndarray, cdf: np.ndarray, edges: np.ndarray) -> np.ndarray:
+    """(M, K) masses between edges of an answer and its error."""
+    points = np.linspace(-_REACH, _REACH, len(cdf))
+    return _between(np.interp(edges - answer_M[:, None], points, cdf, left=0.0, right=1.0))
 
 
 def _cdf(cell_N: np.ndarray, share_N: np.ndarray, spread: float) -> np.ndarray:

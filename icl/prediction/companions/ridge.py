@@ -33,10 +33,19 @@ _MOST_DESIGN = 400
 _MOST_LEVELS = 30
 _MOST_WAVES = 300
 _LENGTH_SCALES = (0.3, 1.0, 3.0)
-# Standard deviations from the mean beyond which a cell counts no more.
-_FAR = 8.0
+# Share of the squared error from which on a straight line may answer beyond the labelled targets, by so much of their
+# range.
+_NEARLY_EXACT, _BEYOND = 0.95, 0.5
+# Standard deviations from the mean beyond which a cell counts no more; of the second, where a straight line goes on. Of
+# the third, in those of a normal column with the same quartiles, where far cells are not on the line of the others.
+_FAR, _FURTHEST, _NEAREST = 8.0, 100.0, 3.0
+_OVER_QUARTILE = 1.4826
 # Eigenvalues of products of rows below this share of the largest one are rounding.
 _LEAST_EIGENVALUE = 1e-12
+
+
+Reach = tuple[float | np.ndarray, float | np.ndarray]
+_NEAR: Reach = (-_FAR, _FAR)
 
 
 class RidgeColumns:
@@ -77,8 +86,10 @@ class RidgeColumns:
             Y_NT = _targets(y_N, n_classes, weight_N)
             self._design = _Design(context_NF, n_levels_F, y_N, n_classes, weight_N)
             A_NP = self._design(context_NF)
-            found = [_Ridge(A_NP, Y_NT, None, weight_N)]
-            waves = [_Ridge(A_NP, Y_NT, scale, weight_N) for scale in _LENGTH_SCALES]
+            lines = [_Ridge(A_NP, Y_NT, None, weight_N, reach, n_classes is None) for reach in _reaches(A_NP)]
+            found = [max(lines, key=lambda ridge: ridge.gain)]
+            near = lines[-1].reach if found[0] is lines[-1] else _NEAR
+            waves = [_Ridge(A_NP, Y_NT, scale, weight_N, near) for scale in _LENGTH_SCALES]
             found.append(max(waves, key=lambda ridge: ridge.gain))
             # A column for each class is enough; and attention to many rows costs too much for a token more.
             if Y_NT.shape[1] > 1 or len(y_N) > _MANY_ROWS:
@@ -121,6 +132,21 @@ def _folds(context_NF: np.ndarray, y_N: np.ndarray, group_N: np.ndarray | None =
     fold_N = np.empty(len(y_N), dtype=np.int64)
     fold_N[order_N] = dealt[: len(y_N)]
     return fold_N
+
+
+def _reaches(A_NP: np.ndarray) -> list[Reach]:
+    """Ways to read far cells of a design; the last one keeps them near the others."""
+    size = np.abs(A_NP).max(initial=0.0)
+    low_P, middle_P, high_P = np.quantile(A_NP, (0.25, 0.5, 0.75), axis=0)
+    half_P = _OVER_QUARTILE * np.maximum(high_P - middle_P, middle_P - low_P)
+    half_P[half_P == 0] = np.inf  # a flag, or numbers that hardly differ
+    found: list[Reach] = [_NEAR]
+    if size > _FAR:
+        found = [(-_FURTHEST, _FURTHEST), _NEAR]
+    if (np.abs(A_NP - middle_P) > _FAR * half_P).any():
+        reach_P = np.minimum(_NEAREST * half_P, _FAR)
+        found.append((np.maximum(middle_P - reach_P, -_FAR), np.minimum(middle_P + reach_P, _FAR)))
+    return found
 
 
 class _Design:
@@ -173,7 +199,7 @@ class _Design:
         """(M, P) design of mean 0 and standard deviation 1 over the context."""
         with np.errstate(over="ignore", invalid="ignore"):
             A_MP = (self._raw(rows_MF)[:, self._kept] - self._center) / self._scale
-        return np.clip(np.nan_to_num(A_MP, posinf=_FAR, neginf=-_FAR), -_FAR, _FAR)
+        return np.clip(np.nan_to_num(A_MP, posinf=_FURTHEST, neginf=-_FURTHEST), -_FURTHEST, _FURTHEST)
 
 
 def _dot(a: np.ndarray, b: np.ndarray) -> np.ndarray:
@@ -190,14 +216,25 @@ class _Ridge:
     The intercept is that of all rows, also where a fold is left out: one of its own would tell what the mean of the
     fold's targets is, with the wrong sign, and nothing else where there is nothing to find.
 
+    Args:
+        reach: what cells count as at least and at most.
+        may_go_on: answers may lie beyond all targets, if they are nearly exact.
+
     Attributes:
         gain: share of the squared error of the mean that is removed, each row left out in turn.
     """
 
     def __init__(
-        self, A_NP: np.ndarray, Y_NT: np.ndarray, length_scale: float | None, weight_N: np.ndarray | None = None
+        self,
+        A_NP: np.ndarray,
+        Y_NT: np.ndarray,
+        length_scale: float | None,
+        weight_N: np.ndarray | None = None,
+        reach: Reach = _NEAR,
+        may_go_on: bool = False,
     ):
-        self._low_T, self._high_T = Y_NT.min(0), Y_NT.max(0)
+        self.reach = reach
+        low_T, high_T = Y_NT.min(0), Y_NT.max(0)
         N, P = A_NP.shape
         self._frequencies = None
         if length_scale is not None:
@@ -234,9 +271,13 @@ class _Ridge:
         self._penalty = _PENALTIES[best]
         alone_NT = Y_NT * N / (N - 1) if weight_N is None else Y_NT / (1 - share_N1)
         self.gain = 1 - error_L[best] / np.square(alone_NT).sum()
+        # A line that hardly errs is one beyond the labelled targets too; of others nobody knows.
+        beyond_T = _BEYOND * (high_T - low_T) * (may_go_on and length_scale is None and self.gain > _NEARLY_EXACT)
+        self._low_T, self._high_T = low_T - beyond_T, high_T + beyond_T
         self._weights_QT = _dot(basis_QQ, shrunk_QL[:, best, None] * moments_QT)
 
     def _features(self, A_MP: np.ndarray) -> np.ndarray:
+        A_MP = np.clip(A_MP, *self.reach)
         if self._frequencies is None:
             return A_MP - self._mean
         scaled_MP = A_MP / math.sqrt(max(A_MP.shape[1], 1))
@@ -244,7 +285,7 @@ class _Ridge:
         return np.concatenate([waves_MW, scaled_MP], 1) - self._mean
 
     def predict(self, A_MP: np.ndarray) -> np.ndarray:
-        """(M, T) predictions, kept within the range of the labelled targets."""
+        """(M, T) predictions, kept within the range of the labelled targets, or a little beyond."""
         Phi_MQ = self._features(A_MP)
         return np.clip(_dot(Phi_MQ, self._weights_QT), self._low_T, self._high_T)
 
