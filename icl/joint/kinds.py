@@ -23,7 +23,7 @@ _EXPECTED_DATES = 3.0
 # Numbers within a scale of which they cover so much: shares, percentages.
 _SCALES, _COVERED = ((0.0, 1.0), (0.0, 100.0)), 0.5
 # Whole numbers of so few values that this many rows hold the first, or the last, go no farther: grades, answers 1 to 5.
-_FEW_WHOLES, _AT_END = 12, 3
+_FEW_WHOLES, _AT_END = 12, 2
 # Numbers of so few different values are levels.
 _FEW_VALUES = 2
 # Of a second. A column of dates is counted in its own: nanoseconds hold no date before 1678 or after 2262.
