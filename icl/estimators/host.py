@@ -22,6 +22,7 @@ class Host:
     dropped_columns_: list
     _encoder: TableEncoder
     _context_NF: np.ndarray
+    _y_N: np.ndarray
     _worth: Worth
     _labeled: tuple[pd.DataFrame, bool, np.ndarray]
     """The table, whether its columns have names, and the targets: numbers, or codes of `classes_`."""

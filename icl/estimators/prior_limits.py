@@ -105,7 +105,8 @@ class PriorLimitsMixin(Host):
         limits = limits_of(None if hasattr(given, "parameters") else resolve_checkpoint(given))
         kept = [self._encoder.columns_[source] for source in self._encoder.sources_]
         findings = many_levels(self._encoder.n_levels_, kept, limits)
-        _, _, y = self._labeled
+        # Of a number as the network is shown it, without what strays.
+        y = self._labeled[2] if is_classifier(self) else self._y_N
         findings += rare_classes(y, self.classes_, limits) if is_classifier(self) else heavy_target(y, limits)
         if findings:
             warnings.warn(

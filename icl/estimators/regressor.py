@@ -22,7 +22,10 @@ from icl.estimators.weights import shown_rows
 from icl.network.atoms import AtomicPredictive
 from icl.network.distribution import HistogramPredictive, histogram_edges
 from icl.prediction.atoms import find_atoms
+from icl.tables import schema
+from icl.tables.encoder import as_table
 from icl.tables.scaling import units
+from icl.tables.strays import are_strays, strays_beside
 from icl.tables.target import as_column, as_numbers
 
 OUTPUTS = ("mean", "median", "mode")
@@ -62,9 +65,10 @@ class ICLRegressor(
         X, column, weight, origin = shown_rows(X, as_column(y), sample_weight, self.max_rows)
         numbers = as_numbers(column)
         # In float64 here: in the model's float32, a target such as 1.6e9 + small would lose its digits.
-        unit, center, scale = units(numbers)
         atoms = find_atoms(numbers)
-        self._fit(X, (numbers / unit - center) / scale, None, weight, origin, (atoms / unit - center) / scale)
+        near, far = _near(X, numbers, atoms)
+        unit, center, scale = units(numbers[~far])
+        self._fit(X, (near / unit - center) / scale, None, weight, origin, (atoms / unit - center) / scale)
         self._loc, self._scale, self.atoms_ = unit * center, unit * scale, atoms
         if self.calibrate:
             self.temperature_ = choose_temperature(self, X, pd.Series(numbers), numbers, self._worth)
@@ -121,3 +125,25 @@ class ICLRegressor(
     @staticmethod
     def _point(distribution: HistogramPredictive) -> np.ndarray:
         return distribution.mean.numpy()
+
+
+def _near(X, numbers: np.ndarray, atoms: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Targets without what is far from all others, which would be the unit that all others are measured in.
+
+    Returns:
+        near: (n,) what strays counts as the nearest other one.
+        far: (n,) which these are.
+    """
+    far = are_strays(numbers)
+    if not far.any() or np.isin(numbers[far], atoms).any():
+        return numbers, np.zeros(len(numbers), dtype=bool)
+    far = strays_beside(as_table(X)[0], numbers)
+    if not far.any():
+        return numbers, far
+    others = numbers[~far]
+    values = np.unique(numbers[far])
+    shown = [*(f"{value:g}" for value in values[:4]), *(["..."] if len(values) > 4 else [])]
+    where = f"in {far.sum()} rows" if far.sum() > 1 else "in one row"
+    within = f"far from all its other numbers, {others.min():g} to {others.max():g}, of which the nearest one is taken"
+    schema.warn([f"y holds {', '.join(shown)} {where}, {within}"], "fit")
+    return np.clip(numbers, others.min(), others.max()), far

@@ -23,7 +23,8 @@ from icl.joint.left_out import LeftOut, settle
 from icl.joint.marginal import MarginalColumn
 from icl.joint.network import NetworkColumn, answers
 from icl.joint.quick import QuickColumn
-from icl.joint.strays import Strays, varies
+from icl.joint.strays import Strays
+from icl.tables.strays import varies
 
 MODELS = ("network", "quick")
 # Fewer rows than this say nothing of how a column depends on others.

@@ -13,7 +13,7 @@ from scipy import stats
 from icl.inference.engine.rubin import Pooled, pool
 from icl.joint.chains import Drawn
 from icl.joint.layout import Layout
-from icl.joint.strays import are_strays
+from icl.tables.strays import are_strays
 
 # Above this chains have not come to agree (Gelman-Rubin, split chains).
 R_HAT_LIMIT = 1.1

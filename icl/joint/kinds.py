@@ -11,8 +11,8 @@ import pandas as pd
 from scipy.special import ndtr
 
 from icl.joint.grid import digits_of, stride_of
-from icl.joint.strays import are_strays
 from icl.joint.whole import Wholes, whole_cell
+from icl.tables.strays import are_strays
 
 # A normal of the column's mean and spread would put so many of the observed values beyond a natural bound, and none
 # lies beyond. Of a column without a bound that is chance in every third such case, and costs the draws so few.

@@ -7,7 +7,8 @@ import pandas as pd
 from scipy.special import logsumexp
 
 from icl.joint.kinds import Kind
-from icl.joint.strays import Strays, are_strays
+from icl.joint.strays import Strays
+from icl.tables.strays import are_strays
 
 # Kernels at most, of the density: more change it little and cost rows times kernels.
 _MOST_KERNELS = 2_000

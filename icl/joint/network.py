@@ -16,13 +16,14 @@ from icl.estimators.regressor import ICLRegressor
 from icl.joint.kinds import Kind
 from icl.joint.marginal import drawn_codes, shares_of
 from icl.joint.noise import Noise, Normal, Part, Said
-from icl.joint.strays import Strays, strays_beside
+from icl.joint.strays import Strays
 from icl.joint.warp import Straight, Warp, straight_part
 from icl.network.distribution import CategoricalPredictive, HistogramPredictive
 from icl.prediction.atoms import find_atoms
 from icl.prediction.companions.columns import suited
 from icl.prediction.together import distributions
 from icl.tables.schema import SchemaWarning
+from icl.tables.strays import strays_beside
 
 # Of the spread: the mass of a step below that is lost between two values of a distribution function.
 _FINE = 1e-3

@@ -19,12 +19,13 @@ from scipy.special import logsumexp
 
 from icl.joint.kinds import Kind
 from icl.joint.marginal import drawn_codes, shares_of
-from icl.joint.strays import Strays, strays_beside
+from icl.joint.strays import Strays
 from icl.joint.warp import straight_part
 from icl.prediction.atoms import find_atoms
 from icl.prediction.extra_trees import Forest
 from icl.tables.encoder import TableEncoder
 from icl.tables.schema import SchemaWarning
+from icl.tables.strays import strays_beside
 
 _N_TREES, _LEAST_LEAF = 10, 5
 

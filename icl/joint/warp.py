@@ -17,8 +17,9 @@ import pandas as pd
 from scipy.stats import skew
 
 from icl.joint.linear import LinearPart
-from icl.joint.strays import FAR, Limits, are_strays, distance
+from icl.joint.strays import Limits
 from icl.tables.encoder import TableEncoder
+from icl.tables.strays import FAR, are_strays, distance
 
 # Skewness from which on a column is tried, and read as a predictor, in logarithms: an exponential one has 2.
 _SKEWED = 1.0

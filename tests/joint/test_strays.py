@@ -9,8 +9,9 @@ from numpy.testing import assert_allclose, assert_array_equal
 
 import icl
 from icl.joint.column import MODELS, fit_column
-from icl.joint.strays import Strays, are_strays
+from icl.joint.strays import Strays
 from icl.joint.warp import straight_part
+from icl.tables.strays import are_strays
 
 OPTIONS = {"checkpoint": "nano", "n_estimators": 1}
 ERRORS = {
@@ -100,8 +101,8 @@ def test_nothing_strays_in_common_columns(noise):
 def test_a_table_without_strays_is_imputed_as_if_they_were_not_looked_for(monkeypatch):
     table, gaps = a_table(3, noise="skewed")
     plain = drawn(table, gaps)
-    for place in ("strays", "kinds", "warp", "marginal"):
-        monkeypatch.setattr(f"icl.joint.{place}.are_strays", lambda numbers: np.zeros(len(numbers), bool))
+    for place in ("tables.strays", "joint.kinds", "joint.warp", "joint.marginal"):
+        monkeypatch.setattr(f"icl.{place}.are_strays", lambda numbers: np.zeros(len(numbers), bool))
     assert_array_equal(drawn(table, gaps), plain)
 
 
