@@ -71,9 +71,9 @@ class ICLClassifier(
             budget says so. Planned, not guaranteed: a machine that others begin to use is slower than it was.
         stacking: deprecated; True stands for companions=("ridge",), False for ().
         quality: "fast" (one member, ridge columns), "default" (two members with ridge, kernel, trees and, from 600 rows
-            on or of numbers, boosting, most of whose own voices count too; below 250 four members without kernel and
-            boosting, below 80 without trees), or "best" (twice the members, boosting from 250 rows on, shares of the
-            voices by four passes in place of one); `n_estimators` and `companions` go before it.
+            on or of numbers, boosting, most of whose own voices count too (of numbers all); below 250 four members
+            without kernel and boosting, below 80 without trees), or "best" (twice the members, boosting from 250 rows
+            on, shares of the voices by four passes in place of one); `n_estimators` and `companions` go before it.
 
     Attributes:
         classes_: (C,) sorted labels; `predict_proba` has a column for each.

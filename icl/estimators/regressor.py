@@ -49,8 +49,9 @@ class ICLRegressor(
 
         Args:
             X: n rows, a DataFrame or array (see `icl.tables.encoder`); missing cells are welcome.
-            y: (n,) finite numbers, in any unit; none missing. Several columns make a chain (`icl.estimators.chain`):
-                `predict` gives (n, k), other methods a list; cells of y may be missing then.
+            y: (n,) finite numbers, in any unit; none missing. A few far from all others, which no other column tells
+                apart, count as the nearest other one, and are named in a warning. Several columns make a chain
+                (`icl.estimators.chain`): `predict` gives (n, k), other methods a list; cells of y may be missing then.
             sample_weight: (n,) how much each row counts, in any unit; 0 leaves a row out, whole numbers are copies
                 (see `icl.estimators.weights`).
         Raises:
