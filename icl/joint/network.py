@@ -182,7 +182,7 @@ def _may_be_straight(kind: Kind, known: np.ndarray) -> bool:
         return True
     steps, counts = np.unique(known, return_counts=True)
     is_scale = kind.digits is not None and len(atoms) == len(steps) and _STEPS[0] <= len(steps) <= _STEPS[1]
-    return is_scale and 0 < counts.argmax() < len(steps) - 1
+    return bool(is_scale and 0 < counts.argmax() < len(steps) - 1)
 
 
 def answers(models: Sequence[NetworkColumn], tables: Sequence[pd.DataFrame]) -> list[Any]:
