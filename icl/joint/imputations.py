@@ -149,13 +149,17 @@ class Imputations:
         left = [f"{name!r} ({why})" for name, why in self.layout.left.items() if name not in self.keep]
         if left:
             said.append(f"gaps stay in {', '.join(left)}.")
-        said += [self._stray(j) for j, kind in self.layout.kinds.items() if not kind.is_class and self._strays(j).any()]
+        said += self.stray_notes()
         apart = self.r_hat()
         apart = apart[(apart > R_HAT_LIMIT) & (self._chance_of_r_hat() < 1e-3)]
         if len(apart):
             names = ", ".join(f"{name!r} ({value:.2f})" for name, value in apart.items())
             said.append(f"chains do not agree on {names} (R-hat above {R_HAT_LIMIT}); pass more rounds=.")
         return said
+
+    def stray_notes(self) -> list[str]:
+        """A sentence for each column that holds numbers far from all its others (`icl.tables.strays`)."""
+        return [self._stray(j) for j, kind in self.layout.kinds.items() if not kind.is_class and self._strays(j).any()]
 
     def _strays(self, j: int) -> np.ndarray:
         return are_strays(self.layout.kinds[j].numbers(self.table.iloc[:, j]))

@@ -89,6 +89,8 @@ class ICLImputer(TransformerMixin, BaseEstimator):
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", UserWarning)
             imputed = impute(table, m, self.random_state, budget=self.budget, checkpoint=self.checkpoint)
+        for said in imputed.stray_notes():
+            warnings.warn(said, ImputationWarning, stacklevel=3)
         whole = imputed.mean() if self.fill == "mean" else imputed[0]
         rows = whole.iloc[own]
         if gaps := int(rows.isna().any(axis=1).sum()):

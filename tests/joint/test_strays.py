@@ -37,7 +37,7 @@ def a_table(seed, n=80, noise="normal"):
 def drawn(table, gaps, **options):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", icl.ImputationWarning)
-        imputed = icl.impute(table.assign(y=table["y"].where(~gaps)), m=8, seed=1, **OPTIONS, **options)
+        imputed = icl.impute(table.assign(y=table["y"].where(~gaps)), m=5, seed=1, **OPTIONS, **options)
     return np.stack([one["y"].to_numpy()[gaps] for one in imputed])
 
 
@@ -81,6 +81,69 @@ def test_a_line_that_reaches_far_numbers_is_believed(known):
     table.loc[asked, "x"] = 250.0
     said = drawn(table, gaps)[:, np.flatnonzero(gaps) == asked]
     assert_allclose(said, 254, atol=20)
+
+
+@pytest.mark.parametrize("budget", [4e6, 0], ids=MODELS)
+@pytest.mark.parametrize("beside", ["levels", "a flag", "a number", "nothing else"])
+@pytest.mark.parametrize("share", [0.03, 0.15])
+def test_a_rare_group_with_numbers_of_its_own_keeps_them(share, beside, budget):
+    """Companies among persons: what another column tells apart is no error, whatever its share."""
+    rng = np.random.default_rng(3)
+    n = 160
+    group = np.arange(n) < round(share * n)
+    y = np.where(group, 5000.0, 50 + 5 * rng.normal(size=n))
+    gaps = rng.random(n) < 0.3
+    gaps[:3] = [True, False, False]
+    X = {
+        "levels": {"type": np.where(group, "company", "person"), "x": rng.normal(size=n)},
+        "a flag": {"flag": group.astype(float), "x": rng.normal(size=n)},
+        "a number": {"size": np.where(group, rng.uniform(8, 9, n), rng.normal(size=n)), "x": rng.normal(size=n)},
+        "nothing else": {"type": np.where(group, "company", "person")},
+    }[beside]
+    said = drawn(pd.DataFrame({**X, "y": y}), gaps, budget=budget)
+    assert (said[:, group[gaps]] > 1000).mean() > 0.8
+    assert (said[:, ~group[gaps]] > 1000).mean() < 0.02
+
+
+def test_where_a_line_hardly_errs_it_goes_on_to_cells_of_which_nothing_is_known():
+    rng = np.random.default_rng(5)
+    gross = np.append(100 + 10 * rng.normal(size=99), 20_000.0)
+    table = pd.DataFrame({"gross": gross, "z": rng.normal(size=100), "y": 0.81 * gross})
+    gaps = np.append(rng.random(99) < 0.2, True)
+    assert_allclose(drawn(table, gaps)[:, -1], 0.81 * 20_000, rtol=0.01)
+
+
+@pytest.mark.parametrize("n_known", [11, 15, 25])
+def test_few_rows_are_enough_to_set_an_error_aside(n_known):
+    table, _ = a_table(7, n_known + 8)
+    gaps = np.arange(len(table)) >= n_known
+    table.loc[2, "y"] = 500.0
+    said = drawn(table, gaps)
+    assert ((np.abs(said - 4) > 8) & (np.abs(said - 500) > 8)).mean() < 0.05
+
+
+def test_means_of_draws_are_those_of_common_numbers():
+    table, gaps = a_table(8)
+    truth = table["y"].to_numpy()[gaps]
+    table.loc[np.flatnonzero(~gaps)[0], "y"] = 1e6
+    table["y"] = table["y"].where(~gaps)
+    with pytest.warns(icl.ImputationWarning, match="column 'y' holds 1000000.0, far from"):
+        imputed = icl.impute(table, m=4, **OPTIONS)
+    with pytest.warns(icl.ImputationWarning, match="column 'y' holds 1000000.0, far from"):
+        filled = icl.ICLImputer(fill="mean", m=4, checkpoint="nano").fit_transform(table)
+    for mean in (imputed.mean()["y"].to_numpy()[gaps], np.asarray(filled)[gaps, 2].astype(float)):
+        assert np.sqrt(np.mean((mean - truth) ** 2)) < 1.5
+
+
+def test_a_long_tail_is_no_error():
+    """Products and ratios of common columns: their largest numbers lie far out, and others lie on the way there."""
+    taken = 0
+    for seed in range(60):
+        rng = np.random.default_rng(seed)
+        product = rng.normal(size=(60, 3)).prod(1)
+        profit = np.exp(rng.normal(size=120)) * rng.normal(size=120)
+        taken += are_strays(product).any() + are_strays(profit).any()
+    assert taken <= 6
 
 
 @pytest.mark.parametrize("noise", ["normal", "even", "skewed"])
