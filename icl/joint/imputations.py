@@ -13,7 +13,7 @@ from scipy import stats
 from icl.inference.engine.rubin import Pooled, pool
 from icl.joint.chains import Drawn
 from icl.joint.layout import Layout
-from icl.tables.strays import are_strays
+from icl.tables.strays import strays_beside
 
 # Above this chains have not come to agree (Gelman-Rubin, split chains).
 R_HAT_LIMIT = 1.1
@@ -158,11 +158,15 @@ class Imputations:
         return said
 
     def stray_notes(self) -> list[str]:
-        """A sentence for each column that holds numbers far from all its others (`icl.tables.strays`)."""
+        """A sentence for each column that holds numbers far from all its others, which no other column tells apart."""
         return [self._stray(j) for j, kind in self.layout.kinds.items() if not kind.is_class and self._strays(j).any()]
 
     def _strays(self, j: int) -> np.ndarray:
-        return are_strays(self.layout.kinds[j].numbers(self.table.iloc[:, j]))
+        numbers = self.layout.kinds[j].numbers(self.table.iloc[:, j])
+        rows = np.flatnonzero(np.isfinite(numbers))
+        found = np.zeros(len(numbers), dtype=bool)
+        found[rows] = strays_beside(self.table.iloc[rows, [k for k in self.layout.kinds if k != j]], numbers[rows])
+        return found
 
     def _stray(self, j: int) -> str:
         counts = self.table.iloc[:, j][self._strays(j)].value_counts()

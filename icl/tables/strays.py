@@ -12,7 +12,7 @@ from scipy.stats import hypergeom
 
 # Distance from the median, in widths of the wider half between the median and the 5 % and 95 % points of a normal
 # distribution with the column's quartiles: 25 standard deviations of a normal one. Of Student's t with two degrees of
-# freedom one number in 2,000 lies farther out.
+# freedom one number in 900 lies farther out, of three one in 10,000.
 FAR = 15.0
 # The same on the scale of logarithms, for numbers of one sign, which must lie far out on both: 5.8 of their standard
 # deviations.

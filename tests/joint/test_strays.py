@@ -238,3 +238,14 @@ def test_impute_names_strays():
     with warnings.catch_warnings():
         warnings.simplefilter("error", icl.ImputationWarning)
         icl.impute(a_table(6)[0].assign(y=lambda t: t["y"].where(~gaps)), m=2, **OPTIONS)
+
+
+def test_a_rare_group_is_not_named():
+    rng = np.random.default_rng(3)
+    group = np.arange(120) < 4
+    fee = np.where(group, 5000.0, 50 + 5 * rng.normal(size=120))
+    table = pd.DataFrame({"type": np.where(group, "company", "person"), "x": rng.normal(size=120), "fee": fee})
+    table.loc[[3, 50, 60], "fee"] = np.nan
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", icl.ImputationWarning)
+        icl.impute(table, m=2, **OPTIONS)
