@@ -1,6 +1,10 @@
-"""Seconds of a training step in float32, all in bf16, and in bf16 with attention in float32 (`Bf16WhereFast`).
+"""Seconds of a training step in float32, and in bf16 with attention in several ways (`Bf16WhereFast` takes the last).
 
     python benchmarks/training_step.py --out benchmarks/training_step.md
+    LD_PRELOAD=.../libjemalloc.so.2 python benchmarks/training_step.py --stream 60
+
+The second form takes successive steps of configs/base-companions.yaml as a run does, sampling included: memory that
+comes and goes in many sizes costs the allocator of the C library more the longer it runs.
 
 Forward and backward on the same prior tasks, the ways in turn, on one thread; seconds are those that the process
 computed, for others may use the cores. The share of the peak is that of the floating-point operations that
@@ -10,6 +14,7 @@ computed, for others may use the cores. The share of the peak is that of the flo
 from __future__ import annotations
 
 import argparse
+import os
 import statistics
 import sys
 import time
@@ -20,6 +25,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 import torch
 import torch.nn.functional as nnf
+from torch import Tensor
 
 from benchmarks.machine import describe
 from icl.network import kernels
@@ -30,17 +36,44 @@ from icl.training.precision import has_bf16_units
 from icl.training.pretraining import task_loss
 from icl.training.steps import sample_step
 from icl.training.throughput import peak_flops
-from priors import MixturePrior, ShapeSampler, TaskBatch, TaskShape
+from priors import CompanionColumns, MixturePrior, ShapeSampler, TaskBatch, TaskShape
 
 PRIORS = [MixturePrior(task="classification"), MixturePrior(task="regression")]
+LARGER = ShapeSampler(
+    n_cells=8000, max_tasks=32, most_cells=20480, rows=(32, 2048), features=(2, 64), mean_features=12.0
+)
 WIDTHS = {96: 3, 192: 3}  # width: heads
-TIMES = ("float32", "bf16", "bf16, attention in float32")
+
+
+def in_float32(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+    """PyTorch's kernel, outside of autocast."""
+    with torch.autocast("cpu", enabled=False):
+        return nnf.scaled_dot_product_attention(q.float(), k.float(), v.float())
+
+
+def features_in_float32(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+    """As before 2026-11-29: scaled queries are float32, so that attention over rows was left to autocast."""
+    return in_float32(q, k, v) if q.dtype == torch.bfloat16 else nnf.scaled_dot_product_attention(q, k, v)
+
+
+ATTENTION = {
+    "float32": nnf.scaled_dot_product_attention,
+    "bf16, attention too": nnf.scaled_dot_product_attention,
+    "bf16, attention over features in float32": features_in_float32,
+    "bf16, attention in float32": in_float32,
+    "bf16, attention by products": kernels.fused_attention,
+}
 
 
 def batches_of_base(n_steps: int) -> list[TaskBatch]:
     """Steps of configs/base.yaml with configs/two-cores.yaml."""
     shapes = ShapeSampler(n_cells=4000, max_tasks=32, rows=(32, 1024), features=(2, 64), mean_features=9.0)
     return [batch for step in range(n_steps) for batch in sample_step(PRIORS, shapes, 5, step)]
+
+
+def batches_of_base_companions(n_steps: int) -> list[TaskBatch]:
+    """Steps of configs/base-companions.yaml over those, before companions widen them."""
+    return [batch for step in range(n_steps) for batch in sample_step(PRIORS, LARGER, 5, step)]
 
 
 def large_batches(n_steps: int) -> list[TaskBatch]:
@@ -55,8 +88,7 @@ def large_batches(n_steps: int) -> list[TaskBatch]:
 def seconds(model: TabularTransformer, batches: list[TaskBatch], way: str) -> float:
     """Processor seconds of forward and backward over all batches."""
     fused = kernels.fused_attention
-    if way == "bf16":
-        kernels.fused_attention = nnf.scaled_dot_product_attention
+    kernels.fused_attention = ATTENTION[way]
     start = time.process_time()
     try:
         for batch in batches:
@@ -69,13 +101,34 @@ def seconds(model: TabularTransformer, batches: list[TaskBatch], way: str) -> fl
     return time.process_time() - start
 
 
+def stream(n_steps: int) -> str:
+    """Processor seconds of sampling and of training, a step, over the last half of the steps."""
+    model = TabularTransformer(TabularConfig(d_embed=96, n_layers=6, n_heads=3))
+    spent = []
+    for step in range(n_steps):
+        start = time.process_time()
+        batches = sample_step(PRIORS * 2, LARGER, 7, step, companions=CompanionColumns(share=0.7, as_by_default=0.8))
+        sampled = time.process_time() - start
+        spent.append((sampled, seconds(model, batches, "bf16, attention by products")))
+    sampling, training = (statistics.mean(part) for part in zip(*spent[n_steps // 2 :]))
+    allocator = Path(os.environ.get("LD_PRELOAD") or "the C library").name
+    return (
+        f"Allocator: {allocator}; {n_steps} steps, seconds a step of the last half: "
+        f"sampling {sampling:.2f}, forward and backward {training:.2f}."
+    )
+
+
 def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--turns", type=int, default=5)
     parser.add_argument("--steps", type=int, default=4, help="of base's shapes; half as many large ones")
     parser.add_argument("--out", type=Path, help="Markdown file to write too")
+    parser.add_argument("--stream", type=int, default=0, help="successive steps, sampling included; nothing else")
     options = parser.parse_args(arguments)
     torch.set_num_threads(1)
+    if options.stream:
+        print(f"{describe('torch')}\n{stream(options.stream)}")
+        return
     peak = peak_flops(torch.device("cpu"), torch.float32)
     assert peak is not None
     units = "has" if has_bf16_units() else "has no"
@@ -93,17 +146,18 @@ def main(arguments: list[str] | None = None) -> None:
         model = TabularTransformer(TabularConfig(d_embed=width, n_layers=6, n_heads=n_heads))
         for label, batches in (
             ("base on two cores", batches_of_base(options.steps)),
+            ("base-companions", batches_of_base_companions(options.steps)),
             ("1,024 x 20", large_batches(max(1, options.steps // 2))),
         ):
-            spent: dict[str, list[float]] = {way: [] for way in TIMES}
-            for way in TIMES:
+            spent: dict[str, list[float]] = {way: [] for way in ATTENTION}
+            for way in ATTENTION:
                 seconds(model, batches[:1], way)  # the first call of an operation sets it up
             for _ in range(options.turns):
-                for way in TIMES:
+                for way in ATTENTION:
                     spent[way].append(seconds(model, batches, way))
             costs = [training_cost(model.config, b.shape, b.n_classes is None, 4) for b in batches]
             flops, tables = sum(c.flops for c in costs), sum(c.tables for c in costs)
-            for way in TIMES:
+            for way in ATTENTION:
                 median = statistics.median(spent[way])
                 gain = statistics.median(spent["float32"]) / median
                 lines.append(

@@ -83,20 +83,35 @@ MOST_ROWS = {"cuda": 65_535}
 
 
 def fused_attention(q_ZHLD: Tensor, k_ZHKD: Tensor, v_ZHKD: Tensor) -> Tensor:
-    """softmax(q k' / sqrt(D)) v with gradients, (Z, H, L, D), in one kernel of PyTorch's.
+    """softmax(q k' / sqrt(D)) v with gradients, (Z, H, L, D).
 
-    Under bf16 autocast on a CPU it stays in float32: in bf16 its backward pass takes twice as long there. Tasks a
-    second over those of float32, with attention in bf16 and so (`benchmarks/training_step.md`, Zen 5): width 96 on
-    small tasks .76 and .98, on tasks of 1,024 x 20 1.20 and 1.22; width 192 1.08 and 1.28, 1.34 and 1.36.
+    In one kernel of PyTorch's, except in bf16 on a CPU, where that kernel multiplies matrices of a few columns one by
+    one: there by products of all tasks and heads at once (`_by_products`).
     """
-    if q_ZHLD.is_cpu and q_ZHLD.dtype == torch.bfloat16:
+    if q_ZHLD.is_cpu and (torch.is_autocast_enabled("cpu") or torch.bfloat16 in (q_ZHLD.dtype, k_ZHKD.dtype)):
         with torch.autocast("cpu", enabled=False):
+            if q_ZHLD.shape[:3].numel() * k_ZHKD.shape[2] <= MOST_SCORES:
+                return _by_products(q_ZHLD, k_ZHKD, v_ZHKD)
             return nnf.scaled_dot_product_attention(q_ZHLD.float(), k_ZHKD.float(), v_ZHKD.float())
     most = MOST_ROWS.get(q_ZHLD.device.type)
     if most is not None and q_ZHLD.shape[0] > most:
         parts = zip(q_ZHLD.split(most), k_ZHKD.split(most), v_ZHKD.split(most))
         return torch.cat([nnf.scaled_dot_product_attention(*part) for part in parts])
     return nnf.scaled_dot_product_attention(q_ZHLD, k_ZHKD, v_ZHKD)
+
+
+MOST_SCORES = 2**28
+"""Scores of one attention that backward may find kept (half a gigabyte); more are made anew, by PyTorch's kernel."""
+
+
+def _by_products(q_ZHLD: Tensor, k_ZHKD: Tensor, v_ZHKD: Tensor) -> Tensor:
+    """The same in bf16, by one product for as many tasks and heads as the cache holds scores of; keeps the weights."""
+    Z, H, L, D = q_ZHLD.shape
+    q_PLD, k_PKD, v_PKD = (x.to(torch.bfloat16).flatten(0, 1) for x in (q_ZHLD / math.sqrt(D), k_ZHKD, v_ZHKD))
+    step = max(1, TILE // (L * k_PKD.shape[1]))
+    parts = zip(q_PLD.split(step), k_PKD.split(step), v_PKD.split(step), strict=True)
+    out = [torch.bmm(torch.softmax(torch.bmm(q, k.transpose(1, 2)), -1), v) for q, k, v in parts]
+    return (out[0] if len(out) == 1 else torch.cat(out)).view(Z, H, L, D)
 
 
 def attend_within(q_ZQHD: Tensor, k_ZTHD: Tensor, v_ZTHD: Tensor) -> Tensor:

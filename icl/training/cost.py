@@ -45,7 +45,7 @@ def _numbers(cost: Cost) -> tuple[float, float, float, float]:
 
 
 def training_cost(
-    config: TabularConfig, shape: TaskShape, regression: bool, matmul_bytes: int = 4, attention_bytes: int = 4
+    config: TabularConfig, shape: TaskShape, regression: bool, matmul_bytes: int = 4, keeps_weights: bool = False
 ) -> Cost:
     """Cost of forward and backward over one batch.
 
@@ -54,8 +54,8 @@ def training_cost(
         shape: of the batch.
         regression: which head is used.
         matmul_bytes: size of the numbers that matrix products read; 4, or 2 under bf16 autocast.
-        attention_bytes: of those that attention keeps; as `matmul_bytes` on a GPU, 4 on a CPU in any case
-            (`icl.network.kernels.fused_attention`).
+        keeps_weights: whether backward finds the weights of attention kept, as in bf16 on a CPU
+            (`icl.network.kernels.fused_attention`); else its kernel makes them anew.
     """
     B, R, N, F = shape.n_tasks, shape.n_rows, shape.n_context, shape.n_features
     M, K = R - N, config.n_thinking_rows
@@ -65,31 +65,32 @@ def training_cost(
         tokens=tokens,
         tables=B,
         activation_bytes=_kept_bytes(
-            config, B, R + K, N + K, M, -(-F // config.group_size) + 1, matmul_bytes, max(matmul_bytes, attention_bytes)
+            config, B, R + K, N + K, M, -(-F // config.group_size) + 1, matmul_bytes, keeps_weights
         ),
     )
 
 
 def _kept_bytes(
-    config: TabularConfig, B: int, S: int, n_keys: int, M: int, T: int, matmul_bytes: int, attention_bytes: int
+    config: TabularConfig, B: int, S: int, n_keys: int, M: int, T: int, matmul_bytes: int, keeps_weights: bool
 ) -> float:
-    """Bytes of the tensors that backward needs; attention matrices are recomputed by the fused kernels, not kept."""
-    E, H, m, a = config.d_embed, config.n_heads, matmul_bytes, attention_bytes
-    result = E * a + (E * m if a != m else 0)  # as attention gives it, and as the projection reads it
+    """Bytes of the tensors that backward needs."""
+    E, H, m = config.d_embed, config.n_heads, matmul_bytes
+    # Of a query and head: one number for each key, or the logarithm of their sum.
+    over_features, over_rows = (H * T * m, H * n_keys * m) if keeps_weights else (4 * H, 4 * H)
     n_inputs = CHANNELS * config.group_size * len(GROUP_OFFSETS)
     norm = 2 * 4 * E + E * m  # input and normalised input in float32, output as the product reads it
-    kept = B * (S - config.n_thinking_rows) * (T - 1) * (n_inputs + 2 * E) * m
+    kept = B * (S - config.n_thinking_rows) * (T - 1) * (n_inputs + 2 * E) * 4  # in float32
     for last in [False] * (config.n_layers - 1) + [True]:
         Q = M if last else S
-        kept += B * T * S * (norm + 3 * E * a + result + 4 * H)  # over features: q, k, v, output, log-sum-exp
+        kept += B * T * S * (norm + 4 * E * m + over_features)  # over features: q, k, v, output
         # Over rows q is kept before and after its scaling; k and v exist for the context only.
-        kept += B * T * (S * norm + Q * (E * m + E * a + result + 4 * H) + n_keys * 2 * E * a)
+        kept += B * T * (S * norm + Q * (3 * E * m + over_rows) + n_keys * 2 * E * m)
         kept += B * T * Q * (norm + 2 * config.mlp_ratio * E * m)
     return kept
 
 
 def mean_cost(
-    config: TabularConfig, shapes: ShapeSampler, n_batches: int, matmul_bytes: int = 4, attention_bytes: int = 4
+    config: TabularConfig, shapes: ShapeSampler, n_batches: int, matmul_bytes: int = 4, keeps_weights: bool = False
 ) -> tuple[Cost, Cost]:
     """Expected cost of a step of `n_batches` batches, and the cost of the dearest step (in memory) that can occur.
 
@@ -98,7 +99,7 @@ def mean_cost(
     generator = seeded_generator(0)
     final = at_step(shapes, 2**62)
     costs = [
-        training_cost(config, final.sample(generator), True, matmul_bytes, attention_bytes) for _ in range(_N_SHAPES)
+        training_cost(config, final.sample(generator), True, matmul_bytes, keeps_weights) for _ in range(_N_SHAPES)
     ]
     total = _sum(costs) * (n_batches / len(costs))
     dearest = max(costs, key=lambda cost: cost.activation_bytes) * n_batches

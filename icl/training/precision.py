@@ -29,7 +29,7 @@ def refuse_precision(precision: str) -> None:
 
 
 class Bf16WhereFast(Precision):
-    """Autocast to bf16 on a CPU with units for it; weights, optimiser, attention and losses stay in float32.
+    """Autocast to bf16 on a CPU with units for it; weights, optimiser, embeddings and losses stay in float32.
 
     For `--trainer.plugins`, with `--trainer.precision` left out. Attributes: `precision`, as Lightning names it.
     """

@@ -136,8 +136,8 @@ class PretrainingModule(CountedModule):
         n_parameters = sum(p.numel() for p in self.model.parameters())
         lines = [f"{n_parameters:,} parameters"]
         if not data.folders:
-            attention = 4 if self.device.type == "cpu" else self._matmul_bytes
-            step, dearest = mean_cost(self.model.config, data.shapes, data.n_batches, self._matmul_bytes, attention)
+            keeps = self.device.type == "cpu" and self._matmul_bytes == 2
+            step, dearest = mean_cost(self.model.config, data.shapes, data.n_batches, self._matmul_bytes, keeps)
             total = step * trainer.world_size
             lines.append(
                 f"a step: {total.tables:,.0f} tables, {total.tokens:,.0f} tokens, {total.flops / 1e9:,.1f} GFLOP "

@@ -59,8 +59,8 @@ def test_memory_is_what_autograd_keeps(model, shape, bf16):
     with hooks, torch.autocast("cpu", dtype=torch.bfloat16, enabled=bf16):
         task_loss(model, batch)
     counted = sum(n_bytes for n_bytes, _ in kept.values())
-    estimate = training_cost(CONFIG, shape, True, matmul_bytes=2 if bf16 else 4).activation_bytes
-    assert estimate == pytest.approx(counted, rel=0.2)
+    estimate = training_cost(CONFIG, shape, True, 2 if bf16 else 4, keeps_weights=bf16).activation_bytes
+    assert estimate == pytest.approx(counted, rel=0.1)
 
 
 def test_a_step_costs_the_mean_over_shapes_and_at_most_the_dearest():
