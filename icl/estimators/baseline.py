@@ -134,7 +134,8 @@ class BaselineMixin(Host):
         _, _, y = self._labeled
         if is_classifier(self):
             return log_losses(np.asarray(answers), y[rows])
-        return ((np.asarray(answers) - y[rows]) / self._scale) ** 2
+        # As the model was told them: one wild label would be all of a mean of squares.
+        return ((np.asarray(answers) - self._loc) / self._scale - self._y_N[rows]) ** 2
 
     def _baseline_losses(self, context: np.ndarray, rows: np.ndarray) -> np.ndarray:
         """(len(rows),) losses of the linear model fitted on the rows `context`."""
@@ -142,7 +143,7 @@ class BaselineMixin(Host):
         X, is_categorical = self._context_NF.astype(np.float64), self._encoder.is_categorical_
         seen, weight = np.unique(y[context]), self._worth.weight_n
         if not is_classifier(self):
-            z = (y - self._loc) / self._scale
+            z = np.asarray(self._y_N, dtype=np.float64)
             predicted = _linear(RidgeCV(np.logspace(-2, 4, 13)), X, z, weight, is_categorical, context, rows)
             return (predicted - z[rows]) ** 2
         probs = np.zeros((len(rows), len(self.classes_)))

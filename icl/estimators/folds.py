@@ -17,9 +17,11 @@ import pandas as pd
 import torch
 from sklearn.model_selection import KFold, StratifiedKFold
 
+from icl.estimators.wild_labels import SAID
 from icl.prediction.together import BLOCK_ROWS, Fitted, distributions, log_probs_of
 from icl.tables.encoder import as_pandas
 from icl.tables.repeats import Units
+from icl.tables.schema import SchemaWarning
 
 
 def deal(y: np.ndarray, n_folds: int, seed: int, stratify: bool, group: np.ndarray | None = None) -> list[np.ndarray]:
@@ -152,7 +154,10 @@ def cross_fitted_points(
     """
     numbers = np.unique(folds)
     held_out = [np.flatnonzero(folds == number) for number in numbers]
-    parts = OutOfContext(estimator, X, y, held_out, names=numbers.tolist())
+    with warnings.catch_warnings():
+        # Rows of a fold are not the caller's, estimates use labels as they are, and `infer` names rows that weigh much.
+        warnings.filterwarnings("ignore", f"fit: {SAID}", SchemaWarning)
+        parts = OutOfContext(estimator, X, y, held_out, names=numbers.tolist())
     tables = [[take(X, rows), X_unlabeled] for rows in held_out]
     if all(model is None for model in parts.models):
         raise ValueError("no fold leaves a context whose labels vary. Label more rows, or use fewer folds.")

@@ -19,13 +19,12 @@ from icl.estimators.options import check_params
 from icl.estimators.prior_limits import PriorLimitsMixin
 from icl.estimators.saved import SavedMixin
 from icl.estimators.weights import shown_rows
+from icl.estimators.wild_labels import sentences, wild_labels
 from icl.network.atoms import AtomicPredictive
 from icl.network.distribution import HistogramPredictive, histogram_edges
 from icl.prediction.atoms import find_atoms
 from icl.tables import schema
-from icl.tables.encoder import as_table
 from icl.tables.scaling import units
-from icl.tables.strays import are_strays, strays_beside
 from icl.tables.target import as_column, as_numbers
 
 OUTPUTS = ("mean", "median", "mode")
@@ -49,8 +48,9 @@ class ICLRegressor(
 
         Args:
             X: n rows, a DataFrame or array (see `icl.tables.encoder`); missing cells are welcome.
-            y: (n,) finite numbers, in any unit; none missing. A few far from all others, which no other column tells
-                apart, count as the nearest other one, and are named in a warning. Several columns make a chain
+            y: (n,) finite numbers, in any unit; none missing. One or two on a side that are far from all others, where
+                nothing in X points there, count as the nearest other one, which a warning says; predictions give no
+                mass to what lies beyond (`icl.estimators.wild_labels`). Several columns make a chain
                 (`icl.estimators.chain`): `predict` gives (n, k), other methods a list; cells of y may be missing then.
             sample_weight: (n,) how much each row counts, in any unit; 0 leaves a row out, whole numbers are copies
                 (see `icl.estimators.weights`).
@@ -66,8 +66,10 @@ class ICLRegressor(
         X, column, weight, origin = shown_rows(X, as_column(y), sample_weight, self.max_rows)
         numbers = as_numbers(column)
         # In float64 here: in the model's float32, a target such as 1.6e9 + small would lose its digits.
-        atoms = find_atoms(numbers)
-        near, far = _near(X, numbers, atoms)
+        far = wild_labels(X, numbers, type(self).__name__)
+        schema.warn(sentences(numbers, far), "fit")
+        near = np.clip(numbers, numbers[~far].min(), numbers[~far].max())
+        atoms = find_atoms(near)
         unit, center, scale = units(numbers[~far])
         self._fit(X, (near / unit - center) / scale, None, weight, origin, (atoms / unit - center) / scale)
         self._loc, self._scale, self.atoms_ = unit * center, unit * scale, atoms
@@ -126,25 +128,3 @@ class ICLRegressor(
     @staticmethod
     def _point(distribution: HistogramPredictive) -> np.ndarray:
         return distribution.mean.numpy()
-
-
-def _near(X, numbers: np.ndarray, atoms: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Targets without what is far from all others, which would be the unit that all others are measured in.
-
-    Returns:
-        near: (n,) what strays counts as the nearest other one.
-        far: (n,) which these are.
-    """
-    far = are_strays(numbers)
-    if not far.any() or np.isin(numbers[far], atoms).any():
-        return numbers, np.zeros(len(numbers), dtype=bool)
-    far = strays_beside(as_table(X)[0], numbers)
-    if not far.any():
-        return numbers, far
-    others = numbers[~far]
-    values = np.unique(numbers[far])
-    shown = [*(f"{value:g}" for value in values[:4]), *(["..."] if len(values) > 4 else [])]
-    where = f"in {far.sum()} rows" if far.sum() > 1 else "in one row"
-    within = f"far from all its other numbers, {others.min():g} to {others.max():g}, of which the nearest one is taken"
-    schema.warn([f"y holds {', '.join(shown)} {where}, {within}"], "fit")
-    return np.clip(numbers, others.min(), others.max()), far

@@ -131,8 +131,13 @@ def posterior(
     table = as_frame(table, "table").reset_index(drop=True)
     outcome = _outcome_of(estimand)
     require_columns(table, [outcome, *estimand.covariate_columns], "rows of table=", f"of {str(estimand)!r}")
-    if table[[outcome, *estimand.covariate_columns]].isna().any(axis=None):
-        raise ValueError("posterior got rows with gaps; it takes labeled rows with complete covariates only.")
+    gaps = table[[outcome, *estimand.covariate_columns]].isna().sum()
+    if gaps.any():
+        where = ", ".join(f"{n} in {name!r}" for name, n in gaps[gaps > 0].items())
+        raise ValueError(
+            f"posterior got rows with gaps ({where}); it takes labeled rows with complete covariates only. Drop these "
+            f"rows, or use infer(), which takes unlabeled ones too."
+        )
     if blocks < 1 or draws < 2:
         raise ValueError(f"draws got {draws!r} and blocks {blocks!r}; pass at least 2 and 1.")
     seen = [name for name in table.columns if name != outcome] if features is None else list(features)

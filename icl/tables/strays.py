@@ -16,13 +16,13 @@ from scipy.stats import hypergeom
 FAR = 15.0
 # The same on the scale of logarithms, for numbers of one sign, which must lie far out on both: 5.8 of their standard
 # deviations.
-_FAR_LOG = 3.5
+FAR_LOG = 3.5
 # How many times as far out as the farthest number that does not stray: between the two farthest of Student's t with two
 # degrees of freedom this lies in 1 of 16 samples, of a normal column never.
-_APART = 4.0
+APART = 4.0
 # Of the rows; where more lie far out they are a part of the column, not strays. But for codes, of which there are few.
 _MOST, _MOST_CODED, _MOST_CODES = 0.03, 0.2, 2
-_FEWEST_ROWS = 10
+FEWEST_ROWS = 10
 # Of spreads: what is rare and so far out lies farther from the mean, a fifth of the rows at one place too.
 _QUICK = 1.8
 # By chance one column in a thousand tells strays from others; of a single one nobody knows.
@@ -36,14 +36,14 @@ def are_strays(numbers: np.ndarray) -> np.ndarray:
     out = np.zeros(len(numbers), dtype=bool)
     rows = np.flatnonzero(np.isfinite(numbers))
     seen = numbers[rows] / max(np.abs(numbers[rows]).max(initial=0.0), np.finfo(float).tiny)  # squares may overflow
-    if len(seen) < _FEWEST_ROWS or np.abs(seen - seen.mean()).max() <= _QUICK * seen.std():
+    if len(seen) < FEWEST_ROWS or np.abs(seen - seen.mean()).max() <= _QUICK * seen.std():
         return out
     far = _apart(distance(seen, seen))
     if far.any() and (seen.min() >= 0 or seen.max() <= 0):
         sizes = np.abs(seen)
         # A few zeros count as half of the least that is none.
         logs = np.log(np.maximum(sizes, sizes[sizes > 0].min() / 2))
-        far &= distance(logs, logs) > _FAR_LOG
+        far &= distance(logs, logs) > FAR_LOG
     is_coded = len(np.unique(seen[far])) <= _MOST_CODES
     if far.sum() <= max(1, (_MOST_CODED if is_coded else _MOST) * len(seen)):
         out[rows] = far
@@ -53,7 +53,7 @@ def are_strays(numbers: np.ndarray) -> np.ndarray:
 def _apart(distances: np.ndarray) -> np.ndarray:
     """(n,) which lie far out, and far beyond all that do not: a long tail thins out, an error is somewhere else."""
     steps = np.sort(distances)
-    is_gap = (steps[1:] > FAR) & (steps[1:] >= _APART * steps[:-1])
+    is_gap = (steps[1:] > FAR) & (steps[1:] >= APART * steps[:-1])
     return distances >= steps[1:][is_gap][0] if is_gap.any() else np.zeros(len(distances), dtype=bool)
 
 

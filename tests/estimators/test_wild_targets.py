@@ -10,6 +10,7 @@ import torch
 
 from icl import ICLRegressor
 from icl.estimators.prior_limits import OutOfPriorWarning
+from icl.estimators.wild_labels import wild_labels
 from icl.tables.schema import SchemaWarning
 
 
@@ -55,7 +56,7 @@ def test_wild_labels_change_little(n, wild, unit):
 def test_a_wild_label_is_named():
     X, _, y = a_table(60)
     y[7] = 1e5
-    with pytest.warns(SchemaWarning, match=r"y holds 100000 in one row, far from all its other numbers, -\d"):
+    with pytest.warns(SchemaWarning, match=r"y holds 100000 \(row 7\), far from all its other numbers, -\d"):
         ICLRegressor("nano", n_estimators=1).fit(X[:60], y[:60])
 
 
@@ -72,6 +73,98 @@ def test_a_group_with_labels_of_its_own_keeps_them(share):
         model = ICLRegressor("nano", n_estimators=1).fit(X, y)
     said = model.predict(pd.DataFrame({"type": ["company", "person"], "x": [0.0, 0.0]}))
     assert said[0] > 5_000 > 1_500 > said[1]
+
+
+def others(n, kind):
+    """(n + 200, 3) columns and targets of the kinds that repeat, where an error has hidden."""
+    rng = np.random.default_rng(3)
+    X = rng.normal(size=(n + 200, 3))
+    amounts = np.exp(0.5 * X[:, 1] + 0.2 * rng.normal(size=n + 200))
+    kinds = {
+        "counts": rng.poisson(np.exp(0.7 * X[:, 0])),
+        "grades": np.clip(np.round(3 + X[:, 0]), 1, 5),
+        "zeros and amounts": np.where(X[:, 0] > -0.5, amounts, 0.0),
+        "numbers": X[:, 0] + 0.3 * rng.normal(size=n + 200),
+    }
+    return X, np.asarray(kinds[kind], dtype=float)
+
+
+WILD = [(1e6,), (999.0,), (1e4, 2.2e4, -7e3), (1e6, 120.0, -90.0)]
+
+
+@pytest.mark.parametrize("kind", ["counts", "grades", "zeros and amounts", "numbers"])
+@pytest.mark.parametrize("wild", WILD, ids=str)
+def test_wild_labels_are_found_among_what_repeats(kind, wild):
+    X, y = others(100, kind)
+    X, y = X[:100], y[:100].copy()
+    rows = np.abs(X).max(1).argsort()[: len(wild)]  # ordinary ones, where nothing far out is expected
+    y[rows] = wild
+    assert set(np.flatnonzero(wild_labels(X, y, "the test"))) == set(rows)
+
+
+@pytest.mark.parametrize("more", ["weight", "rows"])
+def test_copies_of_an_error_are_one_error(more):
+    X, y = others(100, "numbers")
+    X, y, counts = X[:100], y[:100].copy(), np.ones(100, dtype=int)
+    y[0], counts[0] = 1e4, 12
+    rows = np.repeat(np.arange(100), counts if more == "weight" else 6)
+    assert set(rows[wild_labels(X[rows], y[rows], "the test")]) == {0}
+
+
+def test_a_value_that_repeats_hides_no_other():
+    X, y = others(100, "numbers")
+    X, y = X[:100], y[:100].copy()
+    y[:8], y[20] = 999.0, 1e6
+    assert np.flatnonzero(wild_labels(X, y, "the test")).tolist() == [20]
+
+
+def explained():
+    """Columns and the targets that they explain, far out as some are."""
+    rng = np.random.default_rng(4)
+    t3 = rng.standard_t(3, size=(150, 1))
+    lever = rng.normal(size=(150, 1))
+    lever[0], lever[1] = 200, -180
+    a, b = rng.normal(size=(2, 200))
+    code = np.where(np.arange(200) < 5, 5, rng.choice([1, 2, 3, 4, 6, 7], 200))
+    day = pd.date_range("2024-01-01", periods=200)
+    burst = np.where(np.arange(200) < 195, 100.0, 5_000.0) * np.exp(0.1 * rng.normal(size=200))
+    apart = np.where(code == 5, 10_000.0, 50.0) + rng.normal(size=200)
+    yield "cube", t3, t3[:, 0] ** 3
+    yield "leverage", lever, 3 * lever[:, 0] + 0.3 * rng.normal(size=150)
+    level = pd.DataFrame({"g": ["x", *"abc" * 20], "v": rng.normal(size=61)})
+    yield "one row of a level", level, np.r_[1e4, lever[2:62, 0]]
+    yield "product", np.c_[np.exp(a), np.exp(b)], np.exp(2 * a + 2 * b) - 5
+    yield "code", pd.DataFrame({"code": code, "x": a}), apart
+    yield "level", pd.DataFrame({"code": code.astype(str), "x": a}), apart
+    yield "dates", pd.DataFrame({"day": day, "x": a}), burst
+    yield "days as text", pd.DataFrame({"day": day.strftime("%Y-%m-%d"), "x": a}), burst
+
+
+@pytest.mark.parametrize(("X", "y"), [pytest.param(X, y, id=name) for name, X, y in explained()])
+def test_labels_that_their_rows_explain_are_no_errors(X, y):
+    assert not wild_labels(X, y, "the test").any()
+
+
+def test_errors_at_random_rows_are_found_and_heavy_tails_mostly_left():
+    """Of errors some lie where large labels are expected; of tails the largest label is now and then by itself."""
+    rng = np.random.default_rng(5)
+    found = taken = 0
+    for _ in range(30):
+        X = rng.normal(size=(150, 3))
+        y = X[:, 0] + 0.3 * rng.normal(size=150)
+        row = rng.integers(150)
+        y[row] = 1e4
+        found += np.flatnonzero(wild_labels(X, y, "the test")).tolist() == [row]
+        taken += wild_labels(X, rng.standard_t(2, size=150), "the test").any()
+    assert found >= 26 and taken <= 5
+
+
+def test_a_baseline_is_scored_on_what_the_model_was_told():
+    X, y = others(60, "numbers")
+    y = y[:60].copy()
+    y[5] = 1e4
+    check = fitted(X[:60], y).check_baseline()
+    assert 0 < check.loss < 2 and 0 < check.baseline_loss < 2
 
 
 def test_heavy_tails_are_no_errors():
