@@ -10,6 +10,7 @@ Dimension key: B tasks, L query rows, K key rows, T tokens per row, H heads, D w
 from __future__ import annotations
 
 import math
+from contextlib import AbstractContextManager, nullcontext
 
 import torch
 import torch.nn.functional as nnf
@@ -82,6 +83,12 @@ MOST_ROWS = {"cuda": 65_535}
 """Rows (Z) that a device's attention takes at a time."""
 
 
+def without_autocast(device: torch.device) -> AbstractContextManager:
+    """Products in the precision of their factors, on every device ("meta" knows no autocast)."""
+    known = torch.amp.is_autocast_available(device.type)
+    return torch.autocast(device.type, enabled=False) if known else nullcontext()
+
+
 def fused_attention(q_ZHLD: Tensor, k_ZHKD: Tensor, v_ZHKD: Tensor) -> Tensor:
     """softmax(q k' / sqrt(D)) v with gradients, (Z, H, L, D).
 
@@ -89,7 +96,7 @@ def fused_attention(q_ZHLD: Tensor, k_ZHKD: Tensor, v_ZHKD: Tensor) -> Tensor:
     one: there by products of all tasks and heads at once (`_by_products`).
     """
     if q_ZHLD.is_cpu and (torch.is_autocast_enabled("cpu") or torch.bfloat16 in (q_ZHLD.dtype, k_ZHKD.dtype)):
-        with torch.autocast("cpu", enabled=False):
+        with without_autocast(q_ZHLD.device):
             if q_ZHLD.shape[:3].numel() * k_ZHKD.shape[2] <= MOST_SCORES:
                 return _by_products(q_ZHLD, k_ZHKD, v_ZHKD)
             return nnf.scaled_dot_product_attention(q_ZHLD.float(), k_ZHKD.float(), v_ZHKD.float())

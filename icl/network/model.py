@@ -20,6 +20,7 @@ import torch
 from einops import repeat
 from torch import Tensor, nn
 
+from icl.network import kernels
 from icl.network.blocks import Block, row_slices, score_head
 from icl.network.cells import CellEncoder, ColumnStatistics, TargetEncoder
 from icl.network.config import TabularConfig
@@ -110,7 +111,7 @@ class TabularTransformer(nn.Module):
             blocks = self._read_blocks(X_BNF, y_BN, columns, n_classes is None)
             return self.answer(X_BMF, ContextCache(columns, blocks, n_classes))
         # Never in bf16: with 8 bits of a target or of a cell, gradients were off by up to a quarter.
-        with torch.autocast(X_BRF.device.type, enabled=False):
+        with kernels.without_autocast(X_BRF.device):
             cells_BRGE = self.cells(X_BRF, self.column_statistics(X_BNF, is_categorical_BF))
             known_BNE = self.target.known(y_BN, n_classes is None)
         target_BRE = torch.cat([known_BNE, self.target.missing(len(X_BMF), X_BMF.shape[1], n_classes is None)], 1)
