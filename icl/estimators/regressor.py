@@ -67,7 +67,7 @@ class ICLRegressor(
         numbers = as_numbers(column)
         # In float64 here: in the model's float32, a target such as 1.6e9 + small would lose its digits.
         far = wild_labels(X, numbers, type(self).__name__)
-        schema.warn(sentences(numbers, far), "fit")
+        schema.warn(sentences(numbers, far, sample_weight is None), "fit")
         near = np.clip(numbers, numbers[~far].min(), numbers[~far].max())
         atoms = find_atoms(near)
         unit, center, scale = units(numbers[~far])

@@ -6,7 +6,7 @@ import numpy as np
 
 from icl.tables.encoder import TableEncoder
 from icl.tables.repeats import copies
-from icl.tables.strays import APART, FAR, FAR_LOG, FEWEST_ROWS, are_strays, distance
+from icl.tables.strays import APART, FAR, FAR_LOG, FEWEST_ROWS, are_strays, distance, logs_of, scaled
 
 SAID = "y holds "
 """How what is said of wild labels begins."""
@@ -19,7 +19,8 @@ _REPEATS, _REPEATED_SHARE = 5, 0.02
 _POINTS_THERE = 0.97
 _N_TREES = 200
 _MOST_ROWS = 2_000  # that trees learn from
-_MAY_BE = FAR / 3  # among values that repeat the others lie closer
+# Nearer than this on the scale of all labels, none is far on that of those that do not repeat; 0 is no scale.
+_MAY_BE = FAR / 3
 # Levels seen once say nothing where most levels are.
 _MOST_SINGLE = 0.1
 
@@ -35,7 +36,7 @@ def wild_labels(X, numbers: np.ndarray, owner: str) -> np.ndarray:
     out = np.zeros(len(numbers), dtype=bool)
     if len(numbers) < FEWEST_ROWS or len(np.unique(numbers)) < 3:
         return out
-    sizes = numbers / max(np.abs(numbers).max(initial=0.0), np.finfo(float).tiny)  # squares may overflow
+    sizes = scaled(numbers)
     whole = distance(sizes, sizes)
     if 0 < whole.max(initial=0.0) < _MAY_BE:  # before anything is read
         return out
@@ -53,13 +54,16 @@ def wild_labels(X, numbers: np.ndarray, owner: str) -> np.ndarray:
     return far[group_N]
 
 
-def sentences(numbers: np.ndarray, far: np.ndarray) -> list[str]:
-    """What the user is told of wild labels."""
+def sentences(numbers: np.ndarray, far: np.ndarray, names_rows: bool) -> list[str]:
+    """What the user is told of wild labels; `names_rows`: rows are the user's, none left out and none repeated."""
     if not far.any():
         return []
     others = numbers[~far]
-    rows = np.flatnonzero(far)
-    shown = [f"{numbers[row]:.12g} (row {row})" for row in rows[:4].tolist()] + (["..."] if len(rows) > 4 else [])
+    if names_rows:
+        shown = [f"{numbers[row]:.12g} (row {row})" for row in np.flatnonzero(far).tolist()]
+    else:
+        shown = [f"{value:.12g}" for value in np.unique(numbers[far]).tolist()]
+    shown = shown[:4] + ["..."] * (len(shown) > 4)
     return [
         f"{SAID}{', '.join(shown)}, far from all its other numbers, {others.min():.12g} to {others.max():.12g}, and "
         f"nothing in X points there; predictions take the nearest of these for it. If it is an error, leave the row "
@@ -75,14 +79,13 @@ def _alone(numbers: np.ndarray) -> np.ndarray:
     none = np.zeros(len(numbers), dtype=bool)
     if len(numbers) < FEWEST_ROWS:
         return none
-    sizes = numbers / max(np.abs(numbers).max(), np.finfo(float).tiny)  # squares may overflow
+    sizes = scaled(numbers)
     values, place, counts = np.unique(sizes, return_inverse=True, return_counts=True)
     repeats = (counts >= max(_REPEATS, _REPEATED_SHARE * len(sizes)))[place]
     measure = ~repeats if (~repeats).sum() >= FEWEST_ROWS else ~none
     distances = distance(sizes, sizes[measure])
     if sizes.min() >= 0 or sizes.max() <= 0:
-        # A few zeros count as half of the least that is none.
-        logs = np.log(np.maximum(np.abs(sizes), np.abs(sizes[sizes != 0]).min() / 2))
+        logs = logs_of(sizes)
         is_far = (distances > FAR) & (distance(logs, logs[measure]) > FAR_LOG)
     else:
         is_far = distances > FAR

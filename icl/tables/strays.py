@@ -35,19 +35,28 @@ def are_strays(numbers: np.ndarray) -> np.ndarray:
     """(n,) whether each number strays; missing ones do not."""
     out = np.zeros(len(numbers), dtype=bool)
     rows = np.flatnonzero(np.isfinite(numbers))
-    seen = numbers[rows] / max(np.abs(numbers[rows]).max(initial=0.0), np.finfo(float).tiny)  # squares may overflow
+    seen = scaled(numbers[rows])
     if len(seen) < FEWEST_ROWS or np.abs(seen - seen.mean()).max() <= _QUICK * seen.std():
         return out
     far = _apart(distance(seen, seen))
     if far.any() and (seen.min() >= 0 or seen.max() <= 0):
-        sizes = np.abs(seen)
-        # A few zeros count as half of the least that is none.
-        logs = np.log(np.maximum(sizes, sizes[sizes > 0].min() / 2))
+        logs = logs_of(seen)
         far &= distance(logs, logs) > FAR_LOG
     is_coded = len(np.unique(seen[far])) <= _MOST_CODES
     if far.sum() <= max(1, (_MOST_CODED if is_coded else _MOST) * len(seen)):
         out[rows] = far
     return out
+
+
+def scaled(numbers: np.ndarray) -> np.ndarray:
+    """(n,) over the largest of them, whose square may overflow."""
+    return numbers / max(np.abs(numbers).max(initial=0.0), np.finfo(float).tiny)
+
+
+def logs_of(numbers: np.ndarray) -> np.ndarray:
+    """(n,) logarithms of sizes, not all 0; a few zeros count as half of the least that is none."""
+    sizes = np.abs(numbers)
+    return np.log(np.maximum(sizes, sizes[sizes > 0].min() / 2))
 
 
 def _apart(distances: np.ndarray) -> np.ndarray:

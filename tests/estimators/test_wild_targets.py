@@ -58,6 +58,9 @@ def test_a_wild_label_is_named():
     y[7] = 1e5
     with pytest.warns(SchemaWarning, match=r"y holds 100000 \(row 7\), far from all its other numbers, -\d"):
         ICLRegressor("nano", n_estimators=1).fit(X[:60], y[:60])
+    # Weights leave rows out and repeat them: positions among what is left are not the user's.
+    with pytest.warns(SchemaWarning, match=r"y holds 100000, far from all"):
+        ICLRegressor("nano", n_estimators=1).fit(X[:60], y[:60], sample_weight=np.r_[0, 2, 3, np.ones(57)])
 
 
 @pytest.mark.parametrize("share", [0.03, 0.1])
