@@ -50,7 +50,7 @@ class PretrainingModule(CountedModule):
         model: fields of `TabularConfig`.
         optim: optimiser and schedule.
         init_seed: seed of the initial weights.
-        init_from: a release to start from instead, such as `checkpoints/nano`; it may have fewer layers
+        init_from: a release to start from instead, such as `checkpoints/nano`; it may have fewer layers and be narrower
             (`icl.network.grow`). A resumed run needs it no more.
         compile: compile the blocks of the network for training, once for all shapes of tasks; default: on a GPU that
             can (`icl.training.compiled`).
