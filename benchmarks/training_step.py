@@ -1,10 +1,11 @@
 """Seconds of a training step in float32, and in bf16 with attention in several ways (`Bf16WhereFast` takes the last).
 
     python benchmarks/training_step.py --out benchmarks/training_step.md
-    LD_PRELOAD=.../libjemalloc.so.2 python benchmarks/training_step.py --stream 60
+    LD_PRELOAD=.../libjemalloc.so.2 python benchmarks/training_step.py --stream 60 --keep --width 192
 
 The second form takes successive steps of configs/base-companions.yaml as a run does, sampling included: memory that
-comes and goes in many sizes costs the allocator of the C library more the longer it runs.
+comes and goes in many sizes costs the allocator of the C library more the longer it runs. `--keep`: with
+`icl.training.allocator.KeepMemory`.
 
 Forward and backward on the same prior tasks, the ways in turn, on one thread; seconds are those that the process
 computed, for others may use the cores. The share of the peak is that of the floating-point operations that
@@ -31,6 +32,7 @@ from benchmarks.machine import describe
 from icl.network import kernels
 from icl.network.config import TabularConfig
 from icl.network.model import TabularTransformer
+from icl.training.allocator import give_back, jemalloc_control, never_give_back, resident_bytes
 from icl.training.cost import training_cost
 from icl.training.precision import has_bf16_units
 from icl.training.pretraining import task_loss
@@ -43,6 +45,7 @@ LARGER = ShapeSampler(
     n_cells=8000, max_tasks=32, most_cells=20480, rows=(32, 2048), features=(2, 64), mean_features=12.0
 )
 WIDTHS = {96: 3, 192: 3}  # width: heads
+MOST_BYTES = 6.5e9
 
 
 def in_float32(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
@@ -101,20 +104,28 @@ def seconds(model: TabularTransformer, batches: list[TaskBatch], way: str) -> fl
     return time.process_time() - start
 
 
-def stream(n_steps: int) -> str:
+def stream(n_steps: int, width: int, keeps: bool) -> str:
     """Processor seconds of sampling and of training, a step, over the last half of the steps."""
-    model = TabularTransformer(TabularConfig(d_embed=96, n_layers=6, n_heads=3))
-    spent = []
+    model = TabularTransformer(TabularConfig(d_embed=width, n_layers=6, n_heads=WIDTHS[width]))
+    control, spent = jemalloc_control(), []
+    if keeps and control is None:
+        raise SystemExit("--keep is for jemalloc, which does not serve this process: set LD_PRELOAD.")
+    if keeps:
+        never_give_back(control)
     for step in range(n_steps):
         start = time.process_time()
         batches = sample_step(PRIORS * 2, LARGER, 7, step, companions=CompanionColumns(share=0.7, as_by_default=0.8))
         sampled = time.process_time() - start
         spent.append((sampled, seconds(model, batches, "bf16, attention by products")))
+        if keeps and resident_bytes() > MOST_BYTES:
+            give_back(control)
     sampling, training = (statistics.mean(part) for part in zip(*spent[n_steps // 2 :]))
     allocator = Path(os.environ.get("LD_PRELOAD") or "the C library").name
+    told = " ".join([allocator, os.environ.get("MALLOC_CONF", ""), "with KeepMemory" if keeps else ""]).strip()
     return (
-        f"Allocator: {allocator}; {n_steps} steps, seconds a step of the last half: "
-        f"sampling {sampling:.2f}, forward and backward {training:.2f}."
+        f"Allocator: {told}; width {width}, {n_steps} steps, seconds a step of the last half: "
+        f"sampling {sampling:.2f}, forward and backward {training:.2f}; "
+        f"{resident_bytes() / 1e9:.1f} GB held at the end."
     )
 
 
@@ -124,10 +135,12 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--steps", type=int, default=4, help="of base's shapes; half as many large ones")
     parser.add_argument("--out", type=Path, help="Markdown file to write too")
     parser.add_argument("--stream", type=int, default=0, help="successive steps, sampling included; nothing else")
+    parser.add_argument("--width", type=int, default=96, choices=list(WIDTHS), help="of --stream")
+    parser.add_argument("--keep", action="store_true", help="keep freed memory in --stream, up to 6.5 GB")
     options = parser.parse_args(arguments)
     torch.set_num_threads(1)
     if options.stream:
-        print(f"{describe('torch')}\n{stream(options.stream)}")
+        print(f"{describe('torch')}\n{stream(options.stream, options.width, options.keep)}")
         return
     peak = peak_flops(torch.device("cpu"), torch.float32)
     assert peak is not None
