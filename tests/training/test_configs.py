@@ -31,6 +31,7 @@ LISTED = [
     ("base", "base-2nodes"),
     ("base", "two-cores"),
     ("base", "two-cores", "base-companions"),
+    ("base", "two-cores", "base-companions", "wide"),
 ]
 
 
