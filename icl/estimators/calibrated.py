@@ -67,6 +67,7 @@ class CalibratedMixin(Host):
     """Folds, their models, and what these say about rows they have not seen; worked out once for each fit."""
 
     _stratify = False
+    _far: np.ndarray | None = None  # labels that are not believed
 
     def _keep_labeled(self, X, y: np.ndarray) -> None:
         """To be called at the end of `fit`; `y` are numbers, or codes of `classes_`."""
@@ -110,7 +111,8 @@ class CalibratedMixin(Host):
     def _calibrate(self, held_out: list[np.ndarray]) -> Calibration:
         table, _, y = self._labeled
         weight = self._worth.weight_n
-        parts = OutOfContext(self, table, pd.Series(y), held_out, weight=weight, random_state=self._seed())
+        seed = self._seed()
+        parts = OutOfContext(self, table, pd.Series(y), held_out, weight=weight, far=self._far, random_state=seed)
         y_context, y_held = [y[rows] for rows in parts.contexts], [y[rows] for rows in held_out]
         predicted = self._ask(parts, y_context, [table.iloc[rows] for rows in held_out])
         return Calibration(parts, held_out, y_context, y_held, predicted, self._worth)

@@ -17,7 +17,7 @@ import pandas as pd
 import torch
 from sklearn.model_selection import KFold, StratifiedKFold
 
-from icl.estimators.wild_labels import SAID
+from icl.estimators.wild_labels import SAID, nearest
 from icl.prediction.together import BLOCK_ROWS, Fitted, distributions, log_probs_of
 from icl.tables.encoder import as_pandas
 from icl.tables.repeats import Units
@@ -72,6 +72,7 @@ class OutOfContext:
             a whole that was fitted (one class, one value of y, or no column that differs), and what then stands in for
             an answer is the caller's to say.
         weight: (n,) `sample_weight` of the rows.
+        far: (n,) labels that no part is told, but the nearest of its others.
         changes: parameters of the parts that differ from the estimator's.
 
     Attributes:
@@ -87,6 +88,7 @@ class OutOfContext:
         folds: Sequence[np.ndarray],
         names: Sequence | None = None,
         weight: np.ndarray | None = None,
+        far: np.ndarray | None = None,
         **changes,
     ):
         # Not sklearn's clone, which would copy a network. A budget was spent by the fit of the whole, if there was one.
@@ -101,7 +103,10 @@ class OutOfContext:
                 self.contexts.append(context)
                 try:
                     part, own = type(estimator)(**parameters), None if weight is None else weight[context]
-                    self.models.append(part.fit(take(X, context), y.iloc[context], sample_weight=own))
+                    told = y.iloc[context]
+                    if far is not None and far[context].any():
+                        told = pd.Series(nearest(told.to_numpy(dtype=np.float64), far[context]), told.index)
+                    self.models.append(part.fit(take(X, context), told, sample_weight=own))
                 except ValueError as error:
                     if names is not None and y.iloc[context].nunique() > 1:
                         said = f"fold {names[k]} leaves a context of {len(context)} rows: {error}"
@@ -156,7 +161,7 @@ def cross_fitted_points(
     held_out = [np.flatnonzero(folds == number) for number in numbers]
     with warnings.catch_warnings():
         # Rows of a fold are not the caller's, estimates use labels as they are, and `infer` names rows that weigh much.
-        warnings.filterwarnings("ignore", f"fit: {SAID}", SchemaWarning)
+        warnings.filterwarnings("ignore", f"fit: .*{SAID}", SchemaWarning)
         parts = OutOfContext(estimator, X, y, held_out, names=numbers.tolist())
     tables = [[take(X, rows), X_unlabeled] for rows in held_out]
     if all(model is None for model in parts.models):

@@ -24,6 +24,7 @@ class Host:
     _context_NF: np.ndarray
     _y_N: np.ndarray
     _worth: Worth
+    _far: np.ndarray | None
     _labeled: tuple[pd.DataFrame, bool, np.ndarray]
     """The table, whether its columns have names, and the targets: numbers, or codes of `classes_`."""
     _loc: float

@@ -15,10 +15,12 @@ from sklearn.base import is_classifier
 
 from icl.estimators.host import Host
 from icl.estimators.plan import Plan
+from icl.estimators.wild_labels import nearest
 from icl.network.config import TabularConfig
 from icl.prediction.guise import stacks
 from icl.releases.names import resolve_checkpoint
 from icl.releases.prior_limits import PriorLimits, limits_of
+from icl.tables.strays import FAR, distance, scaled
 
 
 class OutOfPriorWarning(UserWarning):
@@ -43,7 +45,7 @@ def rare_classes(codes: np.ndarray, classes: np.ndarray, limits: PriorLimits) ->
 
 
 def heavy_target(y: np.ndarray, limits: PriorLimits) -> list[str]:
-    """A sentence if a few values of the target are so far out that the others look alike."""
+    """A sentence if a few values of the target are so far out that the others look alike; the farthest are named."""
     low, high = np.quantile(y, [0.05, 0.95])
     with np.errstate(over="ignore", invalid="ignore"):
         unit = np.abs(y).max() or 1.0
@@ -53,9 +55,21 @@ def heavy_target(y: np.ndarray, limits: PriorLimits) -> list[str]:
         return []
     ratio = f"{spread / middle:.2g} times" if middle > 0 else "beyond"
     return [
-        f"y has extreme values: its standard deviation is {ratio} the range of its middle 90%, and at most "
-        f"{limits.most_spread:g} times in 95% of the pretraining tasks; predict log(y) or a clipped y if that serves"
+        f"y has extreme values{_farthest(y)}: its standard deviation is {ratio} the range of its middle 90%, and at "
+        f"most {limits.most_spread:g} times in 95% of the pretraining tasks; predict log(y) or a clipped y if that "
+        f"serves"
     ]
+
+
+def _farthest(y: np.ndarray) -> str:
+    """The values that lie far from all others, and how often they come."""
+    sizes = scaled(y)
+    values, counts = np.unique(y[distance(sizes, sizes) > FAR], return_counts=True)
+    if not len(values):
+        return ""
+    order = np.argsort(-np.abs(values - np.median(y)), kind="stable")[:3]
+    shown = [f"{v:.12g}" + (f" in {n} rows" if n > 1 else "") for v, n in zip(values[order], counts[order])]
+    return f" ({', '.join(shown)}{', ...' if len(values) > 3 else ''})"
 
 
 def many_levels(n_levels: np.ndarray, names: list, limits: PriorLimits) -> list[str]:
@@ -106,7 +120,7 @@ class PriorLimitsMixin(Host):
         kept = [self._encoder.columns_[source] for source in self._encoder.sources_]
         findings = many_levels(self._encoder.n_levels_, kept, limits)
         # Of a number as the network is shown it, without what strays.
-        y = self._labeled[2] if is_classifier(self) else self._y_N
+        y = self._labeled[2] if self._far is None else nearest(self._labeled[2], self._far)
         findings += rare_classes(y, self.classes_, limits) if is_classifier(self) else heavy_target(y, limits)
         if findings:
             warnings.warn(

@@ -19,7 +19,7 @@ from icl.estimators.options import check_params
 from icl.estimators.prior_limits import PriorLimitsMixin
 from icl.estimators.saved import SavedMixin
 from icl.estimators.weights import shown_rows
-from icl.estimators.wild_labels import sentences, wild_labels
+from icl.estimators.wild_labels import far_codes, names_of_rows, nearest, sentences, wild_labels
 from icl.network.atoms import AtomicPredictive
 from icl.network.distribution import HistogramPredictive, histogram_edges
 from icl.prediction.atoms import find_atoms
@@ -49,7 +49,7 @@ class ICLRegressor(
         Args:
             X: n rows, a DataFrame or array (see `icl.tables.encoder`); missing cells are welcome.
             y: (n,) finite numbers, in any unit; none missing. One or two on a side that are far from all others, where
-                nothing in X points there, count as the nearest other one, which a warning says; predictions give no
+                no cell of the row tells why, count as the nearest other one, which a warning says; predictions give no
                 mass to what lies beyond (`icl.estimators.wild_labels`). Several columns make a chain
                 (`icl.estimators.chain`): `predict` gives (n, k), other methods a list; cells of y may be missing then.
             sample_weight: (n,) how much each row counts, in any unit; 0 leaves a row out, whole numbers are copies
@@ -63,18 +63,20 @@ class ICLRegressor(
         if (targets := targets_of(y)) is not None:
             self.chain_ = Chain.fit(self, X, targets, sample_weight)
             return self
+        names = names_of_rows(X, y) if sample_weight is None else None
         X, column, weight, origin = shown_rows(X, as_column(y), sample_weight, self.max_rows)
         numbers = as_numbers(column)
         # In float64 here: in the model's float32, a target such as 1.6e9 + small would lose its digits.
         far = wild_labels(X, numbers, type(self).__name__)
-        schema.warn(sentences(numbers, far, sample_weight is None), "fit")
-        near = np.clip(numbers, numbers[~far].min(), numbers[~far].max())
+        said = sentences(numbers, far, names, getattr(y, "name", None))
+        schema.warn([*said, *far_codes(X, numbers, type(self).__name__)], "fit")
+        near = nearest(numbers, far)
         atoms = find_atoms(near)
         unit, center, scale = units(numbers[~far])
         self._fit(X, (near / unit - center) / scale, None, weight, origin, (atoms / unit - center) / scale)
-        self._loc, self._scale, self.atoms_ = unit * center, unit * scale, atoms
+        self._loc, self._scale, self.atoms_, self._far = unit * center, unit * scale, atoms, far
         if self.calibrate:
-            self.temperature_ = choose_temperature(self, X, pd.Series(numbers), numbers, self._worth)
+            self.temperature_ = choose_temperature(self, X, pd.Series(near), near, self._worth)
         self._keep_labeled(X, numbers)
         self._warn_out_of_prior()
         return self

@@ -77,7 +77,7 @@ def strays_beside(X: pd.DataFrame, numbers: np.ndarray) -> np.ndarray:
         return far
     rest = X[~far]
     is_group = far.sum() > 1 and any(
-        _chance(X.iloc[:, j], far) * 4 * X.shape[1] < _BY_CHANCE for j in range(X.shape[1])
+        chance_together(X.iloc[:, j], far) * 4 * X.shape[1] < _BY_CHANCE for j in range(X.shape[1])
     )
     if is_group or len(np.unique(numbers[~far])) < 2 or not varies(rest):
         return np.zeros_like(far)
@@ -89,7 +89,7 @@ def varies(X: pd.DataFrame) -> bool:
     return any(X.iloc[:, j].nunique(dropna=False) > 1 for j in range(X.shape[1]))
 
 
-def _chance(column: pd.Series, far: np.ndarray) -> float:
+def chance_together(column: pd.Series, far: np.ndarray) -> float:
     """The chance that far rows, were they drawn at random, lay as close together in a column as they do.
 
     By the exact distribution of how many of them lie in some part of it: one level, or beyond the nearest or the middle
@@ -104,9 +104,11 @@ def _chance(column: pd.Series, far: np.ndarray) -> float:
             parts += [cells >= end for end in (own.min(), np.median(own))]
             parts += [cells <= end for end in (own.max(), np.median(own))]
     else:
-        names = column.astype(str).to_numpy()
-        level, counts = np.unique(names[far], return_counts=True)
-        parts.append(~missing & (names == level[counts.argmax()]))
+        # Gaps of a category stay gaps in `astype(str)`, and cannot be sorted among names.
+        names = column.astype(object).map(str).to_numpy(dtype=object)
+        level, counts = np.unique(names[far & ~missing], return_counts=True)
+        if len(level):
+            parts.append(~missing & (names == level[counts.argmax()]))
     return float(min(hypergeom.sf((part & far).sum() - 1, len(far), far.sum(), part.sum()) for part in parts))
 
 

@@ -11,7 +11,7 @@ import icl
 from icl.joint.column import MODELS, fit_column
 from icl.joint.strays import Strays
 from icl.joint.warp import straight_part
-from icl.tables.strays import are_strays
+from icl.tables.strays import are_strays, chance_together, strays_beside
 
 OPTIONS = {"checkpoint": "nano", "n_estimators": 1}
 ERRORS = {
@@ -249,3 +249,19 @@ def test_a_rare_group_is_not_named():
     with warnings.catch_warnings():
         warnings.simplefilter("error", icl.ImputationWarning)
         icl.impute(table, m=2, **OPTIONS)
+
+
+def test_gaps_of_levels_do_not_stop_the_search():
+    """A gap of a category has no name to be sorted among those of levels."""
+    rng = np.random.default_rng(0)
+    numbers = rng.normal(size=60)
+    numbers[:2] = 1e4, 2e4
+    for rows, told_apart in ((slice(0, 2), True), (slice(0, 1), False)):
+        levels = rng.choice(list("ab"), 60).astype(object)
+        levels[rows] = None
+        for kind in ("category", object):
+            beside = pd.DataFrame({"g": pd.Series(levels, dtype=kind), "x": rng.normal(size=60)})
+            found = strays_beside(beside, numbers)
+            assert found.sum() == 2 and chance_together(beside.g, found) == pytest.approx(
+                1 / 1770 if told_apart else 2 / 60
+            )
