@@ -44,7 +44,8 @@ class TextParts:
         n_with = np.asarray((counts > 0).sum(axis=0)).ravel()
         parts.weights = np.log((1 + len(known)) / (1 + n_with)) + 1
         k = int(np.clip(len(known) // _ROWS_A_DIRECTION, 2, _MOST_DIRECTIONS))
-        parts.directions = TruncatedSVD(k, random_state=0).fit(parts._weighted(known)).components_
+        with np.errstate(divide="ignore", invalid="ignore"):  # shares of no variance, of texts all the same
+            parts.directions = TruncatedSVD(k, random_state=0).fit(parts._weighted(known)).components_
         values = parts._weighted(known) @ parts.directions.T
         parts.center, scale = values.mean(axis=0), values.std(axis=0)
         parts.scale = np.where(scale > 1e-9, scale, 1.0)

@@ -1,5 +1,7 @@
 """Text is read by its letters, dates by their season and weekday too; names of rows are left out, by name."""
 
+import warnings
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -37,6 +39,16 @@ def test_text_is_learnt_from_the_context_only():
     assert_array_equal(parts.read(texts[60:]), whole[60:])  # no row depends on the others that are read with it
     assert_array_equal(TextParts.learn(texts[:60].copy()).read(texts), whole)
     assert np.isnan(parts.read(pd.Series(["", None, "great staff"]))).all(axis=1).tolist() == [True, True, False]
+
+
+@pytest.mark.parametrize(
+    "notes", [["the only note"], ["one and the same note"] * 5, ["a note", "A NOTE "], ["aa", "b c"]]
+)
+def test_few_notes_or_equal_ones_are_no_trouble(notes):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        parts = TextParts.learn(pd.Series(notes))
+        assert np.isfinite(parts.read(pd.Series([*notes, "another"]))).all()
 
 
 @pytest.mark.parametrize(
