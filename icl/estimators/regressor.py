@@ -63,8 +63,9 @@ class ICLRegressor(
         if (targets := targets_of(y)) is not None:
             self.chain_ = Chain.fit(self, X, targets, sample_weight)
             return self
-        names = names_of_rows(X, y) if sample_weight is None else None
-        X, column, weight, origin = shown_rows(X, as_column(y), sample_weight, self.max_rows)
+        column = as_column(y)
+        names = names_of_rows(X, y, len(column)) if sample_weight is None else None
+        X, column, weight, origin = shown_rows(X, column, sample_weight, self.max_rows)
         numbers = as_numbers(column)
         # In float64 here: in the model's float32, a target such as 1.6e9 + small would lose its digits.
         far = wild_labels(X, numbers, type(self).__name__)

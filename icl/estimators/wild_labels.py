@@ -102,10 +102,10 @@ def nearest(numbers: np.ndarray, far: np.ndarray) -> np.ndarray:
     return np.clip(numbers, numbers[~far].min(), numbers[~far].max())
 
 
-def names_of_rows(X, y) -> pd.Index:
+def names_of_rows(X, y, n: int) -> pd.Index:
     """(n,) as the user finds them: by the index of y or of X, else by position."""
     indexed = [table.index for table in (y, X) if isinstance(table, pd.Series | pd.DataFrame)]
-    return indexed[0] if indexed else pd.RangeIndex(len(y))
+    return indexed[0] if indexed else pd.RangeIndex(n)
 
 
 def sentences(numbers: np.ndarray, far: np.ndarray, names: pd.Index | None, target: Hashable = None) -> list[str]:
