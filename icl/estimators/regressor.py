@@ -69,8 +69,9 @@ class ICLRegressor(
         numbers = as_numbers(column)
         # In float64 here: in the model's float32, a target such as 1.6e9 + small would lose its digits.
         far = wild_labels(X, numbers, type(self).__name__)
-        said = sentences(numbers, far, names, getattr(y, "name", None))
-        schema.warn([*said, *far_codes(X, numbers, type(self).__name__)], "fit")
+        target = getattr(y, "name", None)
+        said = sentences(numbers, far, names, target) + far_codes(X, numbers, type(self).__name__, target)
+        schema.warn(said, "fit")
         near = nearest(numbers, far)
         atoms = find_atoms(near)
         unit, center, scale = units(numbers[~far])

@@ -61,7 +61,7 @@ def wild_labels(X, numbers: np.ndarray, owner: str) -> np.ndarray:
     return far[group_N]
 
 
-def far_codes(X, numbers: np.ndarray, owner: str) -> list[str]:
+def far_codes(X, numbers: np.ndarray, owner: str, target: Hashable = None) -> list[str]:
     """What the user is told of a value such as 999 that many rows share, far from all others and not explained."""
     if len(numbers) < FEWEST_ROWS or not _Lying(numbers).codes().any():
         return []
@@ -75,8 +75,9 @@ def far_codes(X, numbers: np.ndarray, owner: str) -> list[str]:
     values, counts = np.unique(own[found], return_counts=True)
     shown = " and ".join(f"{value:.12g} in {n} rows" for value, n in zip(values.tolist(), counts.tolist()))
     return [
-        f"y holds {shown}, far from all its other numbers, {own[~found].min():.12g} to {own[~found].max():.12g}; "
-        f"they count as they are. If this stands for something else, such as a missing label, leave these rows out"
+        f"{_named(target)} holds {shown}, far from all its other numbers, {own[~found].min():.12g} to "
+        f"{own[~found].max():.12g}; they count as they are. If this stands for something else, such as a missing "
+        f"label, leave these rows out"
     ]
 
 
@@ -124,14 +125,17 @@ def sentences(numbers: np.ndarray, far: np.ndarray, names: pd.Index | None, targ
         shown = [f"{value:.12g}" for value in np.unique(numbers[far]).tolist()]
     shown = shown[:4] + ["..."] * (len(shown) > 4)
     one = len(shown) == 1
-    named = "" if target is None or target == "" else f"({target!r}) "
     log = "; if such numbers do occur, predict a logarithm of y"
     return [
-        f"y {named}holds {', '.join(shown)}, far from all its other numbers, {others.min():.12g} to "
+        f"{_named(target)} holds {', '.join(shown)}, far from all its other numbers, {others.min():.12g} to "
         f"{others.max():.12g}, and no cell of {'its row' if one else 'their rows'} tells why; predictions take the "
         f"nearest of these for it. If it is an error, leave the row out"
         f"{log if numbers.min() > 0 and numbers[far].min() > others.max() else ''}"
     ]
+
+
+def _named(target: Hashable) -> str:
+    return "y" if target is None or target == "" else f"y ({target!r})"
 
 
 class _Lying:
@@ -176,7 +180,7 @@ class _Lying:
         found = self.is_far & self.repeats
         if not found.any() or found.mean() > _MOST_CODED or len(np.unique(self.distances[found])) > _MOST:
             return np.zeros_like(found)
-        return found & (self.distances >= APART * self.distances[~found].max())
+        return found & (self.distances >= APART * self.distances[~self.is_far].max())
 
 
 def _are_few(distances: np.ndarray) -> bool:

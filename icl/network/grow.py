@@ -14,7 +14,6 @@ Sources:
 
 from __future__ import annotations
 
-import copy
 import math
 
 import torch
@@ -53,7 +52,7 @@ def grow(small: TabularTransformer, config: TabularConfig) -> TabularTransformer
                     ends_branch = name.endswith(ENDS_OF_BRANCHES)
                     state[own_name] = torch.zeros_like(placed) if copy_index and ends_branch else placed
             position += 1
-    grown.load_state_dict(copy.deepcopy(state))
+    grown.load_state_dict(state)
     return grown
 
 

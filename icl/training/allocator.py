@@ -6,7 +6,7 @@ whatever time jemalloc is told to wait: its forecast of what will be needed is t
 backward and empty after it. So: nothing back, until a process holds a given amount; then everything that is free.
 
 By itself jemalloc takes new memory for a small piece sooner than a part of a large free one, and what it holds grows by
-half a gigabyte a step. `MALLOC_CONF=lg_extent_max_active_fit:30`, which only the environment can set, ends that.
+.2 to .5 GB a step. `MALLOC_CONF=lg_extent_max_active_fit:30`, which only the environment can set, ends that.
 """
 
 from __future__ import annotations
@@ -39,9 +39,10 @@ class KeepMemory(L.Callback):
             raise ValueError(f"most_gb must be positive, got {most_gb}.")
         self.most_gb = most_gb
         self._limit = 0.0
-        self._control = jemalloc_control()
+        self._control: Control | None = None  # a pointer, which cannot be pickled: found when training starts
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        self._control = jemalloc_control()
         if self._control is None:
             return
         self._limit = self.most_gb * 1e9 if self.most_gb else SHARE * memory_of_machine() / max(1, trainer.num_devices)

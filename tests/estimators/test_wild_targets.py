@@ -101,6 +101,14 @@ def test_codes_for_something_else_are_told_with_their_counts(codes):
         ICLRegressor("nano", n_estimators=1).fit(group, y[:60])
 
 
+def test_a_wild_label_hides_no_code():
+    X, _, y = a_table(60)
+    y = pd.Series(y[:60], name="weight")
+    y[5:10], y[20] = 999.0, 1e6
+    with pytest.warns(SchemaWarning, match=r"y \('weight'\) holds 1000000 \(row 20\).*holds 999 in 5 rows"):
+        ICLRegressor("nano", n_estimators=1).fit(X[:60], y)
+
+
 def test_extreme_values_are_named():
     X, _, y = a_table(120)
     y[:3] = 3e4, 4e4, 5e4

@@ -2,6 +2,7 @@
 
 import ctypes.util
 import os
+import pickle
 import subprocess
 import sys
 from types import SimpleNamespace
@@ -64,6 +65,10 @@ def test_without_jemalloc_nothing_is_done(monkeypatch):
     callback = KeepMemory()
     callback.on_train_start(TRAINER, None)
     step(callback)
+
+
+def test_it_travels_to_other_processes(calls):
+    assert pickle.loads(pickle.dumps(KeepMemory(most_gb=2.0))).most_gb == 2.0
 
 
 def test_a_limit_is_positive():
