@@ -1,11 +1,11 @@
-"""Seconds of a training step in float32, and in bf16 with attention in several ways (`Bf16WhereFast` takes the last).
+"""Seconds of a training step in float32, in bf16 as autocast has it, with attention by products, and compiled.
 
     python benchmarks/training_step.py --out benchmarks/training_step.md
-    LD_PRELOAD=.../libjemalloc.so.2 python benchmarks/training_step.py --stream 60 --keep --width 192
+    LD_PRELOAD=.../libjemalloc.so.2 python benchmarks/training_step.py --stream 60 --keep --compile --width 192
 
 The second form takes successive steps of configs/base-companions.yaml as a run does, sampling included: memory that
 comes and goes in many sizes costs the allocator of the C library more the longer it runs. `--keep`: with
-`icl.training.allocator.KeepMemory`.
+`icl.training.allocator.KeepMemory`. `--compile`: with the blocks compiled (`--model.compile true` of train.py).
 
 Forward and backward on the same prior tasks, the ways in turn, on one thread; seconds are those that the process
 computed, for others may use the cores. The share of the peak is that of the floating-point operations that
@@ -15,6 +15,7 @@ computed, for others may use the cores. The share of the peak is that of the flo
 from __future__ import annotations
 
 import argparse
+import copy
 import os
 import statistics
 import sys
@@ -26,13 +27,13 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 import torch
 import torch.nn.functional as nnf
-from torch import Tensor
 
 from benchmarks.machine import describe
 from icl.network import kernels
 from icl.network.config import TabularConfig
 from icl.network.model import TabularTransformer
 from icl.training.allocator import give_back, jemalloc_control, never_give_back, resident_bytes
+from icl.training.compiled import compile_blocks
 from icl.training.cost import training_cost
 from icl.training.precision import has_bf16_units
 from icl.training.pretraining import task_loss
@@ -48,24 +49,8 @@ WIDTHS = {96: 3, 192: 3}  # width: heads
 MOST_BYTES = 6.5e9
 
 
-def in_float32(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-    """PyTorch's kernel, outside of autocast."""
-    with torch.autocast("cpu", enabled=False):
-        return nnf.scaled_dot_product_attention(q.float(), k.float(), v.float())
-
-
-def features_in_float32(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-    """As before 2026-11-29: scaled queries are float32, so that attention over rows was left to autocast."""
-    return in_float32(q, k, v) if q.dtype == torch.bfloat16 else nnf.scaled_dot_product_attention(q, k, v)
-
-
-ATTENTION = {
-    "float32": nnf.scaled_dot_product_attention,
-    "bf16, attention too": nnf.scaled_dot_product_attention,
-    "bf16, attention over features in float32": features_in_float32,
-    "bf16, attention in float32": in_float32,
-    "bf16, attention by products": kernels.fused_attention,
-}
+WAYS = ["float32", "bf16, as autocast has it", "bf16, attention by products", "the same, blocks compiled"]
+"""`Bf16WhereFast` takes the third, with `--model.compile true` the last."""
 
 
 def batches_of_base(n_steps: int) -> list[TaskBatch]:
@@ -91,11 +76,12 @@ def large_batches(n_steps: int) -> list[TaskBatch]:
 def seconds(model: TabularTransformer, batches: list[TaskBatch], way: str) -> float:
     """Processor seconds of forward and backward over all batches."""
     fused = kernels.fused_attention
-    kernels.fused_attention = ATTENTION[way]
+    if way == WAYS[1]:
+        kernels.fused_attention = nnf.scaled_dot_product_attention
     start = time.process_time()
     try:
         for batch in batches:
-            with nullcontext() if way == "float32" else torch.autocast("cpu", torch.bfloat16):
+            with nullcontext() if way == WAYS[0] else torch.autocast("cpu", torch.bfloat16):
                 loss = task_loss(model, batch)
             loss.backward()
     finally:
@@ -104,10 +90,12 @@ def seconds(model: TabularTransformer, batches: list[TaskBatch], way: str) -> fl
     return time.process_time() - start
 
 
-def stream(n_steps: int, width: int, keeps: bool) -> str:
+def stream(n_steps: int, width: int, keeps: bool, compiles: bool) -> str:
     """Processor seconds of sampling and of training, a step, over the last half of the steps."""
     model = TabularTransformer(TabularConfig(d_embed=width, n_layers=6, n_heads=WIDTHS[width]))
     control, spent = jemalloc_control(), []
+    if compiles:
+        compile_blocks(model)
     if keeps and control is None:
         raise SystemExit("--keep is for jemalloc, which does not serve this process: set LD_PRELOAD.")
     if keeps:
@@ -116,14 +104,15 @@ def stream(n_steps: int, width: int, keeps: bool) -> str:
         start = time.process_time()
         batches = sample_step(PRIORS * 2, LARGER, 7, step, companions=CompanionColumns(share=0.7, as_by_default=0.8))
         sampled = time.process_time() - start
-        spent.append((sampled, seconds(model, batches, "bf16, attention by products")))
+        spent.append((sampled, seconds(model, batches, WAYS[2])))
         if keeps and resident_bytes() > MOST_BYTES:
             give_back(control)
     sampling, training = (statistics.mean(part) for part in zip(*spent[n_steps // 2 :]))
     allocator = Path(os.environ.get("LD_PRELOAD") or "the C library").name
     told = " ".join([allocator, os.environ.get("MALLOC_CONF", ""), "with KeepMemory" if keeps else ""]).strip()
     return (
-        f"Allocator: {told}; width {width}, {n_steps} steps, seconds a step of the last half: "
+        f"Allocator: {told}; width {width}, blocks {'' if compiles else 'not '}compiled, {n_steps} steps, "
+        f"seconds a step of the last half: "
         f"sampling {sampling:.2f}, forward and backward {training:.2f}; "
         f"{resident_bytes() / 1e9:.1f} GB held at the end."
     )
@@ -137,13 +126,15 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--stream", type=int, default=0, help="successive steps, sampling included; nothing else")
     parser.add_argument("--width", type=int, default=96, choices=list(WIDTHS), help="of --stream")
     parser.add_argument("--keep", action="store_true", help="keep freed memory in --stream, up to 6.5 GB")
+    parser.add_argument("--compile", action="store_true", help="compile the blocks in --stream")
     options = parser.parse_args(arguments)
     torch.set_num_threads(1)
     if options.stream:
-        print(f"{describe('torch')}\n{stream(options.stream, options.width, options.keep)}")
+        print(f"{describe('torch')}\n{stream(options.stream, options.width, options.keep, options.compile)}")
         return
     peak = peak_flops(torch.device("cpu"), torch.float32)
     assert peak is not None
+    notes: list[str] = []
     units = "has" if has_bf16_units() else "has no"
     lines = [
         "# Seconds of a training step",
@@ -157,27 +148,34 @@ def main(arguments: list[str] | None = None) -> None:
     for width, n_heads in WIDTHS.items():
         torch.manual_seed(0)
         model = TabularTransformer(TabularConfig(d_embed=width, n_layers=6, n_heads=n_heads))
+        compiled = copy.deepcopy(model)
+        compile_blocks(compiled)
+        models = dict.fromkeys(WAYS, model) | {WAYS[3]: compiled}
+        compiling = 0.0
         for label, batches in (
             ("base on two cores", batches_of_base(options.steps)),
             ("base-companions", batches_of_base_companions(options.steps)),
             ("1,024 x 20", large_batches(max(1, options.steps // 2))),
         ):
-            spent: dict[str, list[float]] = {way: [] for way in ATTENTION}
-            for way in ATTENTION:
-                seconds(model, batches[:1], way)  # the first call of an operation sets it up
+            spent: dict[str, list[float]] = {way: [] for way in WAYS}
+            for way in WAYS:  # the first call of an operation sets it up, and that of a kind of shapes compiles
+                first, start = batches if way == WAYS[3] else batches[:1], time.perf_counter()
+                seconds(models[way], first, way)
+            compiling += time.perf_counter() - start
             for _ in range(options.turns):
-                for way in ATTENTION:
-                    spent[way].append(seconds(model, batches, way))
+                for way in WAYS:
+                    spent[way].append(seconds(models[way], batches, way))
             costs = [training_cost(model.config, b.shape, b.n_classes is None, 4) for b in batches]
             flops, tables = sum(c.flops for c in costs), sum(c.tables for c in costs)
-            for way in ATTENTION:
+            for way in WAYS:
                 median = statistics.median(spent[way])
                 gain = statistics.median(spent["float32"]) / median
                 lines.append(
                     f"| {width} | {label} | {way} | {tables / median:.1f} | {gain:.2f} | {flops / median / peak:.2f} |"
                 )
                 print(lines[-1], flush=True)
-    text = "\n".join(lines) + "\n"
+        notes.append(f"Compiling at width {width} took {compiling:.0f} s.")
+    text = "\n".join([*lines, "", *notes]) + "\n"
     print(text)
     if options.out:
         options.out.write_text(text, encoding="utf-8")

@@ -10,6 +10,7 @@ Dimension key: B tasks, L query rows, K key rows, T tokens per row, H heads, D w
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from contextlib import AbstractContextManager, nullcontext
 
 import torch
@@ -115,10 +116,75 @@ def _by_products(q_ZHLD: Tensor, k_ZHKD: Tensor, v_ZHKD: Tensor) -> Tensor:
     """The same in bf16, by one product for as many tasks and heads as the cache holds scores of; keeps the weights."""
     Z, H, L, D = q_ZHLD.shape
     q_PLD, k_PKD, v_PKD = (x.to(torch.bfloat16).flatten(0, 1) for x in (q_ZHLD / math.sqrt(D), k_ZHKD, v_ZHKD))
-    step = max(1, TILE // (L * k_PKD.shape[1]))
-    parts = zip(q_PLD.split(step), k_PKD.split(step), v_PKD.split(step), strict=True)
-    out = [torch.bmm(torch.softmax(torch.bmm(q, k.transpose(1, 2)), -1), v) for q, k, v in parts]
-    return (out[0] if len(out) == 1 else torch.cat(out)).view(Z, H, L, D)
+    return _weighed(q_PLD, k_PKD, v_PKD)[0].view(Z, H, L, D)
+
+
+# An operator of its own, so that `torch.compile` does not unroll the loop, which is of another length in every batch.
+@torch.library.custom_op("icl::weighed", mutates_args=())
+def _weighed(q_PLD: Tensor, k_PKD: Tensor, v_PKD: Tensor) -> tuple[Tensor, Tensor]:
+    """softmax(q k') v, (P, L, D), and the weights, (P, L, K)."""
+    P, L, _ = q_PLD.shape
+    K = k_PKD.shape[1]
+    out_PLD, weights_PLK = torch.empty_like(q_PLD), q_PLD.new_empty(P, L, K)
+    scores_SLK = q_PLD.new_empty(min(_tile(L, K), P), L, K)
+    for part in _tiles(P, L, K):
+        scores = scores_SLK[: part.stop - part.start]
+        torch.bmm(q_PLD[part], k_PKD[part].transpose(1, 2), out=scores)
+        torch.softmax(scores, -1, out=weights_PLK[part])
+        torch.bmm(weights_PLK[part], v_PKD[part], out=out_PLD[part])
+    return out_PLD, weights_PLK
+
+
+@_weighed.register_fake
+def _(q_PLD: Tensor, k_PKD: Tensor, v_PKD: Tensor) -> tuple[Tensor, Tensor]:
+    return torch.empty_like(q_PLD), q_PLD.new_empty(q_PLD.shape[0], q_PLD.shape[1], k_PKD.shape[1])
+
+
+@torch.library.custom_op("icl::weighed_backward", mutates_args=())
+def _weighed_backward(
+    grad_PLD: Tensor, q_PLD: Tensor, k_PKD: Tensor, v_PKD: Tensor, weights_PLK: Tensor
+) -> tuple[Tensor, Tensor, Tensor]:
+    """The gradients of q, k and v."""
+    P, L, K = weights_PLK.shape
+    grad_PLD = grad_PLD.contiguous()
+    grads = torch.empty_like(q_PLD), torch.empty_like(k_PKD), torch.empty_like(v_PKD)
+    scores_SLK = q_PLD.new_empty(min(_tile(L, K), P), L, K)
+    for part in _tiles(P, L, K):
+        weights, grad, scores = weights_PLK[part], grad_PLD[part], scores_SLK[: part.stop - part.start]
+        torch.bmm(weights.transpose(1, 2), grad, out=grads[2][part])
+        torch.bmm(grad, v_PKD[part].transpose(1, 2), out=scores)
+        of_scores = torch._softmax_backward_data(scores, weights, -1, weights.dtype)
+        torch.bmm(of_scores, k_PKD[part], out=grads[0][part])
+        torch.bmm(of_scores.transpose(1, 2), q_PLD[part], out=grads[1][part])
+    return grads
+
+
+@_weighed_backward.register_fake
+def _(
+    grad_PLD: Tensor, q_PLD: Tensor, k_PKD: Tensor, v_PKD: Tensor, weights_PLK: Tensor
+) -> tuple[Tensor, Tensor, Tensor]:
+    return torch.empty_like(q_PLD), torch.empty_like(k_PKD), torch.empty_like(v_PKD)
+
+
+def _keep(ctx, inputs: tuple[Tensor, ...], output: tuple[Tensor, Tensor]) -> None:
+    ctx.save_for_backward(*inputs, output[1])
+
+
+def _back(ctx, grad_PLD: Tensor, _: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    return _weighed_backward(grad_PLD, *ctx.saved_tensors)
+
+
+_weighed.register_autograd(_back, setup_context=_keep)
+
+
+def _tile(n_queries: int, n_keys: int) -> int:
+    return max(1, TILE // (n_queries * n_keys))
+
+
+def _tiles(n_products: int, n_queries: int, n_keys: int) -> Iterator[slice]:
+    """So many products at once that the cache holds their scores."""
+    step = _tile(n_queries, n_keys)
+    return (slice(start, min(start + step, n_products)) for start in range(0, n_products, step))
 
 
 def attend_within(q_ZQHD: Tensor, k_ZTHD: Tensor, v_ZTHD: Tensor) -> Tensor:

@@ -18,7 +18,8 @@ MOST_GRAPHS = 32
 def pays_on(device: torch.device) -> bool:
     """Whether steps are compiled where nobody said: on GPUs of CUDA that Triton and a compiler can serve.
 
-    On CPUs compiling took 10 to 120 s a shape and steps were no faster (checkpoints/README.md).
+    On a CPU steps are a third shorter, and compiling takes minutes: long runs ask for it (`--model.compile true`;
+    benchmarks/training_step.md).
     """
     if device.type != "cuda":
         return False

@@ -60,6 +60,15 @@ def test_attention_in_bf16_is_that_of_float32_up_to_rounding(seeded, monkeypatch
             assert float((a.float() - b).norm()) < 0.015 * float(b.norm())
 
 
+@pytest.mark.filterwarnings("ignore::UserWarning")  # PyTorch's, of its own checks
+@pytest.mark.parametrize("tile", [kernels.TILE, 60])
+def test_attention_by_products_keeps_the_rules_of_an_operator(seeded, monkeypatch, tile):
+    """Aliases nothing, says what it returns, and is traced with its gradient for shapes that vary."""
+    monkeypatch.setattr(kernels, "TILE", tile)
+    q, k, v = (torch.randn(3, n, 4, generator=seeded(n)).bfloat16().requires_grad_() for n in (5, 6, 6))
+    torch.library.opcheck(kernels._weighed, (q, k, v), rtol=0.02, atol=0.02)
+
+
 @pytest.mark.parametrize("regression", [True, False])
 def test_what_the_network_is_shown_is_not_rounded(tiny_model, seeded, regression):
     """The first block reads the same tokens as in float32: of a target in 8 bits gradients were off by a quarter."""

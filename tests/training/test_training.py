@@ -243,7 +243,8 @@ def test_a_resumed_run_needs_its_ancestor_no_more(finished, tmp_path):
 @pytest.mark.filterwarnings(
     "ignore:The .grad attribute of a Tensor that is not a leaf:UserWarning"
 )  # dynamo's look at it
-def test_compiled_step_computes_the_same_loss_without_graph_breaks():
+@pytest.mark.parametrize("autocast", [False, True])  # where attention is an operator of ours (`icl.network.kernels`)
+def test_compiled_step_computes_the_same_loss_without_graph_breaks(autocast):
     """The graphs that torch.compile takes from the blocks, run without a compiler; one for all shapes of a kind."""
     model = PretrainingModule(TINY_MODEL).model
     other = copy.deepcopy(model)
@@ -251,7 +252,16 @@ def test_compiled_step_computes_the_same_loss_without_graph_breaks():
     compile_blocks(other, fullgraph=True, backend="aot_eager")
     for step in range(3):
         for batch in sample_step(*_nano_stream()[:2], seed=1, step=step):
-            assert_close(task_loss(other, batch), task_loss(model, batch))
+            losses = []
+            for each in (model, other):
+                each.zero_grad()
+                with torch.autocast("cpu", torch.bfloat16, enabled=autocast):
+                    losses.append(task_loss(each, batch))
+                losses[-1].backward()
+            assert_close(*losses)
+            for ours, theirs in zip(other.parameters(), model.parameters(), strict=True):
+                if theirs.grad is not None:
+                    assert_close(ours.grad, theirs.grad)
     torch.compiler.reset()
 
 
