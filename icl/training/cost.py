@@ -92,7 +92,7 @@ def _kept_bytes(
 def mean_cost(
     config: TabularConfig, shapes: ShapeSampler, n_batches: int, matmul_bytes: int = 4, keeps_weights: bool = False
 ) -> tuple[Cost, Cost]:
-    """Expected cost of a step of `n_batches` batches, and the cost of the dearest step (in memory) that can occur.
+    """Expected cost of a step of `n_batches` batches, and the cost of the batch that takes most memory.
 
     Drawn with a generator of its own; the curriculum of `shapes` is taken at its end.
     """
@@ -102,8 +102,7 @@ def mean_cost(
         training_cost(config, final.sample(generator), True, matmul_bytes, keeps_weights) for _ in range(_N_SHAPES)
     ]
     total = _sum(costs) * (n_batches / len(costs))
-    dearest = max(costs, key=lambda cost: cost.activation_bytes) * n_batches
-    return total, dearest
+    return total, max(costs, key=lambda cost: cost.activation_bytes)
 
 
 def _sum(costs: Iterable[Cost]) -> Cost:

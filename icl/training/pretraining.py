@@ -19,6 +19,7 @@ from icl.releases.provenance import origin_of
 from icl.training.compiled import compile_blocks, pays_on
 from icl.training.cost import mean_cost, training_cost
 from icl.training.counted import CountedModule
+from icl.training.gradients import mean_loss
 from icl.training.optim import OptimConfig
 from icl.training.precision import refuse_precision
 from icl.training.throughput import Meter, peak_flops
@@ -137,7 +138,7 @@ class PretrainingModule(CountedModule):
         lines = [f"{n_parameters:,} parameters"]
         if not data.folders:
             keeps = self.device.type == "cpu" and self._matmul_bytes == 2
-            step, dearest = mean_cost(self.model.config, data.shapes, data.n_batches, self._matmul_bytes, keeps)
+            step, largest = mean_cost(self.model.config, data.shapes, data.n_batches, self._matmul_bytes, keeps)
             total = step * trainer.world_size
             lines.append(
                 f"a step: {total.tables:,.0f} tables, {total.tokens:,.0f} tokens, {total.flops / 1e9:,.1f} GFLOP "
@@ -149,9 +150,9 @@ class PretrainingModule(CountedModule):
                     f"{left:,} steps to go: {left * total.tables:,.0f} tables, {left * total.flops / 1e15:,.2f} PFLOP"
                 )
             lines.append(
-                f"memory of each process: activations {step.activation_bytes / 1e6:,.0f} MB in the mean step, "
-                f"{dearest.activation_bytes / 1e6:,.0f} MB at most; weights, gradients and averages "
-                f"{n_parameters * 24 / 1e6:,.0f} MB"
+                f"memory of each process: activations {step.activation_bytes / data.n_batches / 1e6:,.0f} MB in the "
+                f"mean batch, {largest.activation_bytes / 1e6:,.0f} MB at most; weights, gradients and averages "
+                f"{n_parameters * 28 / 1e6:,.0f} MB"
             )
         peak = "unknown (set --model.peak_tflops)" if self._peak is None else f"{self._peak / 1e12:,.2f} TFLOP/s"
         compiled = "; blocks compiled" if self._is_compiled else ""
@@ -173,10 +174,10 @@ class PretrainingModule(CountedModule):
         self.ancestor = checkpoint.get("ancestor", self.ancestor)
 
     def training_step(self, batches: list[TaskBatch], batch_idx: int) -> Tensor:
-        losses = [task_loss(self.model, batch) for batch in batches]
+        mean, losses = mean_loss(lambda batch: task_loss(self.model, batch), batches, list(self.model.parameters()))
         self.log_by_kind("loss", losses, batches)
         self.count(batches)
-        return torch.stack(losses).mean() + self._unread(batches)
+        return mean + self._unread(batches)
 
     def _unread(self, batches: Sequence[TaskBatch]) -> Tensor | float:
         """0 of the parameters that no batch reads, for processes that wait for a gradient of every parameter."""

@@ -63,12 +63,12 @@ def test_memory_is_what_autograd_keeps(model, shape, bf16):
     assert estimate == pytest.approx(counted, rel=0.1)
 
 
-def test_a_step_costs_the_mean_over_shapes_and_at_most_the_dearest():
+def test_a_step_costs_the_mean_over_shapes_and_no_batch_more_than_the_largest():
     shapes = ShapeSampler(n_cells=600, rows=(16, 64), features=(1, 6))
-    step, dearest = mean_cost(CONFIG, shapes, n_batches=3)
+    step, largest = mean_cost(CONFIG, shapes, n_batches=3)
     once, _ = mean_cost(CONFIG, shapes, n_batches=1)
     assert step.flops == pytest.approx(3 * once.flops) and step.tables == pytest.approx(3 * once.tables)
-    assert 3 * 1 <= step.tables <= 3 * 32 and dearest.activation_bytes > step.activation_bytes
+    assert 3 * 1 <= step.tables <= 3 * 32 and largest.activation_bytes > step.activation_bytes / 3
     # One shape only: the mean is that shape.
     fixed = ShapeSampler(n_cells=320, rows=(16, 16), features=(5, 5), context_share=(0.5, 0.5))
     only, _ = mean_cost(CONFIG, fixed, n_batches=1)

@@ -1,0 +1,66 @@
+"""The gradient of a step, taken batch by batch, is that of the mean of its losses."""
+
+from __future__ import annotations
+
+import copy
+import gc
+import weakref
+
+import pytest
+import torch
+from torch.testing import assert_close
+
+from icl.training.gradients import mean_loss
+from icl.training.pretraining import task_loss
+from priors import MixturePrior, TaskShape
+
+
+def batches_of(seeded, tasks=("classification", "regression", "classification")):
+    shapes = [TaskShape(3, 24, 16, 4), TaskShape(1, 40, 20, 6), TaskShape(2, 16, 12, 2)]
+    return [MixturePrior(task=t).sample(s, seeded(i)) for i, (t, s) in enumerate(zip(tasks, shapes))]
+
+
+@pytest.mark.parametrize("autocast", [False, True])  # which keeps one copy of a weight for all batches
+@pytest.mark.parametrize("tasks", [("classification", "regression", "classification"), ("regression",)])
+def test_the_gradient_is_that_of_the_mean(tiny_model, seeded, tasks, autocast):
+    ours, whole = copy.deepcopy(tiny_model), copy.deepcopy(tiny_model)
+    ours.zero_grad(), whole.zero_grad()
+    batches = batches_of(seeded, tasks)
+    with torch.autocast("cpu", torch.bfloat16, enabled=autocast):
+        torch.stack([task_loss(whole, batch) for batch in batches]).mean().backward()
+        parameters = list(ours.parameters())
+        mean, losses = mean_loss(lambda batch: task_loss(ours, batch), batches, parameters)
+    assert all(p.grad is None for p in parameters)
+    (2 * mean).backward()  # what is done to the loss afterwards counts
+    tolerance = {"rtol": 0.05, "atol": 2e-4} if autocast else {"rtol": 1e-4, "atol": 1e-6}
+    for a, b in zip(parameters, whole.parameters(), strict=True):
+        assert (a.grad is None) == (b.grad is None)
+        if a.grad is not None:
+            assert_close(a.grad / 2, b.grad, **tolerance)
+    assert float(mean.detach()) == pytest.approx(float(torch.stack(losses).mean()), rel=1e-6)
+    assert not any(loss.requires_grad for loss in losses)
+
+
+def test_what_a_batch_kept_is_gone_before_the_next():
+    """Also where a hook of a tensor, as of a parallel strategy, is all that looks at it."""
+    weight, alive, most = torch.ones(5, requires_grad=True), weakref.WeakSet(), []
+
+    def loss_of(batch):
+        gc.collect()
+        most.append(len(alive))
+        kept = (weight * batch).exp()
+        alive.add(kept)
+        return kept.sum()
+
+    mean, _ = mean_loss(loss_of, [torch.full((5,), float(n)) for n in range(3)], [weight])
+    assert most == [0, 0, 0]
+    mean.backward()
+    expected = sum(n * torch.exp(torch.tensor(float(n))) for n in range(3)) / 3
+    assert_close(weight.grad, expected.expand(5))
+
+
+def test_what_nothing_reads_is_left_alone():
+    weight, other = torch.ones(3, requires_grad=True), torch.ones(2, requires_grad=True)
+    mean, _ = mean_loss(lambda batch: (weight * batch).sum(), [torch.ones(3)], [weight, other])
+    mean.backward()
+    assert other.grad is None and torch.equal(weight.grad, torch.ones(3))
