@@ -41,6 +41,12 @@ class TargetConfig:
     sharpness: tuple[float, float] = (2.0, 100.0)
     """Range of the log-odds of a class per standard deviation of its output, log-uniform per task, where classes are
     the largest of several outputs; at 1,000 hardly a label is left to chance."""
+    ordered: tuple[float, float] = (0.55, 0.55)
+    """Share of the tasks of two classes, and of those of more, whose classes are ranges of one output, ages say, so
+    that each blurs into the next; those of the others are the largest of several outputs, each on its own."""
+    blur: tuple[float, float] = (0.0, 1.0)
+    """Range of the noise on the outputs of which the largest is the class, in units of their standard deviation,
+    uniform per task."""
 
     def __post_init__(self):
         if self.max_classes < 2:
@@ -51,6 +57,10 @@ class TargetConfig:
             low, high = getattr(self, name)
             if not 0 < low <= high:
                 raise ValueError(f"{name} must be a range (low, high) with 0 < low <= high, got {(low, high)}.")
+        if not 0 <= self.blur[0] <= self.blur[1]:
+            raise ValueError(f"blur must be a range (low, high) with 0 <= low <= high, got {self.blur}.")
+        if not all(0 <= share <= 1 for share in self.ordered):
+            raise ValueError(f"ordered must be two shares from 0 to 1, got {self.ordered}.")
 
 
 def draw_noise(size: tuple[int, ...], config: TargetConfig, generator: torch.Generator) -> Tensor:
@@ -115,7 +125,8 @@ def class_target(
     several_B = integers(2, limit, (B, 1), g)
     n_wanted_B1 = torch.where(bernoulli(0.5, (B, 1), g), 2, several_B)
 
-    cut_B = bernoulli(0.55 if T > 1 else 1.0, (B,), g)
+    of_two, of_several = config.ordered if T > 1 else (1.0, 1.0)
+    cut_B = bernoulli(torch.where(n_wanted_B1[:, 0] == 2, of_two, of_several), (B,), g)
     y_BR = torch.zeros(B, R, dtype=torch.long, device=g.device)
     # Each way is computed only for the tasks that go it.
     cut_I, other_I = cut_B.nonzero()[:, 0], (~cut_B).nonzero()[:, 0]
@@ -184,7 +195,7 @@ def _cut_at_quantiles(
 def _noisy_argmax(outputs_BRT: Tensor, n_classes_B1: Tensor, config: TargetConfig, g: torch.Generator) -> Tensor:
     B, _, T = outputs_BRT.shape
     scores_BRT = standardise(outputs_BRT, 1) * log_uniform(*config.sharpness, (B, 1, 1), g)
-    scores_BRT = scores_BRT + normal((B, 1, T), g) * uniform(0, 1, (B, 1, 1), g) * scores_BRT.std(1, keepdim=True)
+    scores_BRT = scores_BRT + normal((B, 1, T), g) * uniform(*config.blur, (B, 1, 1), g) * scores_BRT.std(1, keepdim=True)
     u_BRT = uniform(0, 1, tuple(scores_BRT.shape), g)
     gumbel_BRT = -torch.log((-torch.log(u_BRT.clamp_min(1e-9))).clamp_min(1e-9))
     allowed_B1T = (torch.arange(T, device=g.device) < n_classes_B1)[:, None, :]

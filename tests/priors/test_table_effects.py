@@ -22,6 +22,7 @@ from priors import (
     shift,
     targets,
 )
+from priors.class_effects import ClassEffects
 from priors.columns import discretise
 from priors.draw import log_uniform, student_t
 from priors.missing import mask_cells
@@ -63,6 +64,7 @@ BOTH = [
     shift.LabelShift(strength=2.0),
     shift.ClassImbalance(share=0.05),
     TableEffects(amount=3.0, missing=0.5),
+    ClassEffects(several=1.0, two=1.0),
     Sometimes(noise.MeasurementError(), 0.5),
 ]
 AT_ZERO = [
@@ -91,6 +93,7 @@ AT_ZERO = [
     shift.CovariateShift(strength=0.0),
     shift.LabelShift(strength=0.0),
     TableEffects(amount=0.0),
+    ClassEffects(several=0.0, two=0.0),
     Sometimes(noise.MeasurementError(), 0.0),
 ]
 

@@ -1,0 +1,85 @@
+"""Columns that the class drives: what is measured of a row because of what it is, as symptoms and pixels are.
+
+Everywhere else classes follow from columns, which leaves little to go by where there are many of them: tasks of more
+than two classes kept, in the median, .66 of the entropy of their labels, real tables .37 (`benchmarks/realism.md`).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from priors.draw import bernoulli, integers, log_uniform, normal, nothing_in, uniform
+from priors.task import TaskBatch
+from priors.transform import Rate, check_rate, draw_rate
+
+
+@dataclass(frozen=True)
+class ClassEffects:
+    """Moves the rows of each class along a part of the columns, by amounts of its own.
+
+    Values change places within their column, so that each keeps its distribution, its ties and its gaps: normal scores
+    of the ranks are shifted by class, and the old values dealt out in the new order. Classes differ in every column by
+    itself, along one to three directions that the columns share, or one class from all others.
+    """
+
+    several: Rate = 0.6
+    """Chance of a task of more than two classes."""
+    two: Rate = 0.1
+    """Chance of a task of two classes."""
+    columns: Rate = (0.1, 1.0)
+    """Chance of each column of such a task; per task from the range."""
+    strength: tuple[float, float] = (0.1, 3.0)
+    """Range of the standard deviation, over classes, of the shifts in units of the column's; log-uniform per task."""
+
+    def __post_init__(self):
+        for name in ("several", "two", "columns"):
+            check_rate(self, name, 0, 1)
+        if not 0 < self.strength[0] <= self.strength[1]:
+            raise ValueError(
+                f"ClassEffects: strength must be a range (low, high) with 0 < low <= high, got {self.strength}."
+            )
+
+    def __call__(self, batch: TaskBatch, generator: torch.Generator) -> TaskBatch:
+        if batch.n_classes is None:
+            return batch
+        B, _, F = batch.X.shape
+        g = generator
+        chance_B1 = torch.where(
+            batch.n_classes[:, None] > 2, draw_rate(self.several, B, g), draw_rate(self.two, B, g)
+        )
+        driven_BF = bernoulli(chance_B1, (B, 1), g) & bernoulli(draw_rate(self.columns, B, g), (B, F), g)
+        shift_BFC = log_uniform(*self.strength, (B, 1, 1), g) * self._patterns(B, F, int(batch.n_classes.max()), g)
+        if nothing_in(driven_BF):
+            return batch
+        index_BFR = batch.y[:, None].expand(-1, F, -1)
+        shift_BRF = shift_BFC.gather(2, index_BFR).mT
+        return replace(batch, X=torch.where(driven_BF[:, None], _dealt(batch.X, shift_BRF, g), batch.X))
+
+    @staticmethod
+    def _patterns(B: int, F: int, C: int, g: torch.Generator) -> Tensor:
+        """(B, F, C) shifts of about unit size."""
+        own_BFC = normal((B, F, C), g)
+        n_shared_B11 = integers(1, 3, (B, 1, 1), g)
+        loading_BF3 = normal((B, F, 3), g) * (torch.arange(3, device=g.device) < n_shared_B11)
+        shared_BFC = loading_BF3 @ normal((B, 3, C), g) * n_shared_B11.to(loading_BF3.dtype).rsqrt()
+        one_BF1 = (uniform(0, 1, (B, F, 1), g) * C).long()
+        marked_BFC = (torch.arange(C, device=g.device) == one_BF1) * 2.0
+        kind_BF1 = bernoulli(0.5, (B, 1, 1), g)
+        pattern_BFC = torch.where(kind_BF1, shared_BFC, own_BFC)
+        return torch.where(bernoulli(0.2, (B, F, 1), g), marked_BFC, pattern_BFC)
+
+
+def _dealt(X_BRF: Tensor, shift_BRF: Tensor, g: torch.Generator) -> Tensor:
+    """The values of each column in the order of their normal scores plus the shifts; gaps stay where they are."""
+    R = X_BRF.shape[1]
+    # Equal values in random order: else a shift would split them by place.
+    shuffled_BRF = uniform(0, 1, tuple(X_BRF.shape), g).argsort(1)
+    by_value_BRF = X_BRF.gather(1, shuffled_BRF).sort(dim=1, stable=True)
+    order_BRF = shuffled_BRF.gather(1, by_value_BRF.indices)
+    places_R1 = (torch.arange(R, device=X_BRF.device) + 0.5)[:, None] / R
+    score_BRF = torch.empty_like(X_BRF).scatter_(1, order_BRF, torch.special.ndtri(places_R1).expand_as(X_BRF))
+    moved_BRF = (score_BRF + shift_BRF).masked_fill(X_BRF.isnan(), torch.inf)
+    return torch.empty_like(X_BRF).scatter_(1, moved_BRF.argsort(1), by_value_BRF.values)
