@@ -1,7 +1,8 @@
 """Columns that the class drives: what is measured of a row because of what it is, as symptoms and pixels are.
 
-Everywhere else classes follow from columns, which leaves little to go by where there are many of them: tasks of more
-than two classes kept, in the median, .66 of the entropy of their labels, real tables .37 (`benchmarks/difficulty.md`).
+Everywhere else classes follow from columns, which leaves little to go by where there are many of them: of the entropy
+of more than two classes, tasks of the default mixture leave .74 open in the median, real tables .37
+(`benchmarks/difficulty.md`).
 """
 
 from __future__ import annotations
