@@ -48,9 +48,7 @@ class ClassEffects:
             return batch
         B, _, F = batch.X.shape
         g = generator
-        chance_B1 = torch.where(
-            batch.n_classes[:, None] > 2, draw_rate(self.several, B, g), draw_rate(self.two, B, g)
-        )
+        chance_B1 = torch.where(batch.n_classes[:, None] > 2, draw_rate(self.several, B, g), draw_rate(self.two, B, g))
         driven_BF = bernoulli(chance_B1, (B, 1), g) & bernoulli(draw_rate(self.columns, B, g), (B, F), g)
         shift_BFC = log_uniform(*self.strength, (B, 1, 1), g) * self._patterns(B, F, int(batch.n_classes.max()), g)
         if nothing_in(driven_BF):

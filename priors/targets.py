@@ -195,7 +195,9 @@ def _cut_at_quantiles(
 def _noisy_argmax(outputs_BRT: Tensor, n_classes_B1: Tensor, config: TargetConfig, g: torch.Generator) -> Tensor:
     B, _, T = outputs_BRT.shape
     scores_BRT = standardise(outputs_BRT, 1) * log_uniform(*config.sharpness, (B, 1, 1), g)
-    scores_BRT = scores_BRT + normal((B, 1, T), g) * uniform(*config.blur, (B, 1, 1), g) * scores_BRT.std(1, keepdim=True)
+    scores_BRT = scores_BRT + normal((B, 1, T), g) * uniform(*config.blur, (B, 1, 1), g) * scores_BRT.std(
+        1, keepdim=True
+    )
     u_BRT = uniform(0, 1, tuple(scores_BRT.shape), g)
     gumbel_BRT = -torch.log((-torch.log(u_BRT.clamp_min(1e-9))).clamp_min(1e-9))
     allowed_B1T = (torch.arange(T, device=g.device) < n_classes_B1)[:, None, :]
