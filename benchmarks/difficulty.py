@@ -4,8 +4,9 @@
 
 One network answers both, alone and as one member; its log loss on the query rows, divided by the entropy of their
 labels, is the share left open. A prior whose tasks leave more open than tables do teaches hesitation: the softmax
-temperature under which the tables score best is then below 1. Half of the tables, by the checksum of the name, chose
-what was changed in the prior; the other half is told apart. Writes benchmarks/difficulty.md.
+temperature under which the tables score best is then below 1. The prior was changed with
+the quantiles of all tables in sight; temperatures are told by half, by the checksum of the name. Writes
+benchmarks/difficulty.md.
 """
 
 from __future__ import annotations
@@ -102,7 +103,11 @@ def main(arguments: list[str] | None = None) -> None:
     for label, prior in {"default mixture": MixturePrior(), options.config.stem: prior_of(options.config)}.items():
         sources[label] = pd.DataFrame(of_prior(model, prior, options.batches)).dropna()
     lines = ["# How hard tasks are", "", f"{describe('torch')}; weights {Path(options.weights).name}."]
-    lines += [f"Reproduce: `python benchmarks/difficulty.py --tables FOLDER --weights {options.weights}`.", ""]
+    lines += [
+        f"Reproduce: `python benchmarks/difficulty.py --tables FOLDER --weights {options.weights} "
+        f"--batches {options.batches}`.",
+        "",
+    ]
     lines += [
         "Share of the entropy of the labels that the network, alone and as one member, leaves open: quantiles.",
         "",

@@ -44,9 +44,9 @@ class TargetConfig:
     ordered: tuple[float, float] = (0.55, 0.55)
     """Share of the tasks of two classes, and of those of more, whose classes are ranges of one output, ages say, so
     that each blurs into the next; those of the others are the largest of several outputs, each on its own."""
-    blur: tuple[float, float] = (0.0, 1.0)
-    """Range of the noise on the outputs of which the largest is the class, in units of their standard deviation,
-    uniform per task."""
+    offsets: tuple[float, float] = (0.0, 1.0)
+    """Range of the standard deviation, over classes, of what is added to each output of which the largest is the class,
+    in units of the output's; uniform per task. The larger, the rarer some classes are."""
 
     def __post_init__(self):
         if self.max_classes < 2:
@@ -57,8 +57,8 @@ class TargetConfig:
             low, high = getattr(self, name)
             if not 0 < low <= high:
                 raise ValueError(f"{name} must be a range (low, high) with 0 < low <= high, got {(low, high)}.")
-        if not 0 <= self.blur[0] <= self.blur[1]:
-            raise ValueError(f"blur must be a range (low, high) with 0 <= low <= high, got {self.blur}.")
+        if not 0 <= self.offsets[0] <= self.offsets[1]:
+            raise ValueError(f"offsets must be a range (low, high) with 0 <= low <= high, got {self.offsets}.")
         if not all(0 <= share <= 1 for share in self.ordered):
             raise ValueError(f"ordered must be two shares from 0 to 1, got {self.ordered}.")
 
@@ -195,9 +195,8 @@ def _cut_at_quantiles(
 def _noisy_argmax(outputs_BRT: Tensor, n_classes_B1: Tensor, config: TargetConfig, g: torch.Generator) -> Tensor:
     B, _, T = outputs_BRT.shape
     scores_BRT = standardise(outputs_BRT, 1) * log_uniform(*config.sharpness, (B, 1, 1), g)
-    scores_BRT = scores_BRT + normal((B, 1, T), g) * uniform(*config.blur, (B, 1, 1), g) * scores_BRT.std(
-        1, keepdim=True
-    )
+    offset_B1T = normal((B, 1, T), g) * uniform(*config.offsets, (B, 1, 1), g)
+    scores_BRT = scores_BRT + offset_B1T * scores_BRT.std(1, keepdim=True)
     u_BRT = uniform(0, 1, tuple(scores_BRT.shape), g)
     gumbel_BRT = -torch.log((-torch.log(u_BRT.clamp_min(1e-9))).clamp_min(1e-9))
     allowed_B1T = (torch.arange(T, device=g.device) < n_classes_B1)[:, None, :]

@@ -122,3 +122,40 @@ def test_one_row_of_each_class_comes_first(seeded):
     order = order_rows(y, torch.full((200,), 5), 10, seeded(15))
     assert torch.equal(y.gather(1, order)[:, :5].sort(1).values, torch.arange(5).expand(200, 5))
     assert torch.equal(order.sort(1).values, torch.arange(50).expand(200, 50))
+
+
+def labels_of(seeded, n_tasks=300, **options):
+    """Labels of tasks with five outputs that are independent given the columns, and their numbers of classes."""
+    outputs = torch.randn(n_tasks, 400, 5, generator=seeded(1))
+    return class_target(outputs, 200, TargetConfig(max_classes=5, sharpness=(1e3, 1e3), **options), seeded(2)), outputs
+
+
+@pytest.mark.parametrize("ordered", [(0.0, 0.0), (1.0, 0.0), (0.0, 1.0), (1.0, 1.0)])
+def test_ordered_classes_are_ranges_of_the_first_output(seeded, ordered):
+    """By the spread of the first output between classes: its ranges tell classes apart, one of several outputs less."""
+    (y, n_classes), outputs = labels_of(seeded, ordered=ordered, noise=(1e-3, 1e-3), max_label_noise=0.0)
+    member = torch.nn.functional.one_hot(y, 5).float()
+    means = torch.einsum("brc,br->bc", member, outputs[..., 0]) / member.sum(1).clamp_min(1)
+    between = (member.mean(1) * means.square()).sum(1)
+    for several, share in ((False, ordered[0]), (True, ordered[1])):
+        mean = float(between[(n_classes > 2) == several].mean())
+        assert (mean > 0.37) == (share == 1) and 0.1 < mean < 0.9
+
+
+def test_offsets_make_classes_uneven(seeded):
+    """Alike in size without them; the larger they are, the rarer the rarest is."""
+    rarest = []
+    for offset in (0.0, 0.5, 2.0):
+        (y, n_classes), _ = labels_of(seeded, ordered=(0.0, 0.0), offsets=(offset, offset), max_label_noise=0.0)
+        counts = torch.nn.functional.one_hot(y, 5).sum(1) / y.shape[1]
+        share = torch.stack([c[:k].min() * k for c, k in zip(counts, n_classes)])
+        rarest.append(float(share.median()))
+    assert rarest[0] > 0.85 and 0.3 < rarest[1] < 0.75 and rarest[2] < 0.2
+
+
+@pytest.mark.parametrize(
+    ("options", "said"), [({"ordered": (0.5, 1.5)}, "two shares"), ({"offsets": (1.0, 0.5)}, "offsets must be a range")]
+)
+def test_shares_and_offsets_out_of_range_are_refused(options, said):
+    with pytest.raises(ValueError, match=said):
+        TargetConfig(**options)

@@ -41,19 +41,31 @@ def test_the_gradient_is_that_of_the_mean(tiny_model, seeded, tasks, autocast):
     assert not any(loss.requires_grad for loss in losses)
 
 
+class Kept:
+    """What autograd keeps of a tensor, in place of it: alive as long as the graph is."""
+
+    def __init__(self, tensor):
+        self.tensor = tensor
+
+
 def test_what_a_batch_kept_is_gone_before_the_next():
-    """Also where a hook of a tensor, as of a parallel strategy, is all that looks at it."""
-    weight, alive, most = torch.ones(5, requires_grad=True), weakref.WeakSet(), []
+    weight, alive, seen = torch.ones(5, requires_grad=True), weakref.WeakSet(), []
+
+    def pack(tensor):
+        kept = Kept(tensor)
+        alive.add(kept)
+        return kept
 
     def loss_of(batch):
         gc.collect()
-        most.append(len(alive))
-        kept = (weight * batch).exp()
-        alive.add(kept)
-        return kept.sum()
+        before = len(alive)
+        loss = (weight * batch).exp().sum()
+        seen.append((before, len(alive)))
+        return loss
 
-    mean, _ = mean_loss(loss_of, [torch.full((5,), float(n)) for n in range(3)], [weight])
-    assert most == [0, 0, 0]
+    with torch.autograd.graph.saved_tensors_hooks(pack, lambda kept: kept.tensor):
+        mean, _ = mean_loss(loss_of, [torch.full((5,), float(n)) for n in range(3)], [weight])
+    assert len(seen) == 3 and all(before == 0 and after > 0 for before, after in seen)
     mean.backward()
     expected = sum(n * torch.exp(torch.tensor(float(n))) for n in range(3)) / 3
     assert_close(weight.grad, expected.expand(5))
