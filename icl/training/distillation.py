@@ -16,6 +16,7 @@ from icl.releases.names import resolve_checkpoint
 from icl.releases.provenance import git_commit, origin_of, shareable
 from icl.releases.reader_file import save_reader
 from icl.training.counted import CountedModule
+from icl.training.gradients import mean_loss
 from icl.training.optim import OptimConfig
 from icl.training.pretraining import task_loss
 from icl.training.totals import add
@@ -79,15 +80,18 @@ class DistillationModule(CountedModule):
         return teacher, self.reader.answer(X_BMF, context)
 
     def training_step(self, batches: list[TaskBatch], batch_idx: int) -> Tensor:
-        gaps, losses = [], []
-        for batch in batches:
+        gaps: list[Tensor] = []
+
+        def loss_of(batch: TaskBatch) -> Tensor:
             teacher, student = self._both(batch)
-            gaps.append(divergence(teacher, student))
-            on_labels = task_loss(self.reader, batch, lambda *_, scores=student: scores)
-            losses.append(torch.lerp(gaps[-1], on_labels, self.label_share))
+            gap = divergence(teacher, student)
+            gaps.append(gap.detach())
+            return torch.lerp(gap, task_loss(self.reader, batch, lambda *_: student), self.label_share)
+
+        mean, _ = mean_loss(loss_of, batches, [p for p in self.reader.parameters() if p.requires_grad])
         self.log_by_kind("divergence", gaps, batches)
         self.count(batches)
-        return torch.stack(losses).mean()
+        return mean
 
     def validation_step(self, item: ValidationItem, batch_idx: int) -> None:
         batch = item.batch
