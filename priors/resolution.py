@@ -12,7 +12,7 @@ import torch
 
 from priors.draw import bernoulli, log_uniform, nothing_in
 from priors.task import TaskBatch
-from priors.transform import Rate, check_rate, column_moments, draw_rate, is_constant
+from priors.transform import Rate, check_range, check_rate, column_moments, draw_rate, is_constant
 
 
 @dataclass(frozen=True)
@@ -33,8 +33,7 @@ class Resolution:
     def __post_init__(self):
         check_rate(self, "columns", 0, 1)
         check_rate(self, "targets", 0, 1)
-        if not 0 < self.steps[0] <= self.steps[1]:
-            raise ValueError(f"Resolution: steps must be a range (low, high) with 0 < low <= high, got {self.steps}.")
+        check_range(self, "steps", above=0)
 
     def __call__(self, batch: TaskBatch, generator: torch.Generator) -> TaskBatch:
         B, _, F = batch.X.shape

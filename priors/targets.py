@@ -23,7 +23,7 @@ from priors.draw import (
     uniform,
 )
 from priors.task import TaskBatch
-from priors.transform import Rate, check_rate, draw_rate, modulate, ranks
+from priors.transform import Rate, check_range, check_rate, draw_rate, modulate, ranks
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,8 @@ class TargetConfig:
     """How targets are made from latent outputs."""
 
     max_classes: int = 10
-    """Most classes a task may have; half of the tasks are binary."""
+    """Most classes a task may have; half of the tasks are drawn with two, the others with three or more alike. Classes
+    that no row falls into are closed up, and contexts of under twelve rows have two."""
     min_class_share: float = 0.01
     """Smallest expected share of the rarest class in binary tasks."""
     noise: tuple[float, float] = (0.005, 0.7)
@@ -43,7 +44,8 @@ class TargetConfig:
     the largest of several outputs; at 1,000 hardly a label is left to chance."""
     ordered: tuple[float, float] = (0.55, 0.55)
     """Share of the tasks of two classes, and of those of more, whose classes are ranges of one output, ages say, so
-    that each blurs into the next; those of the others are the largest of several outputs, each on its own."""
+    that each blurs into the next; those of the others are the largest of several outputs, each on its own. Over all
+    batches of a prior: see `class_target`."""
     offsets: tuple[float, float] = (0.0, 1.0)
     """Range of the standard deviation, over classes, of what is added to each output of which the largest is the class,
     in units of the output's; uniform per task. The larger, the rarer some classes are."""
@@ -54,13 +56,10 @@ class TargetConfig:
         if not 0 < self.min_class_share < 0.5:
             raise ValueError(f"min_class_share must lie in (0, .5), got {self.min_class_share}.")
         for name in ("noise", "sharpness"):
-            low, high = getattr(self, name)
-            if not 0 < low <= high:
-                raise ValueError(f"{name} must be a range (low, high) with 0 < low <= high, got {(low, high)}.")
-        if not 0 <= self.offsets[0] <= self.offsets[1]:
-            raise ValueError(f"offsets must be a range (low, high) with 0 <= low <= high, got {self.offsets}.")
-        if not all(0 <= share <= 1 for share in self.ordered):
-            raise ValueError(f"ordered must be two shares from 0 to 1, got {self.ordered}.")
+            check_range(self, name, above=0)
+        check_range(self, "offsets", least=0)
+        if len(self.ordered) != 2 or not all(0 <= share <= 1 for share in self.ordered):
+            raise ValueError(f"TargetConfig: ordered must be two shares from 0 to 1, got {self.ordered}.")
 
 
 def draw_noise(size: tuple[int, ...], config: TargetConfig, generator: torch.Generator) -> Tensor:
@@ -112,6 +111,9 @@ def class_target(
 ) -> tuple[Tensor, Tensor]:
     """Class labels by cutting one output at quantiles, or by a noisy argmax over several.
 
+    Three classes and more by argmax need as many outputs, which `TablePrior` draws in half of the batches: these hold
+    twice their share of such tasks, the other half none, so that over both the shares are those of `config`.
+
     Args:
         outputs_BRT: latent outputs; at most T classes come from the argmax.
         n_context: labels of classes that would be absent everywhere are closed up; see `order_rows` for the context.
@@ -122,11 +124,13 @@ def class_target(
     B, R, T = outputs_BRT.shape
     g = generator
     limit = max(2, min(config.max_classes, n_context // 4))
-    several_B = integers(2, limit, (B, 1), g)
-    n_wanted_B1 = torch.where(bernoulli(0.5, (B, 1), g), 2, several_B)
-
     of_two, of_several = config.ordered if T > 1 else (1.0, 1.0)
-    cut_B = bernoulli(torch.where(n_wanted_B1[:, 0] == 2, of_two, of_several), (B,), g)
+    rivals = 0.5 * (1 - of_several) if limit > 2 else 0.0  # share of the tasks of more than two classes by argmax
+    several_B1 = integers(min(3, limit), limit, (B, 1), g)
+    rival_B1 = bernoulli(2 * rivals if T > 2 else 0.0, (B, 1), g)
+    # Half of all tasks have two classes; rivals are no part of that half.
+    n_wanted_B1 = torch.where(bernoulli(0.5 / (1 - rivals), (B, 1), g) & ~rival_B1, 2, several_B1)
+    cut_B = torch.where(n_wanted_B1 == 2, bernoulli(of_two, (B, 1), g), ~rival_B1)[:, 0]
     y_BR = torch.zeros(B, R, dtype=torch.long, device=g.device)
     # Each way is computed only for the tasks that go it.
     cut_I, other_I = cut_B.nonzero()[:, 0], (~cut_B).nonzero()[:, 0]

@@ -10,6 +10,7 @@ A `Rate` is a number, or a pair from which each task draws its own: log-uniform,
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 from typing import Protocol, runtime_checkable
 
@@ -132,6 +133,18 @@ def check_rate(owner: object, name: str, low: float, high: float) -> None:
         raise ValueError(
             f"{type(owner).__name__}: {name} must be a number in [{low:g}, {high:g}] or a range (low, high) inside "
             f"it, got {value}."
+        )
+
+
+def check_range(owner: object, name: str, above: float = -math.inf, least: float = -math.inf) -> None:
+    """Refuse what is no range (low, high) of two finite numbers, low > `above` and low >= `least`."""
+    value = getattr(owner, name)
+    is_pair = isinstance(value, (tuple, list)) and len(value) == 2
+    if not (is_pair and all(map(math.isfinite, value)) and above < value[0] <= value[1] and least <= value[0]):
+        limit = f"{above:g} < low" if above > -math.inf else f"{least:g} <= low" if least > -math.inf else "low"
+        raise ValueError(
+            f"{type(owner).__name__}: {name} must be a range (low, high) of finite numbers with {limit} <= high, "
+            f"got {value}."
         )
 
 

@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from priors import TargetConfig, TaskBatch
+from priors import MLPPrior, TargetConfig, TaskBatch, TaskShape
 from priors.targets import (
     BoundedTarget,
     CensoredTarget,
@@ -124,38 +124,68 @@ def test_one_row_of_each_class_comes_first(seeded):
     assert torch.equal(order.sort(1).values, torch.arange(50).expand(200, 50))
 
 
-def labels_of(seeded, n_tasks=300, **options):
-    """Labels of tasks with five outputs that are independent given the columns, and their numbers of classes."""
-    outputs = torch.randn(n_tasks, 400, 5, generator=seeded(1))
+def labels_of(seeded, n_outputs=5, n_tasks=300, **options):
+    """Labels of tasks whose outputs are independent given the columns, and their numbers of classes."""
+    outputs = torch.randn(n_tasks, 400, n_outputs, generator=seeded(1))
     return class_target(outputs, 200, TargetConfig(max_classes=5, sharpness=(1e3, 1e3), **options), seeded(2)), outputs
 
 
-@pytest.mark.parametrize("ordered", [(0.0, 0.0), (1.0, 0.0), (0.0, 1.0), (1.0, 1.0)])
-def test_ordered_classes_are_ranges_of_the_first_output(seeded, ordered):
-    """By the spread of the first output between classes: its ranges tell classes apart, one of several outputs less."""
-    (y, n_classes), outputs = labels_of(seeded, ordered=ordered, noise=(1e-3, 1e-3), max_label_noise=0.0)
-    member = torch.nn.functional.one_hot(y, 5).float()
-    means = torch.einsum("brc,br->bc", member, outputs[..., 0]) / member.sum(1).clamp_min(1)
-    between = (member.mean(1) * means.square()).sum(1)
-    for several, share in ((False, ordered[0]), (True, ordered[1])):
-        mean = float(between[(n_classes > 2) == several].mean())
-        assert (mean > 0.37) == (share == 1) and 0.1 < mean < 0.9
+def are_ranges(y, output):
+    """(B,) whether the classes are ranges of the output: sorted by it, labels change as often as there are classes."""
+    sorted_y = y.gather(1, output.argsort(1))
+    return (sorted_y[:, 1:] != sorted_y[:, :-1]).sum(1) < 0.1 * y.shape[1]
+
+
+@pytest.mark.parametrize("ordered", [(0.0, 0.0), (1.0, 0.0), (0.0, 1.0), (1.0, 1.0), (0.55, 0.3), (0.2, 0.8)])
+def test_classes_are_ranges_of_the_first_output_in_the_share_asked_for(seeded, ordered):
+    """Over batches of two outputs and of five, as many of each: `TablePrior` draws them alike often."""
+    kinds = []
+    for n_outputs in (2, 5):
+        (y, n_classes), outputs = labels_of(
+            seeded, n_outputs, 3_000, ordered=ordered, noise=(1e-4, 1e-4), max_label_noise=0.0, offsets=(0.0, 0.0)
+        )
+        kinds.append(torch.stack([n_classes > 2, are_ranges(y, outputs[..., 0])], 1))
+    several, ranged = torch.cat(kinds).unbind(1)
+    assert_mean(several.float(), 0.5)
+    for group, share in ((~several, ordered[0]), (several, ordered[1])):
+        found = ranged[group].float()
+        assert abs(float(found.mean()) - share) < 4 * (0.25 / len(found)) ** 0.5
+
+
+def test_a_prior_draws_as_many_tasks_of_many_classes_as_it_says(seeded):
+    """Binary are half, and what lost a class: a fifth of the others at most."""
+    prior = MLPPrior(task="classification", target=TargetConfig(max_label_noise=0.0, offsets=(0.0, 0.0)))
+    batches = [prior.sample(TaskShape(16, 160, 120, 4), seeded(seed)) for seed in range(80)]
+    n_classes = torch.cat([batch.n_classes for batch in batches])
+    assert 0.45 < float((n_classes == 2).float().mean()) < 0.6
+    # Three to ten alike often: a class of one output of ten that no row falls into moves a task down by one.
+    assert float((n_classes >= 7).float().mean()) > 0.15
 
 
 def test_offsets_make_classes_uneven(seeded):
     """Alike in size without them; the larger they are, the rarer the rarest is."""
-    rarest = []
-    for offset in (0.0, 0.5, 2.0):
-        (y, n_classes), _ = labels_of(seeded, ordered=(0.0, 0.0), offsets=(offset, offset), max_label_noise=0.0)
+    rarest, spread = [], []
+    for offsets in ((0.0, 0.0), (0.5, 0.5), (2.0, 2.0), (0.0, 2.0)):
+        (y, n_classes), _ = labels_of(seeded, n_tasks=900, ordered=(0.0, 0.0), offsets=offsets, max_label_noise=0.0)
         counts = torch.nn.functional.one_hot(y, 5).sum(1) / y.shape[1]
         share = torch.stack([c[:k].min() * k for c, k in zip(counts, n_classes)])
         rarest.append(float(share.median()))
+        spread.append(float((share > 0.6).float().mean()))
     assert rarest[0] > 0.85 and 0.3 < rarest[1] < 0.75 and rarest[2] < 0.2
+    # A range holds both: even classes, which its upper end alone hardly makes, and uneven ones.
+    assert spread[2] < 0.12 and spread[2] + 0.05 < spread[3] < 0.4
 
 
+@pytest.mark.parametrize("ordered", [(0.5, 1.5), (0.5,), (0.1, 0.2, 0.3), ()])
+def test_shares_out_of_range_are_refused(ordered):
+    with pytest.raises(ValueError, match="ordered must be two shares"):
+        TargetConfig(ordered=ordered)
+
+
+@pytest.mark.parametrize("name", ["noise", "sharpness", "offsets"])
 @pytest.mark.parametrize(
-    ("options", "said"), [({"ordered": (0.5, 1.5)}, "two shares"), ({"offsets": (1.0, 0.5)}, "offsets must be a range")]
+    "value", [(1.0, 0.5), (1.0,), (0.0, 1.0, 2.0), (0.5, math.inf), (math.nan, 1.0), 0.5, (-1.0, 1.0)]
 )
-def test_shares_and_offsets_out_of_range_are_refused(options, said):
-    with pytest.raises(ValueError, match=said):
-        TargetConfig(**options)
+def test_what_is_no_range_is_refused(name, value):
+    with pytest.raises(ValueError, match=f"TargetConfig: {name} must be a range"):
+        TargetConfig(**{name: value})
