@@ -94,13 +94,19 @@ def fused_attention(q_ZHLD: Tensor, k_ZHKD: Tensor, v_ZHKD: Tensor) -> Tensor:
     """softmax(q k' / sqrt(D)) v with gradients, (Z, H, L, D).
 
     In one kernel of PyTorch's, except in bf16 on a CPU, where that kernel multiplies matrices of a few columns one by
-    one: there by products of all tasks and heads at once (`_by_products`).
+    one: there by products of all tasks and heads at once (`_by_products`). The result has the type of the queries, or
+    that of autocast.
     """
-    if q_ZHLD.is_cpu and (torch.is_autocast_enabled("cpu") or torch.bfloat16 in (q_ZHLD.dtype, k_ZHKD.dtype)):
+    short = torch.bfloat16
+    if q_ZHLD.is_cpu and q_ZHLD.dtype is torch.float32 and torch.is_autocast_enabled("cpu"):
+        by_products = torch.get_autocast_dtype("cpu") is short
+    else:
+        by_products = q_ZHLD.is_cpu and short in (q_ZHLD.dtype, k_ZHKD.dtype)
+    if by_products:
         with without_autocast(q_ZHLD.device):
             if q_ZHLD.shape[:3].numel() * k_ZHKD.shape[2] <= MOST_SCORES:
                 return _by_products(q_ZHLD, k_ZHKD, v_ZHKD)
-            return nnf.scaled_dot_product_attention(q_ZHLD.float(), k_ZHKD.float(), v_ZHKD.float())
+            return nnf.scaled_dot_product_attention(q_ZHLD.float(), k_ZHKD.float(), v_ZHKD.float()).to(short)
     most = MOST_ROWS.get(q_ZHLD.device.type)
     if most is not None and q_ZHLD.shape[0] > most:
         parts = zip(q_ZHLD.split(most), k_ZHKD.split(most), v_ZHKD.split(most))
@@ -114,18 +120,18 @@ MOST_SCORES = 2**28
 
 def _by_products(q_ZHLD: Tensor, k_ZHKD: Tensor, v_ZHKD: Tensor) -> Tensor:
     """The same in bf16, by one product for as many tasks and heads as the cache holds scores of; keeps the weights."""
-    Z, H, L, D = q_ZHLD.shape
+    Z, H, _, D = q_ZHLD.shape
     q_PLD, k_PKD, v_PKD = (x.to(torch.bfloat16).flatten(0, 1) for x in (q_ZHLD / math.sqrt(D), k_ZHKD, v_ZHKD))
-    return _weighed(q_PLD, k_PKD, v_PKD)[0].view(Z, H, L, D)
+    return _weighed(q_PLD, k_PKD, v_PKD)[0].unflatten(0, (Z, H))
 
 
 # An operator of its own, so that `torch.compile` does not unroll the loop, which is of another length in every batch.
 @torch.library.custom_op("icl::weighed", mutates_args=())
 def _weighed(q_PLD: Tensor, k_PKD: Tensor, v_PKD: Tensor) -> tuple[Tensor, Tensor]:
-    """softmax(q k') v, (P, L, D), and the weights, (P, L, K)."""
+    """softmax(q k') v, (P, L, width of v), and the weights, (P, L, K), which take no gradient."""
     P, L, _ = q_PLD.shape
     K = k_PKD.shape[1]
-    out_PLD, weights_PLK = torch.empty_like(q_PLD), q_PLD.new_empty(P, L, K)
+    out_PLD, weights_PLK = q_PLD.new_empty(P, L, v_PKD.shape[2]), q_PLD.new_empty(P, L, K)
     scores_SLK = q_PLD.new_empty(min(_tile(L, K), P), L, K)
     for part in _tiles(P, L, K):
         scores = scores_SLK[: part.stop - part.start]
@@ -137,7 +143,8 @@ def _weighed(q_PLD: Tensor, k_PKD: Tensor, v_PKD: Tensor) -> tuple[Tensor, Tenso
 
 @_weighed.register_fake
 def _(q_PLD: Tensor, k_PKD: Tensor, v_PKD: Tensor) -> tuple[Tensor, Tensor]:
-    return torch.empty_like(q_PLD), q_PLD.new_empty(q_PLD.shape[0], q_PLD.shape[1], k_PKD.shape[1])
+    P, L, _ = q_PLD.shape
+    return q_PLD.new_empty(P, L, v_PKD.shape[2]), q_PLD.new_empty(P, L, k_PKD.shape[1])
 
 
 @torch.library.custom_op("icl::weighed_backward", mutates_args=())
@@ -167,6 +174,7 @@ def _(
 
 
 def _keep(ctx, inputs: tuple[Tensor, ...], output: tuple[Tensor, Tensor]) -> None:
+    ctx.mark_non_differentiable(output[1])
     ctx.save_for_backward(*inputs, output[1])
 
 
@@ -178,7 +186,7 @@ _weighed.register_autograd(_back, setup_context=_keep)
 
 
 def _tile(n_queries: int, n_keys: int) -> int:
-    return max(1, TILE // (n_queries * n_keys))
+    return max(1, TILE // max(1, n_queries * n_keys))  # without queries or keys, one part
 
 
 def _tiles(n_products: int, n_queries: int, n_keys: int) -> Iterator[slice]:

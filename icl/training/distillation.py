@@ -88,7 +88,7 @@ class DistillationModule(CountedModule):
             gaps.append(gap.detach())
             return torch.lerp(gap, task_loss(self.reader, batch, lambda *_: student), self.label_share)
 
-        mean, _ = mean_loss(loss_of, batches, [p for p in self.reader.parameters() if p.requires_grad])
+        mean, _ = mean_loss(loss_of, batches, list(self.reader.parameters()))
         self.log_by_kind("divergence", gaps, batches)
         self.count(batches)
         return mean

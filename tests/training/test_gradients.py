@@ -41,6 +41,50 @@ def test_the_gradient_is_that_of_the_mean(tiny_model, seeded, tasks, autocast):
     assert not any(loss.requires_grad for loss in losses)
 
 
+def one_gradient_for_two(p, q, x):
+    return ((p + q) * x).sum()
+
+
+def one_number_seen_as_many(p, q, x):
+    return (p.sum() + q.sum()) * x.mean()
+
+
+def one_frozen(p, q, x):
+    return ((p + q.detach()) * x).exp().sum()
+
+
+def one_batch_reads_neither(p, q, x):
+    return (p * q * x).sum() if x[0] > 1 else x.sum()
+
+
+LOSSES = [one_gradient_for_two, one_number_seen_as_many, one_frozen, one_batch_reads_neither]
+
+
+@pytest.mark.parametrize("frozen", [False, True])
+@pytest.mark.parametrize("loss_of", LOSSES, ids=lambda loss: loss.__name__)
+def test_gradients_are_right_however_autograd_hands_them_out(loss_of, frozen):
+    """One tensor for two parameters, one number for all entries, none: as from the whole loss."""
+    batches = [torch.full((4,), float(n)) for n in (1, 2, 3)]
+    found = []
+    for way in (lambda f, p: mean_loss(f, batches, p)[0], lambda f, p: torch.stack([f(x) for x in batches]).mean()):
+        p, q = torch.ones(4, requires_grad=True), torch.full((4,), 0.5, requires_grad=not frozen)
+        way(lambda x, p=p, q=q: loss_of(p, q, x), [p, q]).backward()
+        found.append([p.grad, q.grad])
+    for ours, whole in zip(*found, strict=True):
+        assert (ours is None) == (whole is None)
+        if ours is not None:
+            assert_close(ours, whole)
+
+
+def test_a_step_of_nothing_is_refused_and_one_that_reads_nothing_has_no_gradient():
+    with pytest.raises(ValueError, match="at least one batch"):
+        mean_loss(lambda x: x.sum(), [], [torch.ones(2, requires_grad=True)])
+    mean, _ = mean_loss(lambda x: x.sum(), [torch.ones(2)], [torch.ones(2, requires_grad=True)])
+    assert float(mean) == 2 and not mean.requires_grad
+    mean, _ = mean_loss(lambda x: x.sum(), [torch.ones(2)], [])
+    assert float(mean) == 2
+
+
 class Kept:
     """What autograd keeps of a tensor, in place of it: alive as long as the graph is."""
 

@@ -55,9 +55,62 @@ def test_attention_in_bf16_is_that_of_float32_up_to_rounding(seeded, monkeypatch
         short = [x.requires_grad_() for x in short]
         with torch.autocast("cpu", torch.bfloat16):
             ours = kernels.fused_attention(*short)
+        assert ours.dtype is torch.bfloat16  # one type, whichever way it came
         assert float((ours - theirs).detach().norm()) < 0.01 * float(theirs.detach().norm())
         for a, b in zip(torch.autograd.grad(ours, short, upstream.to(ours.dtype)), expected):
             assert float((a.float() - b).norm()) < 0.015 * float(b.norm())
+
+
+@pytest.mark.parametrize("shapes", [(0, 7), (7, 0), (0, 0)])
+def test_attention_in_bf16_of_no_queries_or_to_no_keys_is_that_of_float32(seeded, shapes):
+    q, k, v = (torch.randn(2, 3, n, 8, generator=seeded(n)) for n in (shapes[0], shapes[1], shapes[1]))
+    expected = kernels.fused_attention(q, k, v)
+    short = [x.bfloat16().requires_grad_() for x in (q, k, v)]
+    ours = kernels.fused_attention(*short)
+    assert ours.shape == expected.shape and torch.equal(ours.float(), expected)
+    assert all(g.isfinite().all() for g in torch.autograd.grad(ours.sum(), short))
+
+
+def test_the_network_in_training_answers_no_queries_in_bf16_too(tiny_model, seeded):
+    X, y = torch.randn(2, 12, 5, generator=seeded(0)), torch.zeros(2, 12, dtype=torch.long)
+    with torch.autocast("cpu", torch.bfloat16):
+        assert tiny_model(X, y, n_classes=2).shape[:2] == (2, 0)
+
+
+@pytest.mark.parametrize(
+    ("autocast", "given", "kept"),
+    [
+        (torch.bfloat16, torch.float32, torch.bfloat16),
+        (torch.bfloat16, torch.float64, torch.float64),
+        (torch.float16, torch.float32, torch.float16),
+        (None, torch.float32, torch.float32),
+        (None, torch.bfloat16, torch.bfloat16),
+    ],
+)
+def test_attention_has_the_type_that_pytorchs_has(seeded, autocast, given, kept):
+    q, k, v = (torch.randn(2, 3, 5, 8, generator=seeded(n)).to(given) for n in range(3))
+    with torch.autocast("cpu", autocast or torch.bfloat16, enabled=autocast is not None):
+        theirs, ours = torch.nn.functional.scaled_dot_product_attention(q, k, v), kernels.fused_attention(q, k, v)
+    assert ours.dtype is theirs.dtype is kept
+
+
+@pytest.mark.parametrize("most_scores", [kernels.MOST_SCORES, 0])
+def test_bf16_goes_by_products_unless_the_scores_are_too_many(seeded, monkeypatch, most_scores):
+    monkeypatch.setattr(kernels, "MOST_SCORES", most_scores)
+    taken = []
+    monkeypatch.setattr(kernels, "_weighed", lambda *args, real=kernels._weighed: taken.append(1) or real(*args))
+    q, k, v = (torch.randn(2, 3, 5, 8, generator=seeded(n)) for n in range(3))
+    kernels.fused_attention(q, k, v)
+    assert not taken
+    with torch.autocast("cpu", torch.bfloat16):
+        kernels.fused_attention(q, k, v)
+    assert bool(taken) == bool(most_scores)
+
+
+def test_values_may_be_wider_than_queries_and_weights_take_no_gradient(seeded):
+    q, k, v = (torch.randn(2, 3, 5, d, generator=seeded(d)).bfloat16().requires_grad_() for d in (4, 4, 6))
+    assert kernels.fused_attention(q, k, v).shape == (2, 3, 5, 6)
+    assert not kernels._weighed(*(x.flatten(0, 1) for x in (q, k, v)))[1].requires_grad
 
 
 @pytest.mark.filterwarnings("ignore::UserWarning")  # PyTorch's, of its own checks
