@@ -3,9 +3,8 @@
     python benchmarks/fast_queries.py --tables FOLDER [--checkpoint base] [--jobs 2] [--limit 20] [--fresh]
 
 Scores the reader (`icl.network.reader`) on the tables and splits of benchmarks/quality.py, whose scores of CHECKPOINT
-and of
-nano it compares with. One row a table goes to OUT/results-fast.csv as it is done, so an interrupted run continues.
-Writes OUT/results-fast.md.
+it compares with, and of nano where those are of as many members. One row a table goes to OUT/results-fast.csv as it is
+done, so an interrupted run continues. Writes OUT/results-fast.md.
 """
 
 from __future__ import annotations
@@ -65,8 +64,9 @@ def report(fast: pd.DataFrame, options) -> str:
     own = fast.model.iloc[0]
     baselines = pd.read_csv(options.tables / "baselines.csv")
     beside = [_whole(options.out, options.checkpoint), baselines[baselines.model.isin(BASELINES)]]
-    if options.whole != "icl-nano":
-        beside.append(_whole(ROOT / "checkpoints" / "nano", "nano"))
+    nano = pd.read_csv(ROOT / "checkpoints" / "nano" / "results.csv", dtype={"members": str})
+    if options.whole != "icl-nano" and set(nano.members) == {MEMBERS}:
+        beside.append(nano)
     scores = pd.concat([fast, *(b[b.seed == 0] for b in beside)])
     index = pd.read_csv(options.tables / "index.csv").set_index("name")
     lines = [
