@@ -12,6 +12,7 @@ import atexit
 import gc
 import os
 import sys
+from typing import Any
 
 if __name__ == "__main__":  # what is imported is no garbage: looking for some took 1.8 of the 5.7 s to begin and to end
     gc.set_threshold(20_000, 10, 10)
@@ -22,7 +23,7 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 import lightning as L
 from lightning.pytorch.callbacks import Callback, ProgressBar
-from lightning.pytorch.cli import LightningCLI
+from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 
 from icl.training.callbacks import StepProgressBar, last_checkpoint
 from icl.training.checkpoint_io import with_whole_checkpoints
@@ -38,6 +39,14 @@ class TrainCLI(LightningCLI):
         """Without `test` and `predict`, for which there are no data: the parser of each takes a tenth of a second."""
         known = LightningCLI.subcommands()
         return {name: known[name] for name in ("fit", "validate")}
+
+    def init_parser(self, **kwargs: Any) -> LightningArgumentParser:
+        parser = super().init_parser(**kwargs)
+        parser.epilog = (
+            "Two more: `train.py distill --config configs/reader.yaml` trains the reader of a release; "
+            "`train.py export --ckpt_path CHECKPOINT --out FOLDER` writes a run's weights as a release."
+        )
+        return parser
 
     def instantiate_trainer(self, **kwargs) -> L.Trainer:
         options = self._get(self.config_init, "trainer")

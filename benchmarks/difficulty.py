@@ -4,9 +4,8 @@
 
 One network answers both, alone and as one member; its log loss on the query rows, divided by the entropy of their
 labels, is the share left open. A prior whose tasks leave more open than tables do teaches hesitation: the softmax
-temperature under which the tables score best is then below 1. The prior was changed with
-the quantiles of all tables in sight; temperatures are told by half, by the checksum of the name. Writes
-benchmarks/difficulty.md.
+temperature under which the tables score best is then below 1. The prior was changed with the quantiles of all tables in
+sight; temperatures are told by half, by the checksum of the name. Writes benchmarks/difficulty.md.
 """
 
 from __future__ import annotations
@@ -75,12 +74,14 @@ def of_prior(model: TabularTransformer, prior: Prior, n_batches: int) -> Iterato
 
 
 def prior_of(config: Path) -> Prior:
-    """The first prior of a training configuration."""
+    """The first prior of a training configuration whose tasks have classes."""
     parser = jsonargparse.ArgumentParser()
     parser.add_argument("--prior", type=Prior)
-    return parser.instantiate(
-        parser.parse_object({"prior": yaml.safe_load(config.read_text())["data"]["priors"][0]})
-    ).prior
+    for asked in yaml.safe_load(config.read_text()).get("data", {}).get("priors", []):
+        prior = parser.instantiate(parser.parse_object({"prior": asked})).prior
+        if prior.sample(TaskShape(1, 32, 24, 2), torch.Generator().manual_seed(0)).n_classes is not None:
+            return prior
+    raise SystemExit(f"{config} names no prior whose tasks have classes under data.priors; pass another --config.")
 
 
 def line(label: str, rows: pd.DataFrame) -> str:
@@ -104,8 +105,8 @@ def main(arguments: list[str] | None = None) -> None:
         sources[label] = pd.DataFrame(of_prior(model, prior, options.batches)).dropna()
     lines = ["# How hard tasks are", "", f"{describe('torch')}; weights {Path(options.weights).name}."]
     lines += [
-        f"Reproduce: `python benchmarks/difficulty.py --tables FOLDER --weights {options.weights} "
-        f"--batches {options.batches}`.",
+        f"Reproduce: `python benchmarks/difficulty.py --tables FOLDER --config {options.config} "
+        f"--weights {options.weights} --batches {options.batches}`.",
         "",
     ]
     lines += [

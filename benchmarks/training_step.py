@@ -1,9 +1,11 @@
 """Seconds of a training step in float32, in bf16 as autocast has it, with attention by products, and compiled.
 
-    python benchmarks/training_step.py --out benchmarks/training_step.md
+    python benchmarks/training_step.py [--out FILE]
     LD_PRELOAD=.../libjemalloc.so.2 python benchmarks/training_step.py --stream 60 --keep --compile --width 192
 
-The second form takes successive steps of configs/base-companions.yaml as a run does, sampling included: memory that
+Tasks are of the default mixture, in the shapes that the configurations have (`priors.MixturePrior`; two batches a step).
+benchmarks/training_step.md holds two outputs of it, and words. The second form takes successive steps in the shapes of
+configs/base-companions.yaml, with companion columns, as a run does, four batches a step, sampling included: memory that
 comes and goes in many sizes costs the allocator of the C library more the longer it runs. `--keep`: with
 `icl.training.allocator.KeepMemory`. `--compile`: with the blocks compiled (`--model.compile true` of train.py).
 
@@ -54,13 +56,13 @@ WAYS = ["float32", "bf16, as autocast has it", "bf16, attention by products", "t
 
 
 def batches_of_base(n_steps: int) -> list[TaskBatch]:
-    """Steps of configs/base.yaml with configs/two-cores.yaml."""
+    """In the shapes of configs/base.yaml with configs/two-cores.yaml."""
     shapes = ShapeSampler(n_cells=4000, max_tasks=32, rows=(32, 1024), features=(2, 64), mean_features=9.0)
     return [batch for step in range(n_steps) for batch in sample_step(PRIORS, shapes, 5, step)]
 
 
 def batches_of_base_companions(n_steps: int) -> list[TaskBatch]:
-    """Steps of configs/base-companions.yaml over those, before companions widen them."""
+    """In the shapes of configs/base-companions.yaml over those, before companions widen them."""
     return [batch for step in range(n_steps) for batch in sample_step(PRIORS, LARGER, 5, step)]
 
 

@@ -20,6 +20,10 @@ _OPTIONS = {
     "device=": "--device ",
     "table=icl.impute(table)": "--missing impute",
     "missing='patterns'": "--missing patterns",
+    "rows of table=": "rows of the table",
+    "features=[...]": "--features",
+    "features=": "--features",
+    "holdout=": "--holdout FILE",
 }
 
 OF_MODEL = ("checkpoint", "quality", "members", "max_rows", "memory_gb", "companions", "time_budget", "device")

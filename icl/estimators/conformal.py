@@ -174,7 +174,8 @@ class ConformalClassifierMixin(CalibratedMixin):
             by_class: whether the coverage shall hold in each class by itself; needs `n_labels_needed(coverage)`
                 labelled rows of a class to ever leave it out.
             allow_empty: whether a row that is strange to every class gets the empty set. If not, the class that fits
-                best is always in, and coverage is above nominal where the model is better than nominal.
+                best and the likeliest, which folds may see otherwise, are always in, at the cost of one more
+                prediction, and coverage is above nominal where the model is better than nominal.
             as_frame: whether to give a DataFrame, with a column for each class and the index of X.
         Returns:
             (m, C) bool, columns in the order of `classes_`; all true, with a warning, if there are too few labelled
@@ -189,6 +190,8 @@ class ConformalClassifierMixin(CalibratedMixin):
         self._warn_of_classes(calibration.n_rows(len(self.classes_) if by_class else None), coverage, method)
         settings = (coverage, score, by_class, allow_empty)
         sets = np.concatenate([self._set(calibration, b, *settings) for b in self._query_blocks(X, calibration)])
+        if not allow_empty:
+            sets[np.arange(len(sets)), self.predict_proba(X).argmax(axis=1)] = True
         return pd.DataFrame(sets, as_table(X)[0].index, self.classes_) if as_frame else sets
 
     @staticmethod

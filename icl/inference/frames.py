@@ -6,6 +6,7 @@ stood for a missing value is NaN. Nothing below this file needs to know of Arrow
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Hashable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeGuard, cast
 
@@ -161,7 +162,13 @@ def require_columns(frame: pd.DataFrame, names: Sequence[Hashable], where: str, 
     absent = [name for name in names if name not in frame.columns]
     if absent:
         have = ", ".join(map(str, frame.columns[:12])) + (", ..." if len(frame.columns) > 12 else "")
-        raise ValueError(f"the {where} have no column {absent}, needed {purpose}; they have: {have or 'no column'}.")
+        folded = {str(name).casefold(): str(name) for name in frame.columns}
+        close = difflib.get_close_matches(str(absent[0]).casefold(), folded, n=1, cutoff=0.75)
+        near = f" (did you mean {folded[close[0]]!r}?)" if close else ""
+        raise ValueError(
+            f"the {where} have no column {', '.join(map(repr, absent))}, needed {purpose}{near}; they have: "
+            f"{have or 'no column'}."
+        )
 
 
 def is_name(value: Any) -> TypeGuard[str]:

@@ -156,9 +156,11 @@ class TableEncoder:
             missing = [name for name in self.columns_ if name not in table.columns]
             extra = [name for name in table.columns if name not in known]
             if missing or extra:
+                parts = [("missing", missing), ("not seen at fit", extra)]
+                told = "; ".join(f"{word} {_names(names)}" for word, names in parts if names)
                 raise ValueError(
-                    f"the columns of X differ from those at fit: missing {_names(missing)}; not seen at fit "
-                    f"{_names(extra)}. Pass the same {len(self.columns_)} columns; their order does not matter."
+                    f"the columns of X differ from those at fit: {told}. Pass the same {len(self.columns_)} columns; "
+                    f"their order does not matter."
                 )
         if table.shape[1] != len(self.columns_):
             raise ValueError(

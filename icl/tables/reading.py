@@ -17,7 +17,7 @@ class Reading:
     dates: Literal["auto", "dmy", "mdy", "ymd"] = "auto"
     """Order of day, month and year in dates; auto asks where 03/04/2024 could be both."""
     decimal: Literal["auto", ".", ","] = "auto"
-    """Mark before the decimals of numbers in text."""
+    """Mark before the decimals of numbers in text: a point, a comma, or what the file itself shows."""
     sheet: str = ""
     """Sheet of an Excel file, by name or number from 1, or file in a zip archive; needed if there are several."""
     encoding: str = "auto"

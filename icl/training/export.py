@@ -36,7 +36,10 @@ def export_checkpoint(ckpt_path: str, out: str, training_yaml: str | None = None
     """
     path = Path(ckpt_path)
     if not path.is_file():
-        raise CheckpointError(f"there is no checkpoint {path}; training writes last.ckpt below default_root_dir.")
+        raise CheckpointError(
+            f"there is no checkpoint {path}; training writes last.ckpt to the dirpath of ModelCheckpoint in its "
+            f"configuration."
+        )
     checkpoint = _read(path)
     run = checkpoint.get(RUN, {})
     text = Path(training_yaml).read_text(encoding="utf-8") if training_yaml else run.get("training_yaml")

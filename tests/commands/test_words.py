@@ -1,8 +1,10 @@
 """What a newcomer mistypes is answered with the name that was meant and the words that the option takes."""
 
+import pandas as pd
 import pytest
 
 from icl.commands.main import main
+from icl.tables.encoder import TableEncoder
 
 
 @pytest.mark.parametrize(
@@ -39,3 +41,41 @@ def test_inspect_shows_what_is_read_and_says_no_more(tmp_path, capsys):
     assert "Tag date dates, day, month, year 2023-02-17" in shown and "the first line is a title" in shown
     assert main(["inspect", str(tmp_path / "t.csv"), "--columns", "Tag=number"]) == 1
     assert "--columns Tag=number" in capsys.readouterr().err
+
+
+@pytest.fixture
+def table(tmp_path):
+    rows = "".join(f"{i % 7},{i % 5},{i % 2 if i < 40 else ''}\n" for i in range(60))
+    path = tmp_path / "t.csv"
+    path.write_text("cost,plan €,risk\n" + rows, encoding="utf-8")
+    return str(path)
+
+
+@pytest.mark.parametrize(
+    ("estimand", "said"),
+    [
+        ("mean: Risc", ["the rows of the table have no column 'Risc'", "(did you mean 'risk'?)", "cost, plan €, risk"]),
+        ("ols: risk ~ plan €", ["cannot be read", "stands in backticks, as in `cost (EUR)`"]),
+    ],
+)
+def test_estimands_are_answered_in_the_words_of_the_command(table, estimand, said, capsys):
+    assert main(["estimate", table, "--estimand", estimand, "--predictor", "rf"]) == 1
+    found = " ".join(capsys.readouterr().err.split())
+    assert all(words in found for words in said) and "table=" not in found
+
+
+def test_a_weight_that_is_no_number_is_not_shown(table, capsys):
+    command = ["estimate", table, "--estimand", "mean: risk", "--predictor", "rf", "--weight", "recalibrated"]
+    assert main(command) == 0
+    shown = " ".join(capsys.readouterr().out.split())
+    assert "method recalibrated" in shown and "nan" not in shown
+    assert "predictions RandomForest" in shown and "Pipeline" not in shown
+
+
+def test_columns_that_differ_are_named_once():
+    X = pd.DataFrame({"age": [1.0, 2, 3], "dose": [3.0, 1, 2]})
+    encoder = TableEncoder().fit(X)
+    with pytest.raises(ValueError, match=r"at fit: missing 'age'\. Pass the same 2"):
+        encoder.transform(X[["dose"]])
+    with pytest.raises(ValueError, match=r"at fit: not seen at fit 'more'\. Pass the same 2"):
+        encoder.transform(X.assign(more=1.0))

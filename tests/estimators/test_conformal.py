@@ -373,3 +373,14 @@ def test_answers_come_labelled_on_request(regressor, classifier, query):
     sets = classifier.predict_set(rows, 0.8, as_frame=True)
     assert sets.columns.tolist() == ["low", "mid", "top"] and sets.index.equals(rows.index)
     assert_array_equal(sets.to_numpy(), classifier.predict_set(query, 0.8))
+
+
+@pytest.mark.filterwarnings("ignore:X differs from the rows of fit")
+@pytest.mark.parametrize("method", ["cv+", "split"])
+@pytest.mark.parametrize("by_class", [False, True])
+def test_the_predicted_class_is_in_every_set(classifier, query, method, by_class):
+    """Also where what folds saw of the rows points elsewhere: a column that is empty in all of them."""
+    for X in (query, query.assign(a=np.nan)):
+        sets = classifier.predict_set(X, 0.2, method=method, by_class=by_class)
+        assert sets[np.arange(len(X)), classifier.predict_proba(X).argmax(axis=1)].all()
+        assert not sets.all(axis=1).all()

@@ -190,14 +190,14 @@ def test_two_files_and_a_design(table, path, tmp_path, capsys):
         (["--estimand", "ols: income ~"], "has no covariates"),
         (["--estimand", "quantile: income"], "has no fraction"),
         (["--estimand", "share: owns"], "which value to count"),
-        (["--estimand", "mean: wage"], "no column ['wage']"),
+        (["--estimand", "mean: wage"], "no column 'wage'"),
         (["--estimand", "mean: owns"], "not numbers"),
         (["--outcome", "income", "--predictor", "gpt"], "use icl, rf, none"),
-        (["--outcome", "income", "--predictions", "yhat"], "no column ['yhat']"),
+        (["--outcome", "income", "--predictions", "yhat"], "no column 'yhat'"),
         (["--outcome", "income", "--predictions", "f", "--weight", "best"], "weight got 'best'"),
         (["--outcome", "income", "--output", "result.doc"], ".json, .csv, .md, .html"),
         (["--outcome", "income", "--output", "nowhere/result.md"], "there is no folder"),
-        (["--outcome", "income", "--predictions", "f", "--strata", "zone"], "no column ['zone']"),
+        (["--outcome", "income", "--predictions", "f", "--strata", "zone"], "no column 'zone'"),
     ],
 )
 def test_mistakes_exit_1_with_advice(path, options, words, capsys):

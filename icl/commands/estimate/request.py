@@ -37,8 +37,8 @@ class Request(ModelOptions):
     features: tuple[str, ...] | str = ()
     """Columns that the predictor may see, separated by commas; default: all but the outcome and what names rows."""
     weight: str = "auto"
-    """Of the predictions: auto (shrunk), shrunk, ppi++, synsurr, coordinate, matrix, or a number (0: labeled rows only,
-    1: PPI)."""
+    """Of the predictions: auto (shrunk), shrunk, ppi++, synsurr, coordinate, matrix, recalibrated, or a number (0:
+    labeled rows only, 1: PPI)."""
     probability: str | None = None
     """Column with the known probability of each row to be labeled."""
     strata: str | None = None

@@ -18,6 +18,7 @@ from icl.inference.estimands.formula_language import (
     columns_of,
     function_context,
     plain,
+    unreadable,
 )
 from icl.inference.estimands.formula_size import check_columns, check_terms
 
@@ -75,7 +76,7 @@ class Regression(Estimand):
         try:
             parsed = Formula(self.formula)
         except (FormulaicError, SyntaxError, ValueError, RecursionError) as reason:
-            raise ValueError(f"the formula {self.formula!r} cannot be read: {plain(reason)}") from reason
+            raise unreadable(self.formula, reason) from reason
         if not hasattr(parsed, "lhs") or not hasattr(parsed, "rhs"):
             raise ValueError(f"the formula {self.formula!r} has no outcome; write 'outcome ~ covariates'.")
         if not all(isinstance(side, SimpleFormula) for side in (parsed.lhs, parsed.rhs)):

@@ -59,9 +59,16 @@ def check_formula(formula: str, functions: Mapping[str, Callable] | None = None)
     try:
         tokens = [token for token in tokenize(formula) if token.kind and token.kind.value == "python"]
     except FormulaSyntaxError as reason:
-        raise ValueError(f"the formula {formula!r} cannot be read: {plain(reason)}") from reason
+        raise unreadable(formula, reason) from reason
     for token in tokens:
         check_expression(token.token, formula, functions)
+
+
+def unreadable(formula: str, reason: BaseException) -> ValueError:
+    """The error for a formula that the parser does not take."""
+    said = f"the formula {formula!r} cannot be read: {plain(reason)}"
+    hint = "" if "`" in formula else " A name with spaces or signs stands in backticks, as in `cost (EUR)`."
+    return ValueError(said + ("" if said.endswith(".") else ".") + hint)
 
 
 def check_expression(code: str, formula: str, functions: Mapping[str, Callable] | None = None) -> None:

@@ -82,7 +82,7 @@ def cross_fit(
         stack = lambda name: np.column_stack([getattr(c, name) for c in columns])
         by_fold = columns[0].by_fold[0], np.stack([c.by_fold[1] for c in columns], axis=-1)
         return replace(columns[0], f_labeled=stack("f_labeled"), f_unlabeled=stack("f_unlabeled"), by_fold=by_fold)
-    name = type(predictor).__name__
+    name = _name_of(predictor)
     target = _classes(y, name) if classifies else y
     if strata is None and classifies:
         strata = target
@@ -239,10 +239,17 @@ def _of_distributions(
     return Surrogate(L[:, 0], U[:, 0], source, edges, L[:, 1:], U[:, 1:], of_models, levels, is_cross_fitted=True)
 
 
+def _name_of(predictor: Any) -> str:
+    """Of its class; of the last step of a pipeline."""
+    from sklearn.pipeline import Pipeline
+
+    return type(predictor.steps[-1][1] if isinstance(predictor, Pipeline) else predictor).__name__
+
+
 def _batched(predictor: Any, rows: LabeledAndNot, folds: Folds, seed: int) -> tuple[np.ndarray, np.ndarray]:
     """(n,) out of fold, and (K, N) of unlabeled rows by each model."""
     X_labeled, target, X_unlabeled = rows
-    name = type(predictor).__name__
+    name = _name_of(predictor)
     f_labeled, by_fold = _seeded(predictor, seed).predict_folds(X_labeled, target, folds.of_row, X_unlabeled)
     by_fold = np.asarray(by_fold, dtype=float)
     if by_fold.shape != folds.share.shape:

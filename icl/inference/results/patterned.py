@@ -45,7 +45,7 @@ class PatternedResult(Composed):
         self.weights = pd.DataFrame(numbers.weights, names, first.estimate.index)
         if patterns:
             self.method, self.predictions = METHOD, f"of influences, by {model}, cross-fitted inside the call"
-            self.weight = float(numbers.weights.mean())
+            self.weight = numbers.weights.mean(0)  # a pattern's weights on terms differ by sign, too: see `weights`
             self.n_unlabeled = sum(len(pattern.rows) for pattern in patterns)
 
     @property

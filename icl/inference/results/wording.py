@@ -196,6 +196,8 @@ def _method_words(result: Reported) -> str:
         return "classical: labeled rows only" + why
     how = "tuned" if result.is_tuned else "fixed"
     weight = np.atleast_1d(result.weight)
+    if np.isnan(weight).any():  # no one number says how much predictions count
+        return str(result.method)
     words = f"{weight[0]:.3f}" if len(weight) == 1 else f"{weight.min():.3f} to {weight.max():.3f}"
     return f"{result.method}, weight {words} ({how})"
 

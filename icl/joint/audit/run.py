@@ -181,7 +181,12 @@ def _findings(
             )
         )
     if not has_holdout:
-        said.append(("no_holdout", "no real rows were held out: copies of rows seen pass for likeness; pass holdout=."))
+        said.append(
+            (
+                "no_holdout",
+                "no real rows were held out: copies of rows seen pass for likeness; keep some aside and pass holdout=",
+            )
+        )
     return said
 
 
