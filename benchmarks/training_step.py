@@ -3,7 +3,7 @@
     python benchmarks/training_step.py [--out FILE]
     LD_PRELOAD=.../libjemalloc.so.2 python benchmarks/training_step.py --stream 60 --keep --compile --width 192
 
-Tasks are of the default mixture, in the shapes that the configurations have (`priors.MixturePrior`; two batches a step).
+Tasks are of the default mixture, in the shapes of the configurations (`priors.MixturePrior`; two batches a step).
 benchmarks/training_step.md holds two outputs of it, and words. The second form takes successive steps in the shapes of
 configs/base-companions.yaml, with companion columns, as a run does, four batches a step, sampling included: memory that
 comes and goes in many sizes costs the allocator of the C library more the longer it runs. `--keep`: with

@@ -76,7 +76,7 @@ def plot_predictive_band(
     ax.fill_between(rank, low[order], high[order], color=QUERY, alpha=0.2, lw=0, label="90% band")
     ax.plot(rank, median[order], color=QUERY, lw=1.8, label="median")
     ax.plot(rank, truth[order], color=TRUTH, marker="o", ms=2.2, ls="none", label="truth")
-    ax.set(xlabel="held-out rows, ordered by predicted median", ylabel=unit, xlim=(1, max(len(order), 2)))
+    ax.set(xlabel="held-out rows, ordered by predicted median", ylabel=unit, xlim=(0.5, max(len(order), 2) + 0.5))
     ax.legend(frameon=False, ncols=3, loc="lower left", bbox_to_anchor=(0, 1), borderaxespad=0.2, fontsize="small")
     return _plain(ax)
 

@@ -4,6 +4,7 @@ import pandas as pd
 import pytest
 
 from icl.commands.main import main
+from icl.commands.predict.page import _cells
 from icl.tables.encoder import TableEncoder
 
 
@@ -79,3 +80,20 @@ def test_columns_that_differ_are_named_once():
         encoder.transform(X[["dose"]])
     with pytest.raises(ValueError, match=r"at fit: not seen at fit 'more'\. Pass the same 2"):
         encoder.transform(X.assign(more=1.0))
+
+
+@pytest.mark.parametrize(
+    ("column", "shown"),
+    [
+        (pd.to_datetime(["2022-01-31", None]), ["2022-01-31", ""]),
+        (pd.to_datetime(["2022-01-31 10:05", None]), ["2022-01-31 10:05:00", ""]),
+        (["a", None], ["a", ""]),
+        ([1.5, float("nan")], ["1.500", ""]),
+        ([12.25, 0.001], ["12.25", "0.00"]),
+        ([1e9, 2e-9], ["1e+09", "2e-09"]),
+        ([float("nan")] * 2, ["", ""]),
+        ([1, 2], ["1", "2"]),
+    ],
+)
+def test_cells_of_a_preview_are_as_people_write_them(column, shown):
+    assert _cells(pd.Series(column)) == shown

@@ -235,6 +235,7 @@ def band_figure(done: Demonstration) -> Figure:
 
     band = done.band
     figure = _figure(9, 3.8)
+    figure.set_layout_engine("constrained", w_pad=0.1)
     left, right = figure.subplots(1, 2, width_ratios=(2, 1))
     unit = "disease progression (score)"
     truth, median, low, high = (band[c].to_numpy() for c in ("truth", "median", "low", "high"))

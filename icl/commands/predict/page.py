@@ -101,14 +101,16 @@ def show_folder(console, n_rows: int, n_shards: int, n_before: int, output: Path
 
 
 def _cells(column: pd.Series) -> list[str]:
-    """Cells of one column with one number of decimals."""
+    """Cells of one column with one number of decimals; days without a time of midnight, gaps empty."""
+    if column.dtype.kind == "M":
+        form = "%Y-%m-%d" if (column.dropna() == column.dropna().dt.normalize()).all() else "%Y-%m-%d %H:%M:%S"
+        return column.dt.strftime(form).fillna("").tolist()
     if column.dtype.kind != "f":
-        return [str(value) for value in column]
+        return ["" if missing else str(value) for value, missing in zip(column, column.isna())]
     largest = float(column.abs().max())
-    if not 1e-3 <= largest < 1e7:
-        return [f"{value:.4g}" for value in column]
-    decimals = max(0, 3 - math.floor(math.log10(largest))) if largest > 1 else 3
-    return [f"{value:.{decimals}f}" for value in column]
+    decimals = max(0, 3 - math.floor(math.log10(largest))) if 1 < largest < 1e7 else 3
+    form = f".{decimals}f" if 1e-3 <= largest < 1e7 else ".4g"
+    return ["" if math.isnan(value) else f"{value:{form}}" for value in column]
 
 
 def show_check(console, check: BaselineCheck, warned: list[str]) -> None:
