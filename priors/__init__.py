@@ -7,6 +7,7 @@ from priors.changepoint import ChangepointPrior
 from priors.clusters import ClustersPrior
 from priors.companions import CompanionColumns
 from priors.crossed import CrossedPrior
+from priors.decisions import DecisionsPrior
 from priors.filter import Learnable
 from priors.function import FunctionPrior
 from priors.gp import GaussianProcessPrior
@@ -37,6 +38,7 @@ _REGISTRY: dict[str, type] = {
     "rules": RulesPrior,
     "clusters": ClustersPrior,
     "crossed": CrossedPrior,
+    "decisions": DecisionsPrior,
     "levels": LevelsPrior,
     "spectra": SpectraPrior,
     "mixture": MixturePrior,
@@ -65,6 +67,7 @@ __all__ = [
     "ClustersPrior",
     "CompanionColumns",
     "CrossedPrior",
+    "DecisionsPrior",
     "FunctionPrior",
     "GaussianProcessPrior",
     "Learnable",

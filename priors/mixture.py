@@ -10,6 +10,7 @@ import torch
 from priors.additive import AdditivePrior
 from priors.clusters import ClustersPrior
 from priors.crossed import CrossedPrior
+from priors.decisions import DecisionsPrior
 from priors.draw import choice
 from priors.filter import Learnable
 from priors.function import FunctionPrior
@@ -37,7 +38,7 @@ FAMILIES: dict[type, float] = {
     CrossedPrior: 0.6,
 }
 
-FURTHER: tuple[type, ...] = (LevelsPrior, SpectraPrior)
+FURTHER: tuple[type, ...] = (DecisionsPrior, LevelsPrior, SpectraPrior)
 """Families that a mixture holds where it names them: what ships was trained without."""
 
 
@@ -56,8 +57,9 @@ class MixturePrior:
         transforms: applied to every component's batches; default: table effects, then finite resolution; [] for none.
         learnable: redraw tasks whose target does not depend on their features.
         task, target, missing: handed to the default families; ignored when `components` are given.
-        families: weights by name that differ from the default families' own, {"rules": 1.4}; also brings in "levels"
-            and "spectra", which are in no mixture by default. Ignored when `components` are given.
+        families: weights by name that differ from the default families' own, {"rules": 1.4}; also brings in
+            "decisions", "levels" and "spectra", which are in no mixture by default. Ignored when `components` are
+            given.
     """
 
     components: list[Prior] | None = None

@@ -7,6 +7,7 @@ from priors import TargetConfig, TaskShape
 from priors.additive import draw_additive, draw_pairs
 from priors.clusters import ClustersPrior
 from priors.crossed import CrossedPrior
+from priors.decisions import DecisionsPrior, draw_coarse_columns, draw_decisions
 from priors.draw import standardise
 from priors.features import as_columns, draw_columns, vary
 from priors.mlp import MLPPrior, dense_layer, draw_mlp
@@ -143,7 +144,7 @@ def test_networks_make_dependent_tables(causal, seeded):
     assert latent.outputs.shape == (40, 60, 10) and latent.outputs.isfinite().all()
 
 
-@pytest.mark.parametrize("family", [TreePrior, RulesPrior, ClustersPrior, CrossedPrior, MLPPrior])
+@pytest.mark.parametrize("family", [TreePrior, RulesPrior, DecisionsPrior, ClustersPrior, CrossedPrior, MLPPrior])
 @pytest.mark.parametrize("n_outputs", [1, 2, 10])
 def test_outputs_vary_in_every_task(family, n_outputs, seeded):
     for seed in range(5):
@@ -157,6 +158,9 @@ def test_outputs_vary_in_every_task(family, n_outputs, seeded):
     [
         (RulesPrior, "max_columns", 0),
         (RulesPrior, "rule_noise", 1.0),
+        (DecisionsPrior, "max_rules", 1),
+        (DecisionsPrior, "max_conditions", 0),
+        (DecisionsPrior, "coarse", 1.5),
         (ClustersPrior, "max_clusters", 1),
         (CrossedPrior, "max_levels", 1),
     ],
@@ -164,3 +168,46 @@ def test_outputs_vary_in_every_task(family, n_outputs, seeded):
 def test_impossible_options_are_refused(family, option, value):
     with pytest.raises(ValueError, match=option):
         family(**{option: value})
+
+
+def test_decisions_follow_from_the_columns(seeded):
+    """Rows alike in every column are decided alike: sorted by what is decided, outputs fall into few values."""
+    V = torch.randint(0, 3, (60, 300, 5), generator=seeded(30)).float()
+    V[:, 150:] = V[:, :150]
+    outputs = draw_decisions(V, 4, seeded(31))
+    assert torch.equal(outputs[:, 150:, 1:], outputs[:, :150, 1:])
+    n_values = torch.tensor([len(task.unique()) for task in outputs[..., 1].double().round(decimals=4)])
+    assert n_values.max() <= 13 and (n_values > 2).float().mean() > 0.4
+    # The first output adds .05 of a standardised column to as many.
+    bare = outputs[..., 0] - 0.05 * standardise(V[..., 0], 1)
+    n_values = torch.tensor([len(task.unique()) for task in bare.double().round(decimals=3)])
+    assert n_values.float().median() <= 13
+
+
+def test_rules_of_many_columns_are_not_told_by_any_one(seeded):
+    """In a part of the tasks no column by itself says half of what is decided, and all of them say everything."""
+    V = torch.randint(0, 3, (200, 400, 6), generator=seeded(32)).float()
+    y = draw_decisions(V, 2, seeded(33))[..., 1]
+    total = y.var(1, correction=0)
+    best = torch.stack(
+        [
+            sum(
+                (V[..., f] == v).float().mean(1)
+                * (y * (V[..., f] == v)).sum(1).div((V[..., f] == v).sum(1)).sub(y.mean(1)).square()
+                for v in range(3)
+            )
+            for f in range(6)
+        ]
+    ).amax(0)
+    assert 0.3 < float((best / total < 0.5).float().mean()) < 0.95
+
+
+def test_coarse_columns_have_two_to_five_levels(seeded):
+    columns = draw_coarse_columns(TaskShape(40, 500, 300, 6), seeded(34))
+    n_levels = torch.tensor([[len(columns.X[b, :, f].unique()) for f in range(6)] for b in range(40)])
+    assert n_levels.min() >= 2 and n_levels.max() == 5
+    assert 0.2 < float(columns.is_categorical.float().mean()) < 0.7
+    assert (n_levels == n_levels[:, :1]).all(1).float().mean() > 0.05  # game boards: alike in every column
+    for task, column in columns.is_categorical.nonzero()[:40].tolist():
+        pairs = torch.stack([columns.X[task, :, column], columns.effect[task, :, column]], 1)
+        assert len(pairs.unique(dim=0)) == len(pairs[:, 0].unique())
