@@ -2,7 +2,7 @@
 
 In most other priors classes follow from columns (clusters, spectra and some causal models draw both from what is
 hidden), which leaves little to go by where there are many of them: of the entropy of more than two classes, tasks of
-the default mixture left .74 open in the median, real tables .37 (`benchmarks/difficulty.md`).
+the default mixture leave .73 open in the median, real tables .37 (`benchmarks/difficulty.md`).
 """
 
 from __future__ import annotations
