@@ -125,8 +125,8 @@ class CalibratedMixin(Host):
             for model, d, y, t in zip(parts.models, answers, y_context, tables)
         ]
 
-    def _query_blocks(self, X, calibration: Calibration) -> Iterator[list]:
-        table = self._query_table(X)
+    def _query_blocks(self, X, calibration: Calibration, is_checked: bool = False) -> Iterator[list]:
+        table = self._named_table(X) if is_checked else self._query_table(X)
         for start in range(0, max(len(table), 1), BLOCK_ROWS):
             block = table.iloc[start : start + BLOCK_ROWS]
             yield self._ask(calibration.parts, calibration.y_context, [block] * len(calibration.held_out))
@@ -135,6 +135,9 @@ class CalibratedMixin(Host):
         """X with the column names of the context; says what is wrong with it as `predict` would."""
         check_one_target(self, "_labeled")
         self._encode_rows(X)
+        return self._named_table(X)
+
+    def _named_table(self, X) -> pd.DataFrame:
         context, has_names, _ = self._labeled
         table, named = as_table(X)
         return table if named and has_names else table.set_axis(context.columns, axis=1)

@@ -189,9 +189,11 @@ class ConformalClassifierMixin(CalibratedMixin):
         calibration = self._calibration(method, folds)
         self._warn_of_classes(calibration.n_rows(len(self.classes_) if by_class else None), coverage, method)
         settings = (coverage, score, by_class, allow_empty)
-        sets = np.concatenate([self._set(calibration, b, *settings) for b in self._query_blocks(X, calibration)])
-        if not allow_empty:
-            sets[np.arange(len(sets)), self.predict_proba(X).argmax(axis=1)] = True
+        likeliest = None if allow_empty else self._predict_blocks(X, lambda d: d.probs.numpy()).argmax(axis=1)
+        blocks = self._query_blocks(X, calibration, is_checked=likeliest is not None)
+        sets = np.concatenate([self._set(calibration, b, *settings) for b in blocks])
+        if likeliest is not None:
+            sets[np.arange(len(sets)), likeliest] = True
         return pd.DataFrame(sets, as_table(X)[0].index, self.classes_) if as_frame else sets
 
     @staticmethod

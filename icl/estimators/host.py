@@ -32,6 +32,7 @@ class Host:
     # Methods that one mixin has of another.
     _calibration: Any
     _encode_rows: Any
+    _predict_blocks: Any
     _marginal: Any
     as_classifier: Any
     _in_full: Any

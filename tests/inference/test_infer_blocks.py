@@ -105,7 +105,7 @@ def test_refused_with_advice(rows):  # noqa: F811
     for estimand, options, message in (
         (OLS("y ~ a"), dict(unlabeled=dataset(missing)), r"of the unlabeled rows .* missing or infinite"),
         (OLS("y ~ a"), dict(unlabeled=dataset(unlabeled.head(0), [0, 0])), "no rows"),
-        (OLS("y ~ a"), dict(unlabeled=dataset(unlabeled), predictions="yhat"), r"no column \['yhat'\]"),
+        (OLS("y ~ a"), dict(unlabeled=dataset(unlabeled), predictions="yhat"), r"no column 'yhat'"),
         (Logistic("event ~ a"), dict(unlabeled=dataset(unlabeled)), "outside"),
     ):
         with pytest.raises(ValueError, match=message):

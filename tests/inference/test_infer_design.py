@@ -280,7 +280,7 @@ def test_uneven_weights_and_poor_overlap_are_flagged(table):
         (dict(probability="p", propensity=LogisticRegression()), "need no model"),
         (dict(propensity=LinearRegression()), "predict_proba"),
         (dict(propensity=LogisticRegression(), strata="region"), "as a feature"),
-        (dict(probability="pi"), r"no column \['pi'\]"),
+        (dict(probability="pi"), r"no column 'pi'"),
         (dict(probability=np.ones(3)), r"shape \(3,\).*300 rows"),
         (dict(probability=np.zeros(300)), "not positive"),
         (dict(probability=np.full(300, 1.5)), r"lie in \(0, 1\]"),

@@ -145,7 +145,7 @@ def test_refused_with_advice(rows, path, tmp_path):
         (ols, dict(unlabeled="nowhere.parquet"), "no file or folder"),
         (ols, dict(unlabeled=iter([unlabeled])), "read once only"),
         (ols, dict(unlabeled=7), "Parquet file"),
-        (ols, dict(unlabeled=path, predictions="yhat"), r"no column \['yhat'\]"),
+        (ols, dict(unlabeled=path, predictions="yhat"), r"no column 'yhat'"),
         (ols, dict(unlabeled=path, predictions=np.ones(3)), "name the"),
         (ols, dict(unlabeled=path, predictions=None), "name the"),
         (ols, dict(unlabeled=path, predictions=None, predictor=LinearRegression()), "Predict in batches first"),

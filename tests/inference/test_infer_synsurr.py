@@ -162,7 +162,7 @@ def test_result_prints_and_tabulates():
         (dict(estimand="y"), "names no covariates"),
         (dict(estimand=3), "linear model"),
         (dict(std_error="HC9"), "known are 'HC3'"),
-        (dict(predictions="yhat"), r"no column \['yhat'\]"),
+        (dict(predictions="yhat"), r"no column 'yhat'"),
         (dict(predictions=np.ones(3)), r"shape \(3,\)"),
         (dict(table=draw(4)), "4 rows have both"),
         (dict(table=draw().assign(f=lambda t: 2 * t["x"])), "linear function of the covariates"),
