@@ -15,10 +15,12 @@ import torch
 from torch import Tensor
 
 from priors.columns import cut, level_shares, shuffled_codes
-from priors.draw import bernoulli, choice, integers, log_uniform, normal, standardise, uniform
+from priors.draw import bernoulli, choice, integers, log_uniform, normal, permutation, standardise, uniform
 from priors.features import Columns, draw_columns, vary
 from priors.table import LatentTable, TablePrior
 from priors.task import TaskShape
+
+GRADES = 4
 
 
 @dataclass(frozen=True)
@@ -28,7 +30,7 @@ class DecisionsPrior(TablePrior):
     Args:
         max_rules: most rules of a task; at least 2.
         max_conditions: most conditions of a rule.
-        coarse: share of the tasks all of whose columns have two to five levels; the others have columns as other
+        coarse: share of the batches all of whose columns have two to five levels; the others have columns as other
             families do.
 
     Sources:
@@ -47,7 +49,7 @@ class DecisionsPrior(TablePrior):
         if self.max_conditions < 1:
             raise ValueError(f"max_conditions must be at least 1, got {self.max_conditions}.")
         if not 0 <= self.coarse <= 1:
-            raise ValueError(f"coarse is a share of tasks in [0, 1], got {self.coarse}.")
+            raise ValueError(f"coarse is a share of batches in [0, 1], got {self.coarse}.")
 
     def sample_latent(self, shape: TaskShape, n_outputs: int, generator: torch.Generator) -> LatentTable:
         g = generator
@@ -96,7 +98,7 @@ def draw_decisions(
     decisions = [
         S - (fires_BRS * ranks_S).amax(-1),  # the first rule that fires; S if none does
         (count_BR > 0).long(),  # any of them
-        torch.minimum(count_BR, torch.full_like(count_BR, S)),  # how many
+        count_BR,  # how many
         _graded(V_BRF, g),
     ]
     kind_B = choice([3, 2, 1.5, 2], (B, 1, 1), g)
@@ -139,21 +141,18 @@ def _fires(V_BRF: Tensor, max_rules: int, max_conditions: int, g: torch.Generato
     return (holds_BRQ.view(B, R, S, K) | idle_B1SK).all(-1)
 
 
-GRADES = 4
-
-
 def _graded(V_BRF: Tensor, g: torch.Generator) -> Tensor:
     """(B, R) grade from 0 to GRADES - 1 of a row: columns are graded, pairs of grades become one, and so on."""
     B, R, F = V_BRF.shape
     J = 2 ** int(integers(1, 3, (), g))
-    column_BJ = torch.rand((B, max(F, J)), generator=g, device=g.device).argsort(1)[:, :J] % F
+    column_BJ = permutation((B, max(F, J)), g)[:, :J] % F  # again where there are too few
     value_BRJ = V_BRF.gather(2, column_BJ[:, None].expand(B, R, J))
     bound_BGJ = value_BRJ.gather(1, integers(0, R - 1, (B, GRADES - 1, J), g))
     grade_BRJ = (value_BRJ[:, :, None] > bound_BGJ[:, None]).sum(2)
     grade_BRJ = torch.where(bernoulli(0.3, (B, 1, J), g), GRADES - 1 - grade_BRJ, grade_BRJ)
     while grade_BRJ.shape[2] > 1:
         a, b = grade_BRJ[..., ::2], grade_BRJ[..., 1::2]
-        kind_B1J = choice([1, 1, 1, 1], (B, 1, a.shape[2]), g)
         ways = [torch.minimum(a, b), torch.maximum(a, b), (a + b + 1) // 2, torch.where(b == 0, 0, a)]
+        kind_B1J = integers(0, len(ways) - 1, (B, 1, a.shape[2]), g)
         grade_BRJ = torch.stack(ways, -1).gather(3, kind_B1J[..., None].expand(*a.shape, 1)).squeeze(-1)
     return grade_BRJ[..., 0]
