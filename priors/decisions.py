@@ -16,9 +16,11 @@ from torch import Tensor
 
 from priors.columns import cut, level_shares, shuffled_codes
 from priors.draw import bernoulli, choice, integers, log_uniform, normal, permutation, standardise, uniform
-from priors.features import Columns, draw_columns, vary
+from priors.features import Columns, draw_columns, draw_latent_features, vary
+from priors.outcomes import Outcomes
 from priors.table import LatentTable, TablePrior
 from priors.task import TaskShape
+from priors.transform import ranks
 
 GRADES = 4
 
@@ -55,23 +57,29 @@ class DecisionsPrior(TablePrior):
         g = generator
         is_coarse = bool(bernoulli(self.coarse, (), g))
         columns = draw_coarse_columns(shape, g) if is_coarse else draw_columns(shape, g)
-        outputs_BRT = draw_decisions(columns.effect, n_outputs, g, self.max_rules, self.max_conditions)
-        return LatentTable(columns.X, columns.is_categorical, outputs_BRT)
+        decided = draw_decisions(columns.effect, n_outputs, g, self.max_rules, self.max_conditions)
+        return LatentTable(columns.X, columns.is_categorical, *decided)
 
 
 def draw_coarse_columns(shape: TaskShape, generator: torch.Generator) -> Columns:
-    """Independent columns of two to five levels, by name or in order; about as many in every column of a task."""
+    """Columns of two to five levels, by name or in order, of as many in every column in half of the tasks.
+
+    In half of the batches columns depend on each other as those of other families do.
+    """
     B, R, F = shape.n_tasks, shape.n_rows, shape.n_features
     g = generator
     D = B * F
     n_levels_B1 = integers(2, 5, (B, 1), g)
-    others_BF = bernoulli(uniform(0, 0.5, (B, 1), g), (B, F), g)
-    n_levels_D1 = torch.where(others_BF, integers(2, 5, (B, F), g), n_levels_B1).view(D, 1)
-    u_DR = uniform(0, 1, (D, R), g)
+    rate_B1 = torch.where(bernoulli(0.5, (B, 1), g), uniform(0, 1, (B, 1), g), 0.0)
+    n_levels_D1 = torch.where(bernoulli(rate_B1, (B, F), g), integers(2, 5, (B, F), g), n_levels_B1).view(D, 1)
+    if bool(bernoulli(0.5, (), g)):
+        Z_BRF = draw_latent_features(shape, g)
+        u_DR = (ranks(Z_BRF.mT.reshape(D, R)) + 0.5) / R
+    else:
+        u_DR = uniform(0, 1, (D, R), g)
     level_DR = cut(u_DR, level_shares(n_levels_D1, uniform(0, 1, (D, 1), g), g), n_levels_D1)
     named_D1 = bernoulli(uniform(0, 1, (B, 1), g), (B, F), g).view(D, 1)
-    K = int(n_levels_D1.max())
-    code_DR = torch.where(named_D1, shuffled_codes(n_levels_D1, K, g).gather(1, level_DR), level_DR)
+    code_DR = torch.where(named_D1, shuffled_codes(n_levels_D1, 5, g).gather(1, level_DR), level_DR)
     level_BRF, X_BRF = (x.view(B, F, R).mT.float() for x in (level_DR, code_DR))
     flagged_BF = (named_D1 & ~bernoulli(0.15, (D, 1), g)).view(B, F)
     return Columns(
@@ -81,63 +89,91 @@ def draw_coarse_columns(shape: TaskShape, generator: torch.Generator) -> Columns
 
 def draw_decisions(
     V_BRF: Tensor, n_outputs: int, generator: torch.Generator, max_rules: int = 12, max_conditions: int = 3
-) -> Tensor:
-    """(B, R, n_outputs) scores of what is decided.
+) -> tuple[Tensor, Outcomes]:
+    """(B, R, n_outputs) scores of what is decided, and the decisions.
 
     The first output also carries a small multiple of one column, so that quantiles which cut inside a decision make one
-    more condition, not noise; where all rows are decided alike, the mean of the columns.
+    more condition. Where all rows would be decided alike, the decision is whether the first column is above average.
     """
     B, R, _ = V_BRF.shape
     g = generator
     fires_BRS = _fires(V_BRF, max_rules, max_conditions, g)
     S = fires_BRS.shape[2]
     n_live_B1 = integers(2, S, (B, 1), g)
-    fires_BRS = fires_BRS & (torch.arange(S, device=g.device) < n_live_B1)[:, None]
-    count_BR = fires_BRS.sum(-1)
+    live_BRS = fires_BRS & (torch.arange(S, device=g.device) < n_live_B1)[:, None]
     ranks_S = torch.arange(S, 0, -1, device=g.device)
+    count_BR = live_BRS.sum(-1)
     decisions = [
-        S - (fires_BRS * ranks_S).amax(-1),  # the first rule that fires; S if none does
-        (count_BR > 0).long(),  # any of them
+        S - (live_BRS * ranks_S).amax(-1),  # the first rule that fires; S if none does
+        _any(fires_BRS, g),
         count_BR,  # how many
         _graded(V_BRF, g),
     ]
-    kind_B = choice([3, 2, 1.5, 2], (B, 1, 1), g)
-    decided_BR = torch.stack(decisions, -1).gather(2, kind_B.expand(B, R, 1)).squeeze(-1)
+    kind_B11 = choice([3, 2, 1.5, 2], (B, 1, 1), g)
+    decided_BR = torch.stack(decisions, -1).gather(2, kind_B11.expand(B, R, 1)).squeeze(-1)
+    alike_B1 = decided_BR.eq(decided_BR[:, :1]).all(1, keepdim=True)
+    high_BR = (V_BRF[..., 0] > V_BRF[..., 0].mean(1, keepdim=True)).long()
+    decided_BR = torch.where(alike_B1, high_BR, decided_BR)
 
     n_scores = max(S, GRADES) + 1
     score_BSO = normal((B, n_scores, n_outputs), g)
     # Counts and grades have an order, which the first output keeps in most tasks.
-    in_order_B1 = (kind_B[..., 0] >= 2) & bernoulli(0.8, (B, 1), g)
+    in_order_B1 = (kind_B11[..., 0] >= 2) & bernoulli(0.8, (B, 1), g)
     steps_BS = log_uniform(0.3, 3, (B, n_scores), g).cumsum(1)
     score_BSO[..., 0] = torch.where(in_order_B1, steps_BS, score_BSO[..., 0])
     # Two decisions that score alike would hide the rules.
-    either_B1 = kind_B[..., 0] == 1
     apart_BS = torch.arange(n_scores, device=g.device) * 2.0 - 1
-    score_BSO[..., 0] = torch.where(either_B1, apart_BS, score_BSO[..., 0])
+    score_BSO[..., 0] = torch.where((kind_B11[..., 0] == 1) | alike_B1, apart_BS, score_BSO[..., 0])
     outputs_BRO = score_BSO.gather(1, decided_BR[..., None].expand(B, R, n_outputs)).clone()
     outputs_BRO[..., 0] += 0.05 * standardise(V_BRF[..., 0], 1)
-    alike_B1O = outputs_BRO.eq(outputs_BRO[:, :1]).all(1, keepdim=True)
-    mean_BR1 = V_BRF.mean(2, keepdim=True) + 1e-3 * normal((B, R, 1), g)
-    return torch.where(alike_B1O, mean_BR1, outputs_BRO)
+    # Columns that are constant decide nothing.
+    still_B1 = outputs_BRO[..., 0].eq(outputs_BRO[:, :1, 0]).all(1, keepdim=True)
+    outputs_BRO[..., 0] += still_B1 * normal((B, R), g)
+    return outputs_BRO, Outcomes(decided_BR, n_scores, in_order_B1)
+
+
+def _any(fires_BRS: Tensor, g: torch.Generator) -> Tensor:
+    """(B, R) whether any of the first rules fires, of so many that a wanted share of the rows is hit."""
+    B, R, S = fires_BRS.shape
+    any_BRS = fires_BRS.long().cummax(2).values
+    wanted_B1 = uniform(0.1, 0.9, (B, 1), g)
+    nearest_B11 = (any_BRS.float().mean(1) - wanted_B1).abs().argmin(1).view(B, 1, 1)
+    return any_BRS.gather(2, nearest_B11.expand(B, R, 1)).squeeze(-1)
 
 
 def _fires(V_BRF: Tensor, max_rules: int, max_conditions: int, g: torch.Generator) -> Tensor:
-    """(B, R, S) which rules hold: conjunctions of conditions, each about one column and the value of a random row."""
+    """(B, R, S) which rules hold: conjunctions of conditions about different columns.
+
+    Unless it is negated, a condition holds for one row, the same for all conditions of a rule: equal to its value, at
+    least, or at most. In some tasks conditions compare with another column instead.
+    """
     B, R, F = V_BRF.shape
     S = int(log_uniform(2, max_rules + 0.99, (), g))
-    K = int(integers(1, max_conditions, (), g))
+    K = int(integers(1, min(max_conditions, F), (), g))
     Q = S * K
-    importance_BF = torch.softmax(normal((B, F), g) * uniform(0, 2, (B, 1), g), -1)
-    column_BQ = torch.multinomial(importance_BF, Q, replacement=True, generator=g)
+    importance_B1F = normal((B, 1, F), g) * uniform(0, 2, (B, 1, 1), g)
+    gumbel_BSF = -(-uniform(1e-9, 1, (B, S, F), g).log()).log()
+    column_BQ = (importance_B1F + gumbel_BSF).topk(K, -1).indices.reshape(B, Q)
     value_BRQ = V_BRF.gather(2, column_BQ[:, None].expand(B, R, Q))
-    told_B1Q = value_BRQ.gather(1, integers(0, R - 1, (B, 1, Q), g))
-    same_BRQ = value_BRQ == told_B1Q
-    # Equality says something of columns of few values; a task's rules speak mostly of equal values, or of larger ones.
+    told_B1Q = integers(0, R - 1, (B, 1, S, 1), g).expand(B, 1, S, K).reshape(B, 1, Q)
+    told_B1Q = value_BRQ.gather(1, told_B1Q)
+    between_B11 = bernoulli(0.25, (B, 1, 1), g) * uniform(0, 0.6, (B, 1, 1), g)
+    other_BQ = integers(0, F - 1, (B, Q), g)
+    against_BRQ = torch.where(
+        bernoulli(between_B11, (B, 1, Q), g), V_BRF.gather(2, other_BQ[:, None].expand(B, R, Q)), told_B1Q
+    )
+    same_BRQ = value_BRQ == against_BRQ
+    # Equality says something of columns of few values; a task's rules speak mostly of equal values, or of bounds.
     equal_B1Q = bernoulli(uniform(0, 1, (B, 1, 1), g), (B, 1, Q), g) & (same_BRQ.float().mean(1, keepdim=True) > 0.05)
-    holds_BRQ = torch.where(equal_B1Q, same_BRQ, value_BRQ > told_B1Q)
-    holds_BRQ = holds_BRQ ^ bernoulli(uniform(0, 0.5, (B, 1, 1), g), (B, 1, Q), g)
-    n_asked_B11K = integers(1, K, (B, 1, S, 1), g)
-    idle_B1SK = torch.arange(K, device=g.device) >= n_asked_B11K
+    bound_BRQ = torch.where(bernoulli(0.5, (B, 1, Q), g), value_BRQ >= against_BRQ, value_BRQ <= against_BRQ)
+    holds_BRQ = torch.where(equal_B1Q, same_BRQ, bound_BRQ)
+    negated_B11 = bernoulli(0.5, (B, 1, 1), g) * uniform(0, 0.5, (B, 1, 1), g)
+    holds_BRQ = holds_BRQ ^ bernoulli(negated_B11, (B, 1, Q), g)
+    # In half of the tasks all rules are as long as each other.
+    most_B111 = integers(1, K, (B, 1, 1, 1), g)
+    own_B1S1 = (uniform(0, 1, (B, 1, S, 1), g) * most_B111).long() + 1
+    n_asked_B1S1 = torch.where(bernoulli(0.5, (B, 1, 1, 1), g), most_B111, own_B1S1)
+    idle_B1SK = torch.arange(K, device=g.device) >= n_asked_B1S1
     return (holds_BRQ.view(B, R, S, K) | idle_B1SK).all(-1)
 
 

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from priors.draw import bernoulli, choice, integers, normal, permutation, uniform
 from priors.features import draw_columns
+from priors.outcomes import Outcomes
 from priors.table import LatentTable, TablePrior
 from priors.task import TaskShape
 
@@ -38,14 +39,14 @@ class RulesPrior(TablePrior):
 
     def sample_latent(self, shape: TaskShape, n_outputs: int, generator: torch.Generator) -> LatentTable:
         columns = draw_columns(shape, generator)
-        outputs_BRT = draw_rules(columns.effect, n_outputs, generator, self.max_columns, self.rule_noise)
-        return LatentTable(columns.X, columns.is_categorical, outputs_BRT)
+        ruled = draw_rules(columns.effect, n_outputs, generator, self.max_columns, self.rule_noise)
+        return LatentTable(columns.X, columns.is_categorical, *ruled)
 
 
 def draw_rules(
     V_BRF: Tensor, n_outputs: int, generator: torch.Generator, max_columns: int = 4, rule_noise: float = 0.15
-) -> Tensor:
-    """(B, R, n_outputs) random scores of a rule's outcome.
+) -> tuple[Tensor, Outcomes]:
+    """(B, R, n_outputs) random scores of a rule's outcome, and the outcomes.
 
     Every row has one of 2^max_columns outcomes, every outcome a score per output. The first output also carries a
     small multiple of one more column: quantiles that cut inside an outcome then make a conjunction, not noise.
@@ -84,4 +85,4 @@ def draw_rules(
     score_BOT[:, 0], score_BOT[:, 1] = score_BOT[:, 0] - 1, score_BOT[:, 0] + 1
     outputs_BRT = score_BOT.gather(1, outcome_BR[..., None].expand(B, R, n_outputs)).clone()
     outputs_BRT[..., 0] += 0.1 * read_BRK[..., 0] + 0.02 * product_BR.clamp(-3, 3)
-    return outputs_BRT
+    return outputs_BRT, Outcomes(outcome_BR, max(2**K, K + 1), kind_B[:, :, 0] == 2)

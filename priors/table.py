@@ -13,6 +13,7 @@ from priors import columns, noise, shift, targets
 from priors.draw import bernoulli, normal, nothing_in
 from priors.drift import TimeDrift
 from priors.missing import CodedGaps, MissingBlocks, mask_cells
+from priors.outcomes import Outcomes
 from priors.targets import TargetConfig, class_target, order_rows, regression_target
 from priors.task import TaskBatch, TaskShape
 from priors.transform import Messy, Transform, is_constant
@@ -25,6 +26,8 @@ class LatentTable:
     X: Tensor
     is_categorical: Tensor
     outputs: Tensor
+    outcomes: Outcomes | None = None
+    """What rules decided, where the outputs score that."""
 
 
 @dataclass(frozen=True)
@@ -61,7 +64,7 @@ class TablePrior(ABC):
             n_outputs = self.target.max_classes  # argmax over many outputs costs more, so not in every batch
         latent = self.sample_latent(shape, n_outputs, generator)
         if classify:
-            y_BR, n_classes_B = class_target(latent.outputs, shape.n_context, self.target, generator)
+            y_BR, n_classes_B = class_target(latent.outputs, shape.n_context, self.target, generator, latent.outcomes)
             order_BR = order_rows(y_BR, n_classes_B, self.target.max_classes, generator)
             y_BR = y_BR.gather(1, order_BR)
             X_BRF = latent.X.gather(1, order_BR[..., None].expand_as(latent.X))

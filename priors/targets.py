@@ -22,6 +22,7 @@ from priors.draw import (
     student_t,
     uniform,
 )
+from priors.outcomes import Outcomes, classes_of
 from priors.task import TaskBatch
 from priors.transform import Rate, check_range, check_rate, draw_rate, modulate, ranks
 
@@ -107,9 +108,13 @@ def regression_target(outputs_BRT: Tensor, config: TargetConfig, generator: torc
 
 
 def class_target(
-    outputs_BRT: Tensor, n_context: int, config: TargetConfig, generator: torch.Generator
+    outputs_BRT: Tensor,
+    n_context: int,
+    config: TargetConfig,
+    generator: torch.Generator,
+    outcomes: Outcomes | None = None,
 ) -> tuple[Tensor, Tensor]:
-    """Class labels by cutting one output at quantiles, or by a noisy argmax over several.
+    """Class labels by cutting one output at quantiles, or by a noisy argmax over several, or by outcomes of rules.
 
     Three classes and more by argmax need as many outputs, which `TablePrior` draws in half of the batches: these hold
     twice their share of such tasks, the other half none, so that over both the shares are those of `config`.
@@ -117,6 +122,7 @@ def class_target(
     Args:
         outputs_BRT: latent outputs; at most T classes come from the argmax.
         n_context: labels of classes that would be absent everywhere are closed up; see `order_rows` for the context.
+        outcomes: if given, four of five tasks of two outcomes and more have classes of them (`priors.outcomes`).
     Returns:
         y_BR: int64 labels in 0..n_classes-1, every class present among the rows.
         n_classes_B: int64.
@@ -138,6 +144,9 @@ def class_target(
         y_BR[cut_I] = _cut_at_quantiles(outputs_BRT[..., 0][cut_I], n_wanted_B1[cut_I], limit, config, g)
     if len(other_I):
         y_BR[other_I] = _noisy_argmax(outputs_BRT[other_I], n_wanted_B1[other_I], config, g)
+    if outcomes is not None:
+        decided_BR, can_B = classes_of(outcomes, n_wanted_B1, g)
+        y_BR = torch.where((can_B & bernoulli(0.8, (B,), g))[:, None], decided_BR, y_BR)
 
     flip_rate_B1 = torch.where(bernoulli(0.15, (B, 1), g), uniform(0, config.max_label_noise, (B, 1), g), 0.0)
     # The product may round up to n_wanted, hence the minimum.

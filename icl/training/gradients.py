@@ -33,7 +33,7 @@ def mean_loss(
     if not batches:
         raise ValueError("a step needs at least one batch, got none.")
     losses: list[Tensor] = []
-    trained = [p for p in parameters if p.requires_grad]
+    trained = list(dict.fromkeys(p for p in parameters if p.requires_grad))
     gradients: list[Tensor | None] = [None] * len(trained)
     for batch in batches:
         loss = loss_of(batch)

@@ -62,21 +62,21 @@ def test_additive_outputs_have_no_interactions(seeded):
 def test_rules_follow_few_columns(seeded):
     """Without noise, at most `max_columns` columns matter: changing the others leaves every output as it was."""
     V = torch.randn(200, 50, 8, generator=seeded(6))
-    before = draw_rules(V, 2, seeded(7), max_columns=3, rule_noise=0.0)
+    before = draw_rules(V, 2, seeded(7), max_columns=3, rule_noise=0.0)[0]
     n_read = torch.zeros(200)
     for column in range(8):
         changed = V.clone()
         changed[..., column] = torch.randn(200, 50, generator=seeded(8))
-        after = draw_rules(changed, 2, seeded(7), max_columns=3, rule_noise=0.0)
+        after = draw_rules(changed, 2, seeded(7), max_columns=3, rule_noise=0.0)[0]
         n_read += (after != before).flatten(1).any(1)
     assert n_read.max() <= 3 and n_read.min() >= 1
 
 
 def test_rules_have_few_outcomes_and_noise_breaks_them(seeded):
     V = torch.randn(300, 200, 4, generator=seeded(9))
-    clean = draw_rules(V, 2, seeded(10), max_columns=2, rule_noise=0.0)[..., 1]
+    clean = draw_rules(V, 2, seeded(10), max_columns=2, rule_noise=0.0)[0][..., 1]
     assert max(len(row.unique()) for row in clean) <= 4
-    noisy = draw_rules(V, 2, seeded(10), max_columns=2, rule_noise=0.15)[..., 1]
+    noisy = draw_rules(V, 2, seeded(10), max_columns=2, rule_noise=0.15)[0][..., 1]
     moved = (noisy != clean).double().mean(1)
     # Half of the tasks have noise of up to 15 %, and a stray row may draw the outcome it had.
     assert 0.3 < (moved > 0).double().mean() < 0.7
@@ -86,7 +86,7 @@ def test_rules_have_few_outcomes_and_noise_breaks_them(seeded):
 def test_parity_needs_all_of_its_columns(seeded):
     """A task of two random bits: some rules are invisible to any single column, as exclusive-or is."""
     V = torch.randint(0, 2, (400, 256, 2), generator=seeded(11)).float()
-    output = draw_rules(V, 2, seeded(12), max_columns=2, rule_noise=0.0)[..., 1]
+    output = draw_rules(V, 2, seeded(12), max_columns=2, rule_noise=0.0)[0][..., 1]
     y = standardise(output, 1)
     bits = standardise(V, 1)
     single = torch.einsum("brf,br->bf", bits, y).div(256).square().sum(1)
@@ -174,7 +174,7 @@ def test_decisions_follow_from_the_columns(seeded):
     """Rows alike in every column are decided alike: sorted by what is decided, outputs fall into few values."""
     V = torch.randint(0, 3, (60, 300, 5), generator=seeded(30)).float()
     V[:, 150:] = V[:, :150]
-    outputs = draw_decisions(V, 4, seeded(31))
+    outputs = draw_decisions(V, 4, seeded(31))[0]
     assert torch.equal(outputs[:, 150:, 1:], outputs[:, :150, 1:])
     n_values = torch.tensor([len(task.unique()) for task in outputs[..., 1].double().round(decimals=4)])
     assert n_values.max() <= 13 and (n_values > 2).float().mean() > 0.4
@@ -187,7 +187,7 @@ def test_decisions_follow_from_the_columns(seeded):
 def test_rules_of_many_columns_are_not_told_by_any_one(seeded):
     """In a part of the tasks no column by itself says half of what is decided, and all of them say everything."""
     V = torch.randint(0, 3, (200, 400, 6), generator=seeded(32)).float()
-    y = draw_decisions(V, 2, seeded(33))[..., 1]
+    y = draw_decisions(V, 2, seeded(33))[0][..., 1]
     total = y.var(1, correction=0)
     best = torch.stack(
         [

@@ -120,3 +120,10 @@ def test_what_nothing_reads_is_left_alone():
     mean, _ = mean_loss(lambda batch: (weight * batch).sum(), [torch.ones(3)], [weight, other])
     mean.backward()
     assert other.grad is None and torch.equal(weight.grad, torch.ones(3))
+
+
+def test_a_parameter_named_twice_has_its_gradient_once(seeded):
+    p = torch.nn.Parameter(torch.randn(4, generator=seeded(1)))
+    mean, _ = mean_loss(lambda x: (p * x).sum(), [torch.ones(4), 3 * torch.ones(4)], [p, p])
+    mean.backward()
+    assert_close(p.grad, torch.full((4,), 2.0))
