@@ -87,7 +87,8 @@ class WriteConfiguration(L.Callback):
 
 def arguments(kind: type, values: Mapping[str, Any]) -> dict[str, Any]:
     """What `kind` is made with: each value as the annotation of its argument wants it."""
-    hints = typing.get_type_hints(kind.__init__)  # type: ignore[misc]  # of a class, not of an instance
+    # Fields that a dataclass inherits are annotated in the words of its bases' modules.
+    hints = typing.get_type_hints(kind if is_dataclass(kind) else kind.__init__)  # type: ignore[misc]  # of a class
     if unknown := sorted(set(values) - set(hints)):
         raise ValueError(f"{kind.__name__} has no option {', '.join(unknown)}; it has {', '.join(sorted(hints))}.")
     return {name: made(value, hints[name]) for name, value in values.items()}

@@ -1,6 +1,7 @@
 """A run that is built from YAML without jsonargparse is the one that `train.py` builds."""
 
 import sys
+from typing import Any
 from unittest import mock
 
 import pytest
@@ -9,10 +10,12 @@ import yaml
 from lightning.pytorch.utilities.rank_zero import rank_zero_only
 from training_runs import ROOT, state_of, tiny_configuration
 
+import priors
 from icl.training.configuration import arguments, built, made, overlaid, read_configuration
 from icl.training.pretraining import PretrainingModule
 from icl.training.stream import TaskDataModule
-from priors import ShapeSampler
+from priors import ShapeSampler, TargetConfig
+from priors.table import TablePrior
 
 pytestmark = [
     # As in test_training.py.
@@ -69,3 +72,17 @@ def test_a_built_run_trains_and_leaves_its_configuration(tmp_path):
     [file] = tmp_path.glob("log/version_*/config.yaml")
     assert yaml.safe_load(file.read_text()) == config
     assert "MixturePrior" in (tmp_path / "release" / "training.yaml").read_text()
+
+
+def test_every_prior_can_be_named():
+    """What a family inherits from another module is known as well."""
+    for name in priors.__all__:
+        kind = getattr(priors, name)
+        if isinstance(kind, type) and issubclass(kind, TablePrior) and kind is not TablePrior:
+            given = {
+                "class_path": f"priors.{name}",
+                "init_args": {"task": "regression", "target": {"noise": [0.1, 0.2]}},
+            }
+            assert made(given, Any) == kind(task="regression", target=TargetConfig(noise=(0.1, 0.2)))
+            with pytest.raises(ValueError, match=f"{name} has no option max_everything"):
+                made({"class_path": f"priors.{name}", "init_args": {"max_everything": 1}}, Any)
