@@ -6,6 +6,7 @@ from priors.additive import AdditivePrior
 from priors.changepoint import ChangepointPrior
 from priors.clusters import ClustersPrior
 from priors.companions import CompanionColumns
+from priors.contrasts import ContrastsPrior
 from priors.crossed import CrossedPrior
 from priors.decisions import DecisionsPrior
 from priors.filter import Learnable
@@ -38,6 +39,7 @@ _REGISTRY: dict[str, type] = {
     "rules": RulesPrior,
     "clusters": ClustersPrior,
     "crossed": CrossedPrior,
+    "contrasts": ContrastsPrior,
     "decisions": DecisionsPrior,
     "levels": LevelsPrior,
     "spectra": SpectraPrior,
@@ -66,6 +68,7 @@ __all__ = [
     "ChangepointPrior",
     "ClustersPrior",
     "CompanionColumns",
+    "ContrastsPrior",
     "CrossedPrior",
     "DecisionsPrior",
     "FunctionPrior",

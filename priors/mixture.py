@@ -9,6 +9,7 @@ import torch
 
 from priors.additive import AdditivePrior
 from priors.clusters import ClustersPrior
+from priors.contrasts import ContrastsPrior
 from priors.crossed import CrossedPrior
 from priors.decisions import DecisionsPrior
 from priors.draw import choice
@@ -38,7 +39,7 @@ FAMILIES: dict[type, float] = {
     CrossedPrior: 0.6,
 }
 
-FURTHER: tuple[type, ...] = (DecisionsPrior, LevelsPrior, SpectraPrior)
+FURTHER: tuple[type, ...] = (ContrastsPrior, DecisionsPrior, LevelsPrior, SpectraPrior)
 """Families that a mixture holds where it names them: what ships was trained without."""
 
 
@@ -58,8 +59,8 @@ class MixturePrior:
         learnable: redraw tasks whose target does not depend on their features.
         task, target, missing: handed to the default families; ignored when `components` are given.
         families: weights by name that differ from the default families' own, {"rules": 1.4}; also brings in
-            "decisions", "levels" and "spectra", which are in no mixture by default. Ignored when `components` are
-            given.
+            "contrasts", "decisions", "levels" and "spectra", which are in no mixture by default. Ignored when
+            `components` are given.
     """
 
     components: list[Prior] | None = None

@@ -6,6 +6,7 @@ import torch
 from priors import TargetConfig, TaskShape
 from priors.additive import draw_additive, draw_pairs
 from priors.clusters import ClustersPrior
+from priors.contrasts import ContrastsPrior
 from priors.crossed import CrossedPrior
 from priors.decisions import DecisionsPrior, draw_coarse_columns, draw_decisions
 from priors.draw import standardise
@@ -144,7 +145,9 @@ def test_networks_make_dependent_tables(causal, seeded):
     assert latent.outputs.shape == (40, 60, 10) and latent.outputs.isfinite().all()
 
 
-@pytest.mark.parametrize("family", [TreePrior, RulesPrior, DecisionsPrior, ClustersPrior, CrossedPrior, MLPPrior])
+@pytest.mark.parametrize(
+    "family", [TreePrior, RulesPrior, DecisionsPrior, ContrastsPrior, ClustersPrior, CrossedPrior, MLPPrior]
+)
 @pytest.mark.parametrize("n_outputs", [1, 2, 10])
 def test_outputs_vary_in_every_task(family, n_outputs, seeded):
     for seed in range(5):
@@ -161,6 +164,8 @@ def test_outputs_vary_in_every_task(family, n_outputs, seeded):
         (DecisionsPrior, "max_rules", 1),
         (DecisionsPrior, "max_conditions", 0),
         (DecisionsPrior, "coarse", 1.5),
+        (ContrastsPrior, "own", (0.0, 1.0)),
+        (ContrastsPrior, "max_shared", 0),
         (ClustersPrior, "max_clusters", 1),
         (CrossedPrior, "max_levels", 1),
     ],
@@ -211,3 +216,22 @@ def test_coarse_columns_have_two_to_five_levels(seeded):
     for task, column in columns.is_categorical.nonzero()[:40].tolist():
         pairs = torch.stack([columns.X[task, :, column], columns.effect[task, :, column]], 1)
         assert len(pairs.unique(dim=0)) == len(pairs[:, 0].unique())
+
+
+def test_what_little_tells_columns_apart_is_read(seeded):
+    """Columns of one shared factor repeat it; without it as much of the target is left as a regression on all finds."""
+    prior = ContrastsPrior(task="regression", missing=0.0, own=(0.05, 0.05), max_shared=1)
+    left, found = [], []
+    for seed in range(30):
+        latent = prior.sample_latent(TaskShape(8, 400, 200, 6), 1, seeded(seed))
+        X, y = standardise(latent.X.double(), 1), standardise(latent.outputs.double(), 1)
+        size = torch.linalg.svd(X, full_matrices=False).U[..., :1]
+        assert X.abs().isfinite().all()
+        left.append(1 - (size.mT @ y).square().sum((1, 2)) / 400)
+        fitted = X @ torch.linalg.lstsq(X, y).solution
+        found.append(1 - (y - fitted).square().mean((1, 2)))
+    left, found = torch.cat(left), torch.cat(found)
+    assert left.median() > 0.85 and (left < 0.5).double().mean() > 0.01
+    assert 0.3 < found.median() < 0.9 and (found > 0.9).double().mean() > 0.05
+    correlation = torch.stack([torch.corrcoef(task.T) for task in X]).abs()
+    assert correlation.median() > 0.9
