@@ -35,7 +35,8 @@ class ICLClassifier(
     Args:
         checkpoint: None for the best one shipped, a name of `icl.available_checkpoints()`, a release folder, or a
             TabularTransformer.
-        n_estimators: members averaged; cost grows with it. "auto" is what `quality` says.
+        n_estimators: members averaged; cost grows with it. "auto" is what `quality` says. Every second one also sees
+            principal components of the numbers (`icl.prediction.components`).
         device: "auto" (a CUDA device if there is one, else the CPU) or a torch device.
         random_state: int, numpy RandomState or None for fresh members at every fit.
         softmax_temperature: above 1 makes probabilities less extreme, below 1 more.

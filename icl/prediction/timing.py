@@ -96,12 +96,15 @@ def expected(work: Work, config, pace: Pace) -> Seconds:
     """Seconds that `work` takes at a `pace`; `config`: of the network."""
     own = [companion_seconds(companion, work) * pace.companions for companion in work.companions]
     beside = max(1, min(len(own), pace.n_threads))
-    flops = [
-        forward_flops(config, 1, round(share * n), work.n_queries, width, work.n_classes is None)
-        for share, n, width in _questions(work, config)
+    # Every second member sees components of the columns too.
+    n_turned = work.n_members // 2
+    passes = [
+        (n_members, forward_flops(config, 1, round(share * n), work.n_queries, width, work.n_classes is None))
+        for n_members, n_columns in ((work.n_members - n_turned, 1), (n_turned, 2))
+        for share, n, width in _questions(work, config, n_columns)
     ]
-    jobs = work.n_members * len(flops)
-    network = work.n_members * sum(flops) * pace.network / max(1, min(pace.n_threads, jobs))
+    jobs = sum(n_members for n_members, _ in passes)
+    network = sum(n * flops for n, flops in passes) * pace.network / max(1, min(pace.n_threads, jobs))
     if work.n_held_out:
         held = [
             forward_flops(config, 1, round(0.75 * share * n), round(0.25 * n), width, work.n_classes is None)
@@ -123,10 +126,13 @@ def companion_seconds(companion: str | BaseEstimator, work: Work) -> float:
     return kind.seconds(n_rows, work.n_features, work.n_classes, not work.apart) + work.n_queries * kind.seconds_a_query
 
 
-def _questions(work: Work, config) -> list[tuple[float, int, int]]:
-    """Share of the rows shown, their number, and columns shown, of each context of a member."""
+def _questions(work: Work, config, times: int = 1) -> list[tuple[float, int, int]]:
+    """Share of the rows shown, their number, and columns shown, of each context of a member.
+
+    `times`: how often a member shows the table's columns, 2 with as many components as columns.
+    """
     n_shown = min(work.n_rows, work.n_shown)
-    width = min(work.n_features, config.max_features - work.n_made) + work.n_made
+    width = min(times * work.n_features, config.max_features - work.n_made) + work.n_made
     shares = [1.0]
     if work.n_classes is not None and work.n_classes > config.max_classes:
         questions_QC = class_questions(np.arange(work.n_classes), config.max_classes)

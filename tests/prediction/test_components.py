@@ -1,0 +1,87 @@
+"""Components of numeric columns: uncorrelated, as loud as each other, whatever the units and gaps."""
+
+import numpy as np
+import pytest
+
+from icl import ICLClassifier, ICLRegressor
+from icl.prediction.components import Components
+
+
+def table(n=200, f=5, seed=0):
+    rng = np.random.default_rng(seed)
+    return rng.normal(size=(n, 1)) + 0.1 * rng.normal(size=(n, f))
+
+
+def test_components_of_the_context_are_white():
+    X = table()
+    parts = Components(X, 10)(X)
+    assert parts.shape == (200, 5)
+    np.testing.assert_allclose(parts.mean(0), 0, atol=1e-9)
+    np.testing.assert_allclose(parts.T @ parts / 200, np.eye(5), atol=1e-9)
+    # Of cells that are not cut off, the same space as the columns span.
+    fitted = np.linalg.lstsq(np.c_[np.ones(200), parts], X, rcond=None)[0]
+    np.testing.assert_allclose(np.c_[np.ones(200), parts] @ fitted, X, atol=0.05)
+
+
+@pytest.mark.parametrize("unit", [1e-300, 1.0, 1e300])
+def test_units_do_not_matter(unit):
+    X = table()
+    plain, scaled = Components(X, 10), Components(X * unit, 10)
+    np.testing.assert_allclose(np.abs(scaled(X[:7] * unit)), np.abs(plain(X[:7])), atol=1e-6)
+
+
+def test_rows_answer_one_by_one_and_gaps_and_far_cells_do_no_harm():
+    X = table()
+    X[::7, 2], X[5, 1] = np.nan, 1e12
+    parts = Components(X, 10)
+    whole = parts(X)
+    assert np.isfinite(whole).all() and np.abs(whole).max() < 100
+    np.testing.assert_allclose(np.concatenate([parts(row[None]) for row in X]), whole, atol=1e-9)
+    assert np.isfinite(parts(np.full((2, 5), np.nan))).all()
+
+
+@pytest.mark.parametrize(
+    ("cells", "most", "n_kept"),
+    [
+        (table(f=5), 3, 3),
+        (np.repeat(table(f=1), 4, axis=1), 9, 1),  # columns that are one
+        (table(n=4, f=6), 9, 3),  # fewer rows than columns
+        (table(f=1), 9, 0),
+        (np.ones((20, 3)), 9, 0),
+        (np.full((20, 3), np.nan), 9, 0),
+    ],
+)
+def test_how_many(cells, most, n_kept):
+    assert Components(cells, most)(cells).shape == (len(cells), n_kept)
+
+
+@pytest.mark.parametrize("make", [ICLClassifier, ICLRegressor])
+def test_every_second_member_sees_them(make):
+    X = table(120)
+    y = X[:, 0] - X[:, 1]
+    y = (y > 0).astype(int) if make is ICLClassifier else y
+
+    def n_more(**options):
+        model = make("nano", random_state=0, **options).fit(X[:100], y[:100])
+        return [len(context.X_NF.T) - 5 for member in model._members for context in member.contexts]
+
+    assert n_more(n_estimators=4, companions=()) == [0, 5, 0, 5]
+    assert n_more(n_estimators=1, companions=()) == [0]
+    beside = n_more(n_estimators=2, companions=("ridge",))
+    assert beside[0] > 0 and beside[1] == beside[0] + 5
+
+
+def test_what_is_left_of_a_size_is_read():
+    """A difference of columns that repeat each other: members that see components read it, the others hardly do."""
+    rng = np.random.default_rng(3)
+    size = rng.normal(size=(600, 1))
+    X = size + 0.02 * rng.normal(size=(600, 8))
+    y = np.tanh(40 * (X[:, 0] - X[:, 1])) + np.square(40 * (X[:, 2] - X[:, 3])) / 4
+
+    def r2(n_estimators):
+        model = ICLRegressor("base", n_estimators=n_estimators, companions=(), random_state=0)
+        answer = model.fit(X[:400], y[:400]).predict(X[400:])
+        return 1 - np.square(answer - y[400:]).mean() / y[400:].var()
+
+    without, with_them = r2(1), r2(2)
+    assert with_them > without + 0.1
