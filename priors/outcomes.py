@@ -24,6 +24,8 @@ class Outcomes:
     most: int
     in_order: Tensor
     """(B, 1) whether codes have an order, as counts and grades have."""
+    max_strays: float = 0.15
+    """Largest share of rows that do not follow, in half of the tasks."""
 
     def shares(self) -> Tensor:
         """(B, S) share of the rows that have each outcome."""
@@ -32,14 +34,12 @@ class Outcomes:
         return torch.zeros((B, self.most), device=self.code.device).scatter_add_(1, self.code, ones_BR) / R
 
 
-def classes_of(
-    outcomes: Outcomes, n_wanted_B1: Tensor, generator: torch.Generator, max_strays: float = 0.15
-) -> tuple[Tensor, Tensor]:
+def classes_of(outcomes: Outcomes, n_wanted_B1: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
     """(B, R) classes and (B,) whether a task has the two outcomes that they need.
 
     Every class holds at least one outcome that occurs, common ones more likely by themselves; classes of ordered
-    outcomes are runs of them. In half of the tasks all rows follow, in the others .3 to `max_strays` of the rows take
-    the class of a row at random.
+    outcomes are runs of them. In half of the tasks all rows follow; in the others a fiftieth of `max_strays` to all of
+    it is the share of those that take the class of a row at random.
 
     Args:
         n_wanted_B1: classes, (B, 1); fewer where fewer outcomes occur.
@@ -60,7 +60,7 @@ def classes_of(
     joined_BS = (uniform(0, 1, (B, S), g) * n_own_B1).long().clamp(max=n_own_B1 - 1)
     class_BS = torch.where(outcomes.in_order, run_BS, torch.where(own_BS, rank_BS, joined_BS)).clamp_min(0)
     y_BR = class_BS.gather(1, outcomes.code)
-    rate_B1 = torch.where(bernoulli(0.5, (B, 1), g), log_uniform(0.003, max_strays, (B, 1), g), 0.0)
+    rate_B1 = outcomes.max_strays * log_uniform(0.02, 1, (B, 1), g) * bernoulli(0.5, (B, 1), g)
     strays_BR = bernoulli(rate_B1, (B, R), g)
     y_BR = torch.where(strays_BR, y_BR.gather(1, integers(0, R - 1, (B, R), g)), y_BR)
     return y_BR, occurs_BS.sum(1) > 1

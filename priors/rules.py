@@ -46,7 +46,7 @@ class RulesPrior(TablePrior):
 def draw_rules(
     V_BRF: Tensor, n_outputs: int, generator: torch.Generator, max_columns: int = 4, rule_noise: float = 0.15
 ) -> tuple[Tensor, Outcomes]:
-    """(B, R, n_outputs) random scores of a rule's outcome, and the outcomes.
+    """(B, R, n_outputs) random scores of a rule's outcome, and the outcomes before any row strays.
 
     Every row has one of 2^max_columns outcomes, every outcome a score per output. The first output also carries a
     small multiple of one more column: quantiles that cut inside an outcome then make a conjunction, not noise.
@@ -78,6 +78,7 @@ def draw_rules(
     # A row that does not follow the rule takes the outcome of another row, which keeps the shares of outcomes.
     rate_B1 = torch.where(bernoulli(0.5, (B, 1), g), uniform(0, rule_noise, (B, 1), g), 0.0)
     strays_BR = bernoulli(rate_B1, (B, R), g)
+    followed = Outcomes(outcome_BR, max(2**K, K + 1), kind_B[:, :, 0] == 2, rule_noise)
     outcome_BR = torch.where(strays_BR, outcome_BR.gather(1, integers(0, R - 1, (B, R), g)), outcome_BR)
 
     score_BOT = normal((B, 2**K, n_outputs), g)
@@ -85,4 +86,4 @@ def draw_rules(
     score_BOT[:, 0], score_BOT[:, 1] = score_BOT[:, 0] - 1, score_BOT[:, 0] + 1
     outputs_BRT = score_BOT.gather(1, outcome_BR[..., None].expand(B, R, n_outputs)).clone()
     outputs_BRT[..., 0] += 0.1 * read_BRK[..., 0] + 0.02 * product_BR.clamp(-3, 3)
-    return outputs_BRT, Outcomes(outcome_BR, max(2**K, K + 1), kind_B[:, :, 0] == 2)
+    return outputs_BRT, followed

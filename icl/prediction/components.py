@@ -12,15 +12,22 @@ import numpy as np
 
 # A component that holds less than the square of this, of the variance of the first, is rounding.
 _LEAST = 1e-3
-# Standard deviations from the mean at which a cell stops: one wild cell would be a component of its own.
+# Standard deviations from the mean at which cells and components stop: what is far off in one column alone (a wild
+# cell, a sensor that drifts) is farther off still in a component that tells near copies apart.
 _FARTHEST = 6.0
+# Rounds in which gaps of the context are filled and the covariance is learnt again.
+_ROUNDS = 3
+# Variance that is added to each column's where gaps are filled.
+_RIDGE = 1e-4
 
 
 class Components:
     """Learnt from context cells (N, F), NaN where there is none; called with (M, F) cells it gives (M, K) components.
 
-    Cells are standardised and cut off, gaps are at the mean. A component has mean 0 and standard deviation 1 over the
-    context. There are at most `most`, those of the largest variance, and none of fewer than two columns.
+    Cells are standardised and cut off; a gap is what the row's other cells say, given the covariance of the context
+    (at the column's mean, a gap between near copies would seem their greatest difference). A component has mean 0 and
+    standard deviation 1 over the context, and the sign of its largest loading. There are at most `most`, those of the
+    largest variance, and none of fewer than two columns.
 
     Source:
         Jolliffe (1982), A note on the use of principal components in regression, doi:10.2307/2348005: components of
@@ -38,14 +45,40 @@ class Components:
         std_F = np.sqrt(np.nansum(np.square(scaled_NF - self._mean_F), 0) / n_seen_F)
         self._std_F = np.where(std_F > 1e-12, std_F, 1.0)
         Z_NF = self._standardised(context_NF)
-        self._centre_F = Z_NF.mean(0)
-        _, size_K, axes_KF = np.linalg.svd(Z_NF - self._centre_F, full_matrices=False)
+        has_gaps = bool(np.isnan(Z_NF).any())
+        self._centre_F, self._covariance_FF = np.zeros(Z_NF.shape[1]), np.eye(Z_NF.shape[1])
+        for _ in range(_ROUNDS if has_gaps else 1):
+            filled_NF = self._filled(Z_NF)
+            self._centre_F = filled_NF.mean(0)
+            centred_NF = filled_NF - self._centre_F
+            self._covariance_FF = centred_NF.T @ centred_NF / len(centred_NF)
+        _, size_K, axes_KF = np.linalg.svd(centred_NF, full_matrices=False)
         n_kept = min(int((size_K > _LEAST * size_K[:1].sum()).sum()), most) if Z_NF.shape[1] > 1 else 0
-        self._turn_FK = axes_KF[:n_kept].T / size_K[:n_kept] * np.sqrt(len(Z_NF))
+        axes_KF = axes_KF[:n_kept]
+        # Which of two signs comes out is chance: the order of the rows decides, or the library.
+        largest_K1 = np.abs(axes_KF).argmax(1)[:, None] if n_kept else np.zeros((0, 1), int)
+        axes_KF = axes_KF * np.sign(np.take_along_axis(axes_KF, largest_K1, 1))
+        self._turn_FK = axes_KF.T / size_K[:n_kept] * np.sqrt(len(Z_NF))
 
     def __call__(self, cells_MF: np.ndarray) -> np.ndarray:
-        return (self._standardised(cells_MF.astype(np.float64)) - self._centre_F) @ self._turn_FK
+        filled_MF = self._filled(self._standardised(cells_MF.astype(np.float64)))
+        return np.clip((filled_MF - self._centre_F) @ self._turn_FK, -_FARTHEST, _FARTHEST)
 
     def _standardised(self, cells_MF: np.ndarray) -> np.ndarray:
-        Z_MF = (cells_MF / self._unit_F - self._mean_F) / self._std_F
-        return np.nan_to_num(np.clip(Z_MF, -_FARTHEST, _FARTHEST), nan=0.0)
+        return np.clip((cells_MF / self._unit_F - self._mean_F) / self._std_F, -_FARTHEST, _FARTHEST)
+
+    def _filled(self, Z_MF: np.ndarray) -> np.ndarray:
+        """Gaps at their expectation given the row's other cells, one system of equations for each pattern of gaps."""
+        gap_MF = np.isnan(Z_MF)
+        centred_MF = np.where(gap_MF, 0.0, Z_MF - self._centre_F)
+        if gap_MF.any():
+            patterns, of_row = np.unique(gap_MF, axis=0, return_inverse=True)
+            order = np.argsort(of_row.reshape(-1), kind="stable")
+            ends = np.bincount(of_row.reshape(-1)).cumsum()
+            covariance_FF = self._covariance_FF + _RIDGE * np.eye(Z_MF.shape[1])
+            for gap_F, rows in zip(patterns, np.split(order, ends[:-1])):
+                if gap_F.any() and not gap_F.all():
+                    seen = covariance_FF[np.ix_(~gap_F, ~gap_F)]
+                    weight = np.linalg.solve(seen, covariance_FF[np.ix_(~gap_F, gap_F)])
+                    centred_MF[np.ix_(rows, gap_F)] = centred_MF[np.ix_(rows, ~gap_F)] @ weight
+        return np.clip(centred_MF + self._centre_F, -_FARTHEST, _FARTHEST)

@@ -65,7 +65,7 @@ def draw_guises(
     columns, more with others.
 
     With `with_components` every second member also sees components of its numbers, as many as there is room for: by
-    default log loss .3321 -> .3312, AUC .8973 -> .8981, and of the network alone .3557 -> .3503, .8922 -> .8940 (110
+    default log loss .3321 -> .3311, AUC .8973 -> .8982, and of the network alone .3557 -> .3504, .8922 -> .8943 (110
     tables, base). That all members see them gained no more.
     """
     rng = np.random.default_rng(seed)

@@ -75,6 +75,8 @@ def learn_scale(transform: str, context: np.ndarray) -> QuantileScale | PowerSca
     Called with (M,) cells of the column, it gives them on that scale; NaN stays NaN.
     """
     seen = context[~np.isnan(context)].astype(np.float64)
+    if len(seen) == 0:  # of a member that is shown other rows: any number is as good as another
+        seen = np.zeros(1)
     if transform == "quantile":
         values, counts = np.unique(seen, return_counts=True)
         return QuantileScale(values, (counts.cumsum() - counts / 2) / len(seen))

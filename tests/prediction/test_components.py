@@ -7,9 +7,9 @@ from icl import ICLClassifier, ICLRegressor
 from icl.prediction.components import Components
 
 
-def table(n=200, f=5, seed=0):
+def table(n=200, f=5, seed=0, own=0.1):
     rng = np.random.default_rng(seed)
-    return rng.normal(size=(n, 1)) + 0.1 * rng.normal(size=(n, f))
+    return rng.normal(size=(n, 1)) + own * rng.normal(size=(n, f))
 
 
 def test_components_of_the_context_are_white():
@@ -38,6 +38,29 @@ def test_rows_answer_one_by_one_and_gaps_and_far_cells_do_no_harm():
     assert np.isfinite(whole).all() and np.abs(whole).max() < 100
     np.testing.assert_allclose(np.concatenate([parts(row[None]) for row in X]), whole, atol=1e-9)
     assert np.isfinite(parts(np.full((2, 5), np.nan))).all()
+
+
+def test_a_gap_between_near_copies_is_what_the_others_say():
+    X, holes = table(400, own=0.02), np.random.default_rng(1)
+    parts = Components(X[:300], 10)
+    whole = parts(X[300:])
+    gone = X[300:].copy()
+    gone[:, 2] = np.nan
+    some = np.where(holes.random(gone.shape) < 0.2, np.nan, X[300:])
+    for rows in (gone, some):
+        assert np.abs(parts(rows)).max() < 6
+        # As far off as what is gone was loud: a column's own part, which one component in five is.
+        assert np.square(parts(rows) - whole).mean() < 1.0
+    shifted = X[300:] + 3 * (np.arange(5) == 1)
+    assert np.abs(parts(shifted)).max() <= 6
+    gappy = np.where(holes.random(X.shape) < 0.1, np.nan, X)
+    assert np.abs(Components(gappy, 10)(gappy)).max() <= 6
+
+
+def test_the_order_of_rows_does_not_matter():
+    X = table(own=0.02)
+    order = np.random.default_rng(2).permutation(len(X))
+    np.testing.assert_allclose(Components(X[order], 10)(X), Components(X, 10)(X), atol=1e-6)
 
 
 @pytest.mark.parametrize(
@@ -85,3 +108,16 @@ def test_what_is_left_of_a_size_is_read():
 
     without, with_them = r2(1), r2(2)
     assert with_them > without + 0.1
+
+
+@pytest.mark.filterwarnings("ignore:the context has 120 rows")
+@pytest.mark.parametrize("make", [ICLClassifier, ICLRegressor])
+def test_a_member_may_be_shown_no_cell_of_a_column(make):
+    """Of a nearly empty column all cells may lie among the rows that other members see."""
+    X = np.random.default_rng(5).normal(size=(120, 5))
+    X[1:, 0] = X[2:, 1] = np.nan
+    y = X[:, 2] > 0 if make is ICLClassifier else X[:, 2]
+    for options in ({"companions": ()}, {}):
+        model = make("nano", n_estimators=3, max_rows=40, random_state=0, **options).fit(X, y)
+        answer = model.predict_proba(X) if make is ICLClassifier else model.predict(X)
+        assert np.isfinite(answer).all()
