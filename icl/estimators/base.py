@@ -117,7 +117,8 @@ class InContextEstimator(TimedMixin, BaseEstimator):
         seed = self.random_state.randint(2**31) if hasattr(self.random_state, "randint") else self.random_state
         limits = Limits(config.max_features, config.max_classes, plan.n_rows)
         table = context_NF, y, n_classes
-        guises = draw_guises(plan.n_members, seed, limits, encoder.n_levels_, *table, plan.n_made, weight, True)
+        shown = encoder.n_levels_, *table, plan.n_made, weight
+        guises = draw_guises(plan.n_members, seed, limits, *shown, with_components=True)
         # Nothing is kept before everything is checked: a failed fit leaves the earlier one whole.
         self._tuned, report = self._finetune(context_NF, encoder.n_levels_, y, n_classes, seed, plan.companions)
         if report is not None:

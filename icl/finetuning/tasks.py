@@ -73,7 +73,8 @@ def make_task(
     seed, known, labels = int(rng.integers(2**31)), cells[:n_context], y[:n_context]
     beside = suited(n_context, target.n_classes) if isinstance(companions, str) else companions
     n_made = most_columns(beside, target.n_classes)
-    chosen = draw_guises(N_GUISES, seed, limits, n_levels, known, labels, target.n_classes, n_made)[guise]
+    shape = n_levels, known, labels, target.n_classes, n_made
+    chosen = draw_guises(N_GUISES, seed, limits, *shape, with_components=True)[guise]
     made = Columns(Labelled(known, n_levels, labels, target.n_classes), beside) if chosen.stacked else None
     member = Member(chosen, known, labels, n_levels > 0, made)
     [shown] = member.contexts
@@ -154,7 +155,8 @@ class TablesPrior:
             rows = draw_rows(target, n_rows, rng)
             parts = rows[:n_context], rows[n_context:]
             tasks.append(make_task(table, target, *parts, self.config, rng, guise, self.companions))
-        # Companions that explain nothing add no column: a batch keeps the tasks as wide as its first.
+        # Companions that explain nothing add no column, nor does a component of columns that agree here: a batch keeps
+        # the tasks as wide as its first.
         tasks = [t for t in tasks if t.X.shape == tasks[0].X.shape]
         return batch_of(tasks, n_context).to(generator.device)
 

@@ -99,7 +99,8 @@ def test_batches_keep_their_promises(encoded, tiny_model):
     for seed in range(40):
         batch = prior.sample(TaskShape(1, 8, 4, 1), seeded(seed))
         shape = batch.shape
-        assert 3 <= shape.n_features <= 6 and shape.n_rows <= 60 and shape.n_tasks * shape.n_rows * 3 <= 500
+        # Three columns, up to three of a ridge regression, two components of the two numbers.
+        assert 3 <= shape.n_features <= 8 and shape.n_rows <= 60 and shape.n_tasks * shape.n_rows * 3 <= 500
         for X, y, flags in zip(batch.X, batch.y, batch.is_categorical, strict=True):
             context, query = X[: batch.n_context], X[batch.n_context :]
             codes = context[:, flags].ravel()
