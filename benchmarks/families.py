@@ -22,13 +22,14 @@ import numpy as np
 import pandas as pd
 import torch
 from sklearn.ensemble import ExtraTreesClassifier, ExtraTreesRegressor
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression, RidgeCV
 from sklearn.neural_network import MLPClassifier, MLPRegressor
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from benchmarks.machine import describe
-from icl import ICLClassifier, ICLRegressor
+from icl import ICLClassifier, ICLRegressor, OutOfPriorWarning
 from priors import TaskShape
 from priors.mixture import FAMILIES, FURTHER
 
@@ -88,7 +89,8 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--out", type=Path, default=Path("benchmarks/families.md"))
     options = parser.parse_args(arguments)
     torch.set_num_threads(1)
-    warnings.simplefilter("ignore")  # of networks that have not converged, and of tables far from pretraining
+    for expected in (ConvergenceWarning, OutOfPriorWarning):
+        warnings.simplefilter("ignore", expected)
     names = [Path(name).name for name in options.weights]
     lines = ["# Networks and simple models on the families of the prior", ""]
     lines += [f"{describe('torch', 'scikit-learn')}; {SHAPE.n_context} rows to learn from, {SHAPE.n_features} columns,"]

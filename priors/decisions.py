@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from priors.columns import cut, level_shares, shuffled_codes
-from priors.draw import bernoulli, choice, integers, log_uniform, normal, permutation, standardise, uniform
+from priors.draw import bernoulli, choice, gumbel, integers, log_uniform, normal, permutation, standardise, uniform
 from priors.features import Columns, draw_columns, draw_latent_features, vary
 from priors.outcomes import Outcomes
 from priors.table import LatentTable, TablePrior
@@ -152,8 +152,7 @@ def _fires(V_BRF: Tensor, max_rules: int, max_conditions: int, g: torch.Generato
     K = int(integers(1, min(max_conditions, F), (), g))
     Q = S * K
     importance_B1F = normal((B, 1, F), g) * uniform(0, 2, (B, 1, 1), g)
-    gumbel_BSF = -(-uniform(1e-9, 1, (B, S, F), g).log()).log()
-    column_BQ = (importance_B1F + gumbel_BSF).topk(K, -1).indices.reshape(B, Q)
+    column_BQ = (importance_B1F + gumbel((B, S, F), g)).topk(K, -1).indices.reshape(B, Q)
     value_BRQ = V_BRF.gather(2, column_BQ[:, None].expand(B, R, Q))
     told_B1Q = integers(0, R - 1, (B, 1, S, 1), g).expand(B, 1, S, K).reshape(B, 1, Q)
     told_B1Q = value_BRQ.gather(1, told_B1Q)

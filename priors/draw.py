@@ -39,6 +39,11 @@ def normal(size: Size, generator: torch.Generator) -> Tensor:
     return torch.randn(size, generator=generator, device=generator.device)
 
 
+def gumbel(size: Size, generator: torch.Generator) -> Tensor:
+    """Added to log-weights, their order is that of draws without replacement."""
+    return -(-uniform(1e-9, 1, size, generator).log()).log()
+
+
 def bernoulli(p: float | Tensor, size: Size, generator: torch.Generator) -> Tensor:
     return torch.rand(size, generator=generator, device=generator.device) < p
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from priors.draw import bernoulli, integers, log_uniform, uniform
+from priors.draw import bernoulli, gumbel, integers, log_uniform, uniform
 
 
 @dataclass(frozen=True)
@@ -48,8 +48,7 @@ def classes_of(outcomes: Outcomes, n_wanted_B1: Tensor, generator: torch.Generat
     S, g = outcomes.most, generator
     share_BS = outcomes.shares()
     occurs_BS = share_BS > 0
-    gumbel_BS = -(-uniform(1e-9, 1, (B, S), g).log()).log()
-    key_BS = torch.where(occurs_BS, share_BS.clamp_min(1e-9).log() + gumbel_BS, -torch.inf)
+    key_BS = torch.where(occurs_BS, share_BS.clamp_min(1e-9).log() + gumbel((B, S), g), -torch.inf)
     # The lowest outcome opens the first run by itself.
     lowest_BS = occurs_BS & (occurs_BS.cumsum(1) == 1)
     key_BS = torch.where(outcomes.in_order & lowest_BS, torch.inf, key_BS)

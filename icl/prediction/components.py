@@ -10,6 +10,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from icl.tables.scaling import units
+
 # A component that holds less than the square of this, of the variance of the first, is rounding.
 _LEAST = 1e-3
 # Standard deviations from the mean at which cells and components stop: what is far off in one column alone (a wild
@@ -26,7 +28,7 @@ class Components:
 
     Cells are standardised and cut off; a gap is what the row's other cells say, given the covariance of the context
     (at the column's mean, a gap between near copies would seem their greatest difference). A component has mean 0 and
-    standard deviation 1 over the context, and the sign of its largest loading. There are at most `most`, those of the
+    standard deviation 1 over the context before it is cut off too, and the sign of its largest loading. There are at most `most`, those of the
     largest variance, and none of fewer than two columns.
 
     Source:
@@ -36,18 +38,10 @@ class Components:
 
     def __init__(self, context_NF: np.ndarray, most: int):
         context_NF = context_NF.astype(np.float64)
-        n_seen_F = np.maximum((~np.isnan(context_NF)).sum(0), 1)
-        # Units first, so that no square overflows.
-        self._unit_F = np.nanmax(np.abs(np.nan_to_num(context_NF)), axis=0, initial=0.0)
-        self._unit_F[self._unit_F == 0] = 1.0
-        scaled_NF = context_NF / self._unit_F
-        self._mean_F = np.nansum(scaled_NF, 0) / n_seen_F
-        std_F = np.sqrt(np.nansum(np.square(scaled_NF - self._mean_F), 0) / n_seen_F)
-        self._std_F = np.where(std_F > 1e-12, std_F, 1.0)
+        self._unit_F, self._mean_F, self._std_F = np.array([units(c[~np.isnan(c)]) for c in context_NF.T]).T
         Z_NF = self._standardised(context_NF)
-        has_gaps = bool(np.isnan(Z_NF).any())
         self._centre_F, self._covariance_FF = np.zeros(Z_NF.shape[1]), np.eye(Z_NF.shape[1])
-        for _ in range(_ROUNDS if has_gaps else 1):
+        for _ in range(_ROUNDS if np.isnan(Z_NF).any() else 1):
             filled_NF = self._filled(Z_NF)
             self._centre_F = filled_NF.mean(0)
             centred_NF = filled_NF - self._centre_F
@@ -56,8 +50,7 @@ class Components:
         n_kept = min(int((size_K > _LEAST * size_K[:1].sum()).sum()), most) if Z_NF.shape[1] > 1 else 0
         axes_KF = axes_KF[:n_kept]
         # Which of two signs comes out is chance: the order of the rows decides, or the library.
-        largest_K1 = np.abs(axes_KF).argmax(1)[:, None] if n_kept else np.zeros((0, 1), int)
-        axes_KF = axes_KF * np.sign(np.take_along_axis(axes_KF, largest_K1, 1))
+        axes_KF = axes_KF * np.sign(np.take_along_axis(axes_KF, np.abs(axes_KF).argmax(1)[:, None], 1))
         self._turn_FK = axes_KF.T / size_K[:n_kept] * np.sqrt(len(Z_NF))
 
     def __call__(self, cells_MF: np.ndarray) -> np.ndarray:
