@@ -28,8 +28,8 @@ class Components:
 
     Cells are standardised and cut off; a gap is what the row's other cells say, given the covariance of the context
     (at the column's mean, a gap between near copies would seem their greatest difference). A component has mean 0 and
-    standard deviation 1 over the context before it is cut off too, and the sign of its largest loading. There are at most `most`, those of the
-    largest variance, and none of fewer than two columns.
+    standard deviation 1 over the context, until it is cut off as well, and the sign of its largest loading. There are
+    at most `most`, those of the largest variance, and none of fewer than two columns.
 
     Source:
         Jolliffe (1982), A note on the use of principal components in regression, doi:10.2307/2348005: components of
