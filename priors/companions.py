@@ -1,8 +1,9 @@
-"""Companion columns: a batch of tasks as prediction shows them, with answers of classical models among the columns.
+"""A batch of tasks as prediction shows them: with components of the numbers and answers of classical models as columns.
 
 The network is shown out-of-context answers of ridge regression, kernel ridge regression and trees when it predicts
 (`icl.prediction.companions`). Only tasks that carry such columns teach it when to trust them: how much of the target
-they explain, where they bend, and that they are a little worse in the context than they look.
+they explain, where they bend, and that they are a little worse in the context than they look. Every second member of
+an ensemble also sees principal components of the numbers (`priors.components`), between the columns and the answers.
 
 Dimension key: B tasks, R rows = N context + M query, F columns of the table, T targets of a companion, S columns made.
 """
@@ -16,12 +17,16 @@ import torch
 from torch import Tensor
 
 from priors import leave_out
+from priors.components import components_of
 from priors.draw import choice, permutation
 from priors.extra_trees import extra_trees
 from priors.task import TaskBatch
 
 KINDS = ("ridge", "kernel", "trees")
 """In the order in which prediction shows their columns."""
+
+COMPONENTS = "components"
+"""What a batch may show before those of companions."""
 
 # As in `icl.prediction.companions`, whose tests hold the two together: from how many rows on there are companions at
 # all, then trees too, then kernel too; the share of the squared error of the mean that one must remove; the least share
@@ -34,31 +39,39 @@ _CLASS_GROUPS = torch.tensor([0, 0, 0, 1, 1, 2, 2, 2, 3, 3, 3])
 
 @dataclass(frozen=True)
 class CompanionColumns:
-    """Which batches show companions, and which.
+    """Which batches show companions, and which; and which show components of the numbers.
 
     Args:
         share: of the batches with at least 30 context rows.
         as_by_default: share of those that show the companions of the estimators' default; the others any of them.
         n_trees: of one ensemble; prediction grows 200.
-        max_features: batches that would become wider stay as they are.
+        max_features: batches that companions would make wider stay as they are; components take what room is left.
+        components: share of all batches that show components.
     """
 
     share: float = 0.5
     as_by_default: float = 0.75
     n_trees: int = 24
     max_features: int = 100
+    components: float = 0.0
 
     def __post_init__(self):
-        for name in ("share", "as_by_default"):
+        for name in ("share", "as_by_default", "components"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ValueError(f"{name} is a share of batches in [0, 1], got {getattr(self, name)}.")
         if self.n_trees < 4:
             raise ValueError(f"n_trees must be at least 4, so that each row is left out; got {self.n_trees}.")
 
     def drawn(self, n_context: int, generator: torch.Generator) -> tuple[str, ...]:
-        """The companions that a batch of so many context rows shows; none, for a share of the batches."""
+        """What a batch of so many context rows shows beside its own columns: often nothing."""
         chance, default = torch.rand(2, generator=generator, device=generator.device).tolist()
         some = 1 + int(choice([1.0] * (2 ** len(KINDS) - 1), (), generator))
+        companions = self._companions(n_context, chance, default, some)
+        # Drawn last, so that the companions of a stream do not depend on it.
+        with_components = self.components > torch.rand((), generator=generator, device=generator.device).item()
+        return (COMPONENTS, *companions) if with_components else companions
+
+    def _companions(self, n_context: int, chance: float, default: float, some: int) -> tuple[str, ...]:
         if n_context < FEWEST_ROWS or chance >= self.share:
             return ()
         if default < self.as_by_default:
@@ -75,18 +88,24 @@ class CompanionColumns:
         """
         if not kinds:
             return batch
-        if batch.n_classes is not None:
+        companions = tuple(kind for kind in kinds if kind in KINDS)
+        if companions and batch.n_classes is not None:
             groups_B = _CLASS_GROUPS.to(batch.X.device)[batch.n_classes.clamp_max(len(_CLASS_GROUPS) - 1)]
             drawn = torch.randint(len(groups_B), (), generator=generator, device=generator.device)
             batch = part_of(batch, (groups_B == groups_B[drawn]).nonzero()[:, 0])
         n_targets = _n_targets(batch)
-        width = n_targets * len(kinds) + (n_targets == 1 and "ridge" in kinds)
+        n_answers = n_targets * len(companions) + (n_targets == 1 and "ridge" in companions)
         n_features = batch.X.shape[2]
-        if n_features + width > self.max_features:
+        room = self.max_features - n_features - n_answers
+        if room < 0:
             return batch
-        n_kept = max(1, round(len(batch.X) * n_features / (n_features + width)))
+        n_components = min(n_features, room) if COMPONENTS in kinds else 0
+        n_kept = max(1, round(len(batch.X) * n_features / (n_features + n_components + n_answers)))
         batch = part_of(batch, torch.arange(min(n_kept, len(batch.X)), device=batch.X.device))
-        made_BRS = self._columns(batch, kinds, _n_targets(batch), generator)
+        parts = [components_of(batch, n_components)] if n_components else []
+        if companions:
+            parts.append(self._answers(batch, companions, _n_targets(batch), generator))
+        made_BRS = torch.cat(parts, 2) if parts else batch.X[..., :0]
         made_BRS = made_BRS[..., made_BRS.ne(0).any(1).any(0)]
         flags_BS = torch.zeros_like(made_BRS[:, 0], dtype=torch.bool)
         return replace(
@@ -95,7 +114,7 @@ class CompanionColumns:
             is_categorical=torch.cat([batch.is_categorical, flags_BS], 1),
         )
 
-    def _columns(self, batch: TaskBatch, kinds: tuple[str, ...], n_targets: int, generator: torch.Generator) -> Tensor:
+    def _answers(self, batch: TaskBatch, kinds: tuple[str, ...], n_targets: int, generator: torch.Generator) -> Tensor:
         """(B, R, S); a column is 0 in tasks where its companion explains nothing."""
         g = generator
         Y_BNT = _targets(batch, n_targets, g)

@@ -11,7 +11,8 @@ from icl.prediction.companions.columns import Columns
 from icl.prediction.companions.protocol import Labelled
 from icl.training.steps import sample_step
 from priors import CompanionColumns, MixturePrior, ShapeSampler, TaskBatch, TaskShape, companions
-from priors.companions import KINDS
+from priors.companions import COMPONENTS, KINDS
+from priors.components import components_of
 from priors.filter import noise_only
 
 ALWAYS = CompanionColumns(share=1.0, as_by_default=1.0)
@@ -114,7 +115,7 @@ def test_a_batch_that_would_be_too_wide_stays_as_it_is(seeded):
 
 
 def test_options_out_of_range_are_refused():
-    for options in ({"share": 1.5}, {"as_by_default": -0.1}, {"n_trees": 1}):
+    for options in ({"share": 1.5}, {"as_by_default": -0.1}, {"n_trees": 1}, {"components": 2.0}):
         with pytest.raises(ValueError, match="got"):
             CompanionColumns(**options)
 
@@ -141,3 +142,36 @@ def test_shares_are_those_asked_for(seeded):
     # One of seven of the others is the default by chance.
     expected = 0.75 + 0.25 / 7
     assert abs(sum(kinds == KINDS for kinds in some) / len(some) - expected) < 4 * (0.17 / len(some)) ** 0.5
+
+
+def test_components_are_drawn_beside_companions(seeded):
+    """Whatever else a batch shows; and the companions are those of a stream without components."""
+    one, other = seeded(0), seeded(0)
+    without = [CompanionColumns(share=0.4).drawn(300, one) for _ in range(2_000)]
+    drawn = [CompanionColumns(share=0.4, components=0.3).drawn(300, other) for _ in range(2_000)]
+    assert [tuple(kind for kind in kinds if kind != COMPONENTS) for kinds in drawn] == without
+    for some in (
+        [k for k, plain in zip(drawn, without) if plain],
+        [k for k, plain in zip(drawn, without) if not plain],
+    ):
+        share = np.mean([kinds[:1] == (COMPONENTS,) for kinds in some])
+        assert abs(share - 0.3) < 4 * (0.21 / len(some)) ** 0.5
+    assert CompanionColumns(components=1.0).drawn(companions.FEWEST_ROWS - 1, seeded(0)) == (COMPONENTS,)
+
+
+@pytest.mark.parametrize("task", ["classification", "regression"])
+def test_components_lie_before_answers_and_cells_are_kept(task, seeded):
+    batch = tasks(task, 90, 60, 1, 24)
+    wide = ALWAYS.shown(batch, (COMPONENTS,), seeded(0))
+    kept, made = len(wide.X), wide.X[..., F:]
+    assert torch.equal(wide.X[..., :F].nan_to_num(), batch.X[:kept].nan_to_num())
+    assert torch.equal(wide.y, batch.y[:kept])
+    assert 1 < kept <= 12 and 1 < made.shape[2] <= F and not wide.is_categorical[:, F:].any()
+    assert torch.equal(made, components_of(batch, F)[:kept, :, : made.shape[2]].float())
+    both = ALWAYS.shown(batch, (COMPONENTS, "ridge"), seeded(0)).X
+    assert both.shape[2] > wide.X.shape[2] or task == "classification"
+    # Only as many as there is room for, those of the largest variance.
+    narrow = CompanionColumns(max_features=F + 2).shown(batch, (COMPONENTS,), seeded(0))
+    assert torch.equal(narrow.X[:kept, :, F:], made[..., :2])
+    full = CompanionColumns(max_features=F).shown(batch, (COMPONENTS,), seeded(0))
+    assert torch.equal(full.X.nan_to_num(), batch.X.nan_to_num())
