@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from benchmarks.race.column_row import ColumnRowConfig, ColumnRowTransformer
-from icl.network.cells import CHANNELS, CellEncoder, ColumnStatistics
+from icl.network.cells import CellEncoder, ColumnStatistics, n_channels
 from icl.network.config import TabularConfig
 from icl.network.model import TabularTransformer
 from icl.training.optim import MuonAdamW, OptimConfig
@@ -21,9 +21,9 @@ class PlainCells(CellEncoder):
     """Cells without the rank and its waves."""
 
     @staticmethod
-    def describe(X_BRF: Tensor, columns: ColumnStatistics) -> Tensor:
-        cells_BRFC = CellEncoder.describe(X_BRF, columns)
-        kept_C = torch.zeros(CHANNELS, dtype=cells_BRFC.dtype, device=cells_BRFC.device)
+    def describe(X_BRF: Tensor, columns: ColumnStatistics, n_rank_waves: int) -> Tensor:
+        cells_BRFC = CellEncoder.describe(X_BRF, columns, n_rank_waves)
+        kept_C = torch.zeros(cells_BRFC.shape[-1], dtype=cells_BRFC.dtype, device=cells_BRFC.device)
         kept_C[PLAIN_CHANNELS] = 1
         return cells_BRFC * kept_C
 
@@ -40,7 +40,7 @@ def without_rank_channels(model: TabularTransformer) -> None:
 
 
 def without_feature_offsets(model: TabularTransformer) -> None:
-    own = nn.Linear(CHANNELS * model.config.group_size, model.config.d_embed)
+    own = nn.Linear(n_channels(model.config) * model.config.group_size, model.config.d_embed)
     model._init_weights(own)
     model.cells.project = own
     model.cells.__class__ = OwnGroupCells

@@ -16,10 +16,9 @@ from icl.network.config import TabularConfig
 GROUP_OFFSETS = (0, 1, 3)
 
 
-RANK_FREQUENCIES = (1, 2, 4)
-
-
-CHANNELS = 4 + 2 * len(RANK_FREQUENCIES)  # value, rank, missing, categorical, and waves of the rank
+def n_channels(config: TabularConfig) -> int:
+    """Numbers that describe a cell: value, rank, missing, categorical, and sine and cosine of each wave of the rank."""
+    return 4 + 2 * config.n_rank_waves
 
 
 @dataclass(frozen=True)
@@ -77,8 +76,8 @@ class CellEncoder(nn.Module):
 
     def __init__(self, config: TabularConfig):
         super().__init__()
-        self.group_size = config.group_size
-        n_inputs = CHANNELS * config.group_size * len(GROUP_OFFSETS)
+        self.group_size, self.n_rank_waves = config.group_size, config.n_rank_waves
+        n_inputs = n_channels(config) * config.group_size * len(GROUP_OFFSETS)
         self.project = nn.Linear(n_inputs, config.d_embed)
         self.mix = nn.Linear(config.d_embed, config.d_embed, bias=False)
 
@@ -89,7 +88,7 @@ class CellEncoder(nn.Module):
 
     def group(self, X_BRF: Tensor, columns: ColumnStatistics, stride: int = 1) -> Tensor:
         """(B, R, G, inputs): the channels of the features that a token shows."""
-        cells_BRFC = self.describe(X_BRF, columns)
+        cells_BRFC = self.describe(X_BRF, columns, self.n_rank_waves)
         n_features = X_BRF.shape[-1]
         n_groups = -(-n_features // self.group_size)
         first_G = torch.arange(0, n_groups, stride, device=X_BRF.device) * self.group_size
@@ -101,8 +100,11 @@ class CellEncoder(nn.Module):
         return rearrange(cells_BRFC[:, :, index_GO], "b r g o c -> b r g (o c)")
 
     @staticmethod
-    def describe(X_BRF: Tensor, columns: ColumnStatistics) -> Tensor:
-        """(B, R, F, CHANNELS): what a cell is, relative to the context values of its column."""
+    def describe(X_BRF: Tensor, columns: ColumnStatistics, n_rank_waves: int) -> Tensor:
+        """(B, R, F, channels): what a cell is, relative to the context values of its column.
+
+        Waves of the rank have 1/2, 1, 2, 4, ... periods between the least and the greatest value.
+        """
         missing_BRF = X_BRF.isnan()
         # A column that is constant up to rounding carries nothing: its cells become 0, not amplified noise.
         scale_B1F = torch.where(columns.constant_B1F, torch.ones_like(columns.std_B1F), columns.std_B1F)
@@ -118,7 +120,7 @@ class CellEncoder(nn.Module):
         rank_BRF = rank_BRF.masked_fill(missing_BRF, 0.0)
 
         flags_BRF = columns.is_categorical_BF[:, None, :].expand_as(X_BRF).to(X_BRF.dtype)
-        waves = [f(math.pi / 2 * k * rank_BRF) for k in RANK_FREQUENCIES for f in (torch.sin, torch.cos)]
+        waves = [f(math.pi / 2 * 2**k * rank_BRF) for k in range(n_rank_waves) for f in (torch.sin, torch.cos)]
         return torch.stack([value_BRF, rank_BRF, missing_BRF.to(X_BRF.dtype), flags_BRF, *waves], -1)
 
 

@@ -21,6 +21,7 @@ class TabularConfig(PretrainedConfig):
         n_thinking_rows: learned rows prepended to the context.
         max_classes: class slots of the classification head.
         n_bins: bins of the regression head.
+        n_rank_waves: waves of a cell's rank that describe it, each twice as fast as the one before.
         max_features: estimators refuse wider tables.
         max_context: estimators warn beyond this many context rows.
     """
@@ -37,6 +38,7 @@ class TabularConfig(PretrainedConfig):
         n_thinking_rows: int = 16,
         max_classes: int = 10,
         n_bins: int = 128,
+        n_rank_waves: int = 3,
         max_features: int = 100,
         max_context: int = 1_000,
         **kwargs,
@@ -48,13 +50,15 @@ class TabularConfig(PretrainedConfig):
         super().__init__(**kwargs)
         self.d_embed, self.n_layers, self.n_heads, self.mlp_ratio = d_embed, n_layers, n_heads, mlp_ratio
         self.group_size, self.n_thinking_rows = group_size, n_thinking_rows
-        self.max_classes, self.n_bins = max_classes, n_bins
+        self.max_classes, self.n_bins, self.n_rank_waves = max_classes, n_bins, n_rank_waves
         self.max_features, self.max_context = max_features, max_context
         if d_embed % n_heads:
             raise ValueError(f"n_heads must divide d_embed, got d_embed={d_embed} and n_heads={n_heads}.")
         for name in ("d_embed", "n_layers", "n_heads", "mlp_ratio", "group_size", "n_bins", "max_features"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}.")
+        if n_rank_waves < 0:
+            raise ValueError(f"n_rank_waves must not be negative, got {n_rank_waves}.")
         if max_classes < 2:
             raise ValueError(f"max_classes must be at least 2, got {max_classes}.")
 

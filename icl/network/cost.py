@@ -8,7 +8,7 @@ per row, E embedding.
 
 from __future__ import annotations
 
-from icl.network.cells import CHANNELS, GROUP_OFFSETS
+from icl.network.cells import GROUP_OFFSETS, n_channels
 from icl.network.config import TabularConfig
 
 
@@ -20,7 +20,7 @@ def forward_flops(
     E, R, K = config.d_embed, N + M, config.n_thinking_rows
     G = -(-F // config.group_size)
     T, S, n_keys = G + 1, R + K, N + K
-    encoder = 2 * B * R * G * E * (CHANNELS * config.group_size * len(GROUP_OFFSETS) + E)
+    encoder = 2 * B * R * G * E * (n_channels(config) * config.group_size * len(GROUP_OFFSETS) + E)
     encoder += 2 * B * N * 3 * E if regression else 0
     blocks = 0.0
     for last in [False] * (config.n_layers - 1) + [True]:

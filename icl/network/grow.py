@@ -9,7 +9,7 @@ other.
 Sources:
     Chen et al. (2016), Net2Net, arXiv:1511.05641 (a larger network of the same function); Gong et al. (2019), ICML
     (depth by copies of trained blocks). Zeros instead of Net2Net's copies of units are own: a normalisation then
-    divides by the old mean square times a constant, whatever the two widths are.
+    divides by the old mean square times a constant, whatever the two widths are. Further waves of a rank are read by zeros.
 """
 
 from __future__ import annotations
@@ -19,10 +19,11 @@ import math
 import torch
 from torch import Tensor
 
+from icl.network.cells import GROUP_OFFSETS, n_channels
 from icl.network.config import TabularConfig
 from icl.network.model import TabularTransformer
 
-MAY_GROW = ("d_embed", "n_layers", "n_heads", "mlp_ratio")
+MAY_GROW = ("d_embed", "n_layers", "n_heads", "mlp_ratio", "n_rank_waves")
 
 
 def grow(small: TabularTransformer, config: TabularConfig) -> TabularTransformer:
@@ -30,8 +31,8 @@ def grow(small: TabularTransformer, config: TabularConfig) -> TabularTransformer
 
     Args:
         small: the trained model.
-        config: equal to that of `small` but for `d_embed`, `n_layers`, `n_heads`, `mlp_ratio` and the width of a head,
-            `d_embed / n_heads`, which may be larger.
+        config: equal to that of `small` but for `d_embed`, `n_layers`, `n_heads`, `mlp_ratio`, `n_rank_waves` and the width
+            of a head, `d_embed / n_heads`, which may be larger.
     Raises:
         ValueError: if another option differs, or one of these is smaller.
     """
@@ -79,7 +80,7 @@ class _Weight:
             "out.weight": ((token, heads), 1.0, False),
             "up.weight": ((hidden, token), 1.0, True),
             "down.weight": ((token, hidden), 1.0, False),
-            "project.weight": ((token, as_is[-1]), 1.0, False),
+            "project.weight": ((token, _channels(old, new)), 1.0, False),
             "project.bias": ((token,), 1.0, False),
             "mix.weight": ((token, token), 1.0, False),
             "number.weight": ((token, as_is[-1]), 1.0, False),
@@ -117,6 +118,12 @@ def _d_head(config: TabularConfig) -> int:
 def _heads(old: TabularConfig, new: TabularConfig) -> Tensor:
     """Where the components of the old heads lie among those of the new ones."""
     return (_first(old.n_heads)[:, None] * _d_head(new) + _first(_d_head(old))).flatten()
+
+
+def _channels(old: TabularConfig, new: TabularConfig) -> Tensor:
+    """Where the channels of the old cells lie among those of the new ones, the cells of a token one after the other."""
+    n_cells = old.group_size * len(GROUP_OFFSETS)
+    return (_first(n_cells)[:, None] * n_channels(new) + _first(n_channels(old))).flatten()
 
 
 def _refuse(old: TabularConfig, new: TabularConfig) -> None:

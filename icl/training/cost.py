@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from icl.network.cells import CHANNELS, GROUP_OFFSETS
+from icl.network.cells import GROUP_OFFSETS, n_channels
 from icl.network.config import TabularConfig
 from icl.network.cost import forward_flops
 from priors import ShapeSampler, TaskShape
@@ -77,7 +77,7 @@ def _kept_bytes(
     E, H, m = config.d_embed, config.n_heads, matmul_bytes
     # Of a query and head: one number for each key, or the logarithm of their sum.
     over_features, over_rows = (H * T * m, H * n_keys * m) if keeps_weights else (4 * H, 4 * H)
-    n_inputs = CHANNELS * config.group_size * len(GROUP_OFFSETS)
+    n_inputs = n_channels(config) * config.group_size * len(GROUP_OFFSETS)
     norm = 2 * 4 * E + E * m  # input and normalised input in float32, output as the product reads it
     kept = B * (S - config.n_thinking_rows) * (T - 1) * (n_inputs + 2 * E) * 4  # in float32
     for last in [False] * (config.n_layers - 1) + [True]:

@@ -28,7 +28,7 @@ from benchmarks.race.candidates import CANDIDATES
 from benchmarks.race.column_row import ColumnRowConfig, ColumnRowTransformer
 from benchmarks.race.training import Recipe, Run, rate_at, train, validate
 from icl import ICLClassifier, ICLRegressor
-from icl.network.cells import CHANNELS, ColumnStatistics
+from icl.network.cells import ColumnStatistics
 from icl.training.optim import OptimConfig
 from priors import FunctionPrior, ShapeSampler
 
@@ -105,9 +105,9 @@ def numbers(seeded):
 def test_without_rank_channels_the_others_are_left(numbers):
     X, _ = numbers
     columns = ColumnStatistics.of(X[:, :14], torch.zeros(2, 9, dtype=torch.bool))
-    plain = CANDIDATES["no-rank-channels"].build(SMALL).cells.describe(X, columns)
-    full = CANDIDATES["alternating"].build(SMALL).cells.describe(X, columns)
-    ranks = [1, *range(4, CHANNELS)]
+    plain = CANDIDATES["no-rank-channels"].build(SMALL).cells.describe(X, columns, 3)
+    full = CANDIDATES["alternating"].build(SMALL).cells.describe(X, columns, 3)
+    ranks = [1, *range(4, full.shape[-1])]
     assert_close(plain[..., [0, 2, 3]], full[..., [0, 2, 3]])
     assert full[..., ranks].any(-1).all() and not plain[..., ranks].any()
 

@@ -47,6 +47,8 @@ WIDER = [
     {"mlp_ratio": 3},
     {"d_embed": 32, "mlp_ratio": 1},  # as many units in the MLP as before
     {"d_embed": 20, "n_layers": 5, "mlp_ratio": 4},
+    {"n_rank_waves": 5},
+    {"d_embed": 24, "n_heads": 3, "n_rank_waves": 4},
 ]
 
 
@@ -148,6 +150,7 @@ def test_what_a_task_looks_like_may_not_grow(small, option, value):
         ({"d_embed": 12}, "d_embed is 16 in the trained one and 12"),
         ({"n_heads": 1}, "n_heads is 2 in the trained one and 1"),
         ({"n_heads": 4}, "d_embed / n_heads is 8 in the trained one and 4"),
+        ({"n_rank_waves": 2}, "n_rank_waves is 3 in the trained one and 2"),
         ({"mlp_ratio": 1}, "mlp_ratio x d_embed is 32 in the trained one and 16"),
     ],
 )
