@@ -95,14 +95,23 @@ class CompanionColumns:
             batch = part_of(batch, (groups_B == groups_B[drawn]).nonzero()[:, 0])
         n_targets = _n_targets(batch)
         n_answers = n_targets * len(companions) + (n_targets == 1 and "ridge" in companions)
-        n_features = batch.X.shape[2]
+        n_tasks, _, n_features = batch.X.shape
         room = self.max_features - n_features - n_answers
         if room < 0:
             return batch
-        n_components = min(n_features, room) if COMPONENTS in kinds else 0
-        n_kept = max(1, round(len(batch.X) * n_features / (n_features + n_components + n_answers)))
+        parts, n_components = [], 0
+        if COMPONENTS in kinds:
+            components_BRK = components_of(batch, min(n_features, room))
+            # As many as one of the tasks has, drawn at random, of those that have so many: prediction shows no column
+            # without a component.
+            count_B = components_BRK.ne(0).any(1).sum(1)
+            drawn = torch.randint(len(count_B), (), generator=generator, device=generator.device)
+            n_components = int(count_B[drawn])
+            kept_I = (count_B >= n_components).nonzero()[:, 0]
+            batch, parts = part_of(batch, kept_I), [components_BRK[kept_I, :, :n_components]]
+        n_kept = max(1, round(n_tasks * n_features / (n_features + n_components + n_answers)))
         batch = part_of(batch, torch.arange(min(n_kept, len(batch.X)), device=batch.X.device))
-        parts = [components_of(batch, n_components)] if n_components else []
+        parts = [part_BRK[:n_kept] for part_BRK in parts]
         if companions:
             parts.append(self._answers(batch, companions, _n_targets(batch), generator))
         made_BRS = torch.cat(parts, 2) if parts else batch.X[..., :0]

@@ -27,7 +27,7 @@ class ContrastsPrior(TablePrior):
     Args:
         own: range of the standard deviation of what is a column's own, beside 1 of what it shares, log-uniform per
             task; a column differs from its task's by a factor up to 2.
-        max_shared: most shared factors.
+        max_shared: most shared factors; never more than half as many as columns, or they would tell nothing apart.
 
     Source:
         Jolliffe (1982), A note on the use of principal components in regression, doi:10.2307/2348005: components of
@@ -46,7 +46,7 @@ class ContrastsPrior(TablePrior):
     def sample_latent(self, shape: TaskShape, n_outputs: int, generator: torch.Generator) -> LatentTable:
         B, R, F = shape.n_tasks, shape.n_rows, shape.n_features
         g = generator
-        L = int(integers(1, min(self.max_shared, F), (), g))
+        L = int(integers(1, min(self.max_shared, max(1, F // 2)), (), g))
         shared_BRL, own_BRF = normal((B, R, L), g), normal((B, R, F), g)
         loading_BLF = normal((B, L, F), g)
         # One factor in half of the tasks: the size of all that was measured, of one sign.

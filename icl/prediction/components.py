@@ -19,6 +19,9 @@ _LEAST = 1e-3
 _FARTHEST = 6.0
 # Rounds in which gaps of the context are filled and the covariance is learnt again.
 _ROUNDS = 3
+# Of two columns of equal standing, in the variance or in the loading, the first counts more by this: where they tie, as
+# any two columns by themselves do and those of a balanced design, rounding would turn components, or flip their signs.
+_VARIANCE_TIE, _LOADING_TIE = 1e-6, 1e-3
 # Variance that is added to each column's where gaps are filled.
 _RIDGE = 1e-4
 
@@ -40,17 +43,20 @@ class Components:
         context_NF = context_NF.astype(np.float64)
         self._unit_F, self._mean_F, self._std_F = np.array([units(c[~np.isnan(c)]) for c in context_NF.T]).T
         Z_NF = self._standardised(context_NF)
+        order_F = np.arange(Z_NF.shape[1])
         self._centre_F, self._covariance_FF = np.zeros(Z_NF.shape[1]), np.eye(Z_NF.shape[1])
         for _ in range(_ROUNDS if np.isnan(Z_NF).any() else 1):
             filled_NF = self._filled(Z_NF)
             self._centre_F = filled_NF.mean(0)
             centred_NF = filled_NF - self._centre_F
             self._covariance_FF = centred_NF.T @ centred_NF / len(centred_NF)
-        _, size_K, axes_KF = np.linalg.svd(centred_NF, full_matrices=False)
+        before_F = 1 - _VARIANCE_TIE * order_F
+        _, size_K, axes_KF = np.linalg.svd(centred_NF * before_F, full_matrices=False)
         n_kept = min(int((size_K > _LEAST * size_K[:1].sum()).sum()), most) if Z_NF.shape[1] > 1 else 0
         axes_KF = axes_KF[:n_kept]
         # Which of two signs comes out is chance: the order of the rows decides, or the library.
-        axes_KF = axes_KF * np.sign(np.take_along_axis(axes_KF, np.abs(axes_KF).argmax(1)[:, None], 1))
+        loudest_K1 = (np.abs(axes_KF) * (1 - _LOADING_TIE * order_F)).argmax(1)[:, None]
+        axes_KF = axes_KF * np.sign(np.take_along_axis(axes_KF, loudest_K1, 1)) * before_F
         self._turn_FK = axes_KF.T / size_K[:n_kept] * np.sqrt(len(Z_NF))
 
     def __call__(self, cells_MF: np.ndarray) -> np.ndarray:

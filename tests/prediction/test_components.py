@@ -63,6 +63,36 @@ def test_the_order_of_rows_does_not_matter():
     np.testing.assert_allclose(Components(X[order], 10)(X), Components(X, 10)(X), atol=1e-6)
 
 
+def grid(*levels):
+    return np.stack(np.meshgrid(*[np.arange(n, dtype=float) for n in levels], indexing="ij"), -1).reshape(
+        -1, len(levels)
+    )
+
+
+TIED = {
+    "two columns": table(100, 2),
+    "two opposed columns": table(100, 2) * [1, -1],
+    "3^4 grid": grid(3, 3, 3, 3),
+    "2^6 grid": grid(2, 2, 2, 2, 2, 2),
+    "balanced levels": np.eye(4)[np.arange(80) % 4],
+    "copies": table(60, 2).repeat(3, 1),
+    "pairs of copies that are opposed": np.c_[table(60, 2), -table(60, 2)],
+}
+
+
+@pytest.mark.parametrize("name", TIED)
+def test_rounding_decides_no_tie(name):
+    """Equal variances, equal loadings: neither the order of rows nor the last bits of cells turn a component."""
+    X = TIED[name]
+    parts = Components(X, 10)(X)
+    assert np.allclose(parts.T @ parts / len(X), np.eye(parts.shape[1]), atol=1e-6)
+    for seed in range(5):
+        rng = np.random.default_rng(seed)
+        np.testing.assert_allclose(Components(X[rng.permutation(len(X))], 10)(X), parts, atol=1e-6)
+        moved = X * (1 + 1e-15 * rng.normal(size=X.shape))
+        np.testing.assert_allclose(Components(moved, 10)(X), parts, atol=1e-6)
+
+
 @pytest.mark.parametrize(
     ("cells", "most", "n_kept"),
     [

@@ -159,19 +159,30 @@ def test_components_are_drawn_beside_companions(seeded):
     assert CompanionColumns(components=1.0).drawn(companions.FEWEST_ROWS - 1, seeded(0)) == (COMPONENTS,)
 
 
+@pytest.mark.parametrize("seed", range(4))
 @pytest.mark.parametrize("task", ["classification", "regression"])
-def test_components_lie_before_answers_and_cells_are_kept(task, seeded):
-    batch = tasks(task, 90, 60, 1, 24)
-    wide = ALWAYS.shown(batch, (COMPONENTS,), seeded(0))
-    kept, made = len(wide.X), wide.X[..., F:]
-    assert torch.equal(wide.X[..., :F].nan_to_num(), batch.X[:kept].nan_to_num())
-    assert torch.equal(wide.y, batch.y[:kept])
-    assert 1 < kept <= 12 and 1 < made.shape[2] <= F and not wide.is_categorical[:, F:].any()
-    assert torch.equal(made, components_of(batch, F)[:kept, :, : made.shape[2]].float())
-    both = ALWAYS.shown(batch, (COMPONENTS, "ridge"), seeded(0)).X
-    assert both.shape[2] > wide.X.shape[2] or task == "classification"
+def test_components_lie_before_answers_and_cells_are_kept(task, seed, seeded):
+    batch = tasks(task, 90, 60, seed, 24)
+    wide = ALWAYS.shown(batch, (COMPONENTS,), seeded(seed))
+    index = [int((batch.y == y).all(1).nonzero()[0, 0]) for y in wide.y]
+    assert torch.equal(wide.X[..., :F].nan_to_num(), batch.X[index].nan_to_num())
+    made = wide.X[..., F:]
+    # Every column shown is a component of its task, as prediction has it; and those that fit are as many as before.
+    assert made.ne(0).any(1).all() and not wide.is_categorical[:, F:].any()
+    assert torch.equal(made, components_of(batch, F)[index, :, : made.shape[2]].float())
+    assert 1 <= len(wide.X) <= 24 * F / wide.X.shape[2] + 1
+    both = ALWAYS.shown(batch, (COMPONENTS, "ridge"), seeded(seed)).X
+    assert both[..., F:].isfinite().all()
     # Only as many as there is room for, those of the largest variance.
-    narrow = CompanionColumns(max_features=F + 2).shown(batch, (COMPONENTS,), seeded(0))
-    assert torch.equal(narrow.X[:kept, :, F:], made[..., :2])
-    full = CompanionColumns(max_features=F).shown(batch, (COMPONENTS,), seeded(0))
+    narrow = CompanionColumns(max_features=F + 2).shown(batch, (COMPONENTS,), seeded(seed)).X
+    assert narrow.shape[2] <= F + 2
+    full = CompanionColumns(max_features=F).shown(batch, (COMPONENTS,), seeded(seed))
     assert torch.equal(full.X.nan_to_num(), batch.X.nan_to_num())
+
+
+def test_a_batch_without_components_stays_whole(seeded):
+    batch = tasks("regression", 90, 60, 0, 12)
+    one = replace(batch, X=batch.X[..., :1], is_categorical=batch.is_categorical[:, :1])
+    levels = replace(batch, is_categorical=torch.ones_like(batch.is_categorical))
+    for plain in (one, levels):
+        assert ALWAYS.shown(plain, (COMPONENTS,), seeded(0)).X.shape == plain.X.shape
