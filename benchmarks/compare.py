@@ -71,8 +71,10 @@ def score_table(scores: pd.DataFrame, own: str, task: str, families: pd.Series) 
     main = by_table(scores, metrics[0])
     if task == "clf":
         columns["auc, each table"] = main.mean()
+        columns["logloss, each table"] = by_table(scores, "logloss").mean()
     else:
         columns["median r2, each table"] = main.median()
+        columns["median crps, each table"] = by_table(scores, "crps").median()
         columns["mean r2"] = by_family(by_table(scores, "r2", bound=True), families).mean()
     table = pd.DataFrame(columns)
     wins = [f"{(main[own] > main[m]).mean() + (main[own] == main[m]).mean() / 2:.0%}" for m in table.index]

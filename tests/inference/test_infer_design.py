@@ -257,6 +257,18 @@ def test_the_result_says_what_it_assumes(table):
     assert result.problem.n_labeled_units == 3 and "few_clusters" in [d.code for d in result.diagnostics]
 
 
+def test_the_result_names_the_columns_of_the_design(table):
+    weights = np.random.default_rng(1).uniform(1, 3, len(table))
+    table = table.assign(town=np.arange(len(table)) % 3, w=weights)
+    told = infer(Mean("y", by="town"), table, predictions="f", design=Design(strata="town", weights="w")).summary()
+    assert "strata town, weights w" in told and "as its weight says" in " ".join(told.split())
+    assert "labeled rows in all groups together" in " ".join(told.split())
+    given = infer(Mean("y"), table, predictions="f", design=Design(weights=weights)).summary()
+    assert "weights given" in given and "in all groups" not in " ".join(given.split())
+    simple = infer(Mean("y"), table, predictions="f").summary()
+    assert "design" not in simple and "weight says" not in simple
+
+
 def test_uneven_weights_and_poor_overlap_are_flagged(table):
     p = np.full(300, 0.9)
     p[np.flatnonzero(table["y"].notna())[:2]] = 0.01

@@ -122,7 +122,7 @@ def test_what_takes_long_says_so(monkeypatch):
     with pytest.warns(LongWorkWarning, match="will take about .* here; time_budget"):
         ICLRegressor("nano", n_estimators=1, companions=()).fit(X[:60], X[:60, 0])
     monkeypatch.setattr(timed, "pace_here", lambda model: Pace(1e-6, 1.0, 1))
-    with pytest.warns(LongWorkWarning, match="time_budget=0.01 is too short.*members"):
+    with pytest.warns(LongWorkWarning, match="time_budget: 0.* s are left for this table.*members"):
         ICLClassifier("nano", time_budget=0.01).fit(X, y)
 
 

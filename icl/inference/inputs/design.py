@@ -109,9 +109,18 @@ class Design:
             rows = "that the labeled rows are a random sample within each stratum"
         else:
             rows = "that the labeled rows are a random sample of all rows (missing completely at random)"
+        if self.weights is not None:
+            rows += ", each row standing for as many members of the population as its weight says"
         if self.clusters is not None:
             rows += ", and that clusters are independent of one another"
         return rows
+
+    @property
+    def described(self) -> str:
+        """What is known of each row and where it stands: "strata region, weights w"."""
+        parts = {name: getattr(self, name) for name in ("probability", "strata", "clusters", "weights")}
+        said = [f"{name} {value if is_name(value) else 'given'}" for name, value in parts.items() if value is not None]
+        return ", ".join([*said, "propensity estimated"] if self.propensity is not None else said)
 
     def with_model(self, predictor: Any) -> Design:
         """This design with the model that it needs, made from the predictor, where it needs one and has none."""

@@ -101,6 +101,7 @@ def facts(result: Reported) -> list[tuple[str, str]]:
     pairs = [
         ("estimand", str(result.estimand)),
         ("rows", f"{result.n_labeled:,} labeled, {result.n_unlabeled:,} unlabeled"),
+        *([("design", result.design.described)] if result.design.described else []),
         ("predictions", result.predictions),
         ("method", _method_words(result)),
         ("std. error", f"{kind}; reference {reference}"),
@@ -130,10 +131,11 @@ def assumption(result: Reported) -> str:
     rows = result.design.assumption
     if not result.n_unlabeled and result.design.is_simple:
         rows = "that the rows are a random sample of the population"
+    groups = " in all groups together" if getattr(result.estimand, "by", None) is not None else ""
     free = "" if "predictions" in extra else "The predictions may be wrong in any way. "
     return (
         f"Assumes {rows}{extra}; and that no labeled row was predicted by a model that saw its label. {free}"
-        "n effective: labeled rows that would give the same precision without predictions."
+        f"n effective: labeled rows{groups} that would give the same precision without predictions."
     )
 
 
