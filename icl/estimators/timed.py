@@ -96,9 +96,9 @@ class TimedMixin(Host):
             _log.info("time_budget: about %s planned, left out: %s", words_of_seconds(seconds), without)
             if seconds > budget:
                 self._warn(
-                    f"time_budget: {words_of_seconds(max(budget - spent, 0))} are left for this table, which takes about "
-                    f"{words_of_seconds(seconds - spent)} even without {without}. Pass fewer rows or columns, or a "
-                    f"larger budget."
+                    f"time_budget: {words_of_seconds(max(budget - spent, 0))} are left for this table, which takes "
+                    f"about {words_of_seconds(seconds - spent)} even without {without}. Pass fewer rows or "
+                    f"columns, or a larger budget."
                 )
         elif expected(plan.work(*table, config.max_features), config, NOMINAL).total > _LONG / 4:
             seconds = self._times(plan, table, config).total

@@ -9,7 +9,8 @@ other.
 Sources:
     Chen et al. (2016), Net2Net, arXiv:1511.05641 (a larger network of the same function); Gong et al. (2019), ICML
     (depth by copies of trained blocks). Zeros instead of Net2Net's copies of units are own: a normalisation then
-    divides by the old mean square times a constant, whatever the two widths are. Further waves of a rank are read by zeros.
+    divides by the old mean square times a constant, whatever the two widths are. Further waves of a rank are
+    read by zeros.
 """
 
 from __future__ import annotations
@@ -31,8 +32,8 @@ def grow(small: TabularTransformer, config: TabularConfig) -> TabularTransformer
 
     Args:
         small: the trained model.
-        config: equal to that of `small` but for `d_embed`, `n_layers`, `n_heads`, `mlp_ratio`, `n_rank_waves` and the width
-            of a head, `d_embed / n_heads`, which may be larger.
+        config: equal to that of `small` but for `d_embed`, `n_layers`, `n_heads`, `mlp_ratio`, `n_rank_waves` and the
+            width of a head, `d_embed / n_heads`, which may be larger.
     Raises:
         ValueError: if another option differs, or one of these is smaller.
     """
