@@ -14,6 +14,8 @@ from lean import BEGIN
 from torch.testing import assert_close
 
 from icl import atomic
+from icl.network.config import TabularConfig, own_fields
+from icl.network.model import TabularTransformer
 from icl.releases import folder as checkpoint
 from icl.releases import names
 from icl.releases.folder import load_release, save_release
@@ -46,6 +48,19 @@ def test_half_precision_on_disk_is_float32_in_memory(tiny_model, tmp_path):
     assert {p.dtype for p in loaded.parameters()} == {torch.float32}
     for (name, kept), original in zip(loaded.named_parameters(), tiny_model.parameters()):
         assert_close(kept, original, rtol=1e-3, atol=1e-3, msg=name)
+
+
+def test_waves_of_a_rank_come_back_and_older_releases_have_three(tiny_model, tmp_path, seeded):
+    fields = own_fields(tiny_model.config)
+    faster = TabularTransformer(TabularConfig(**fields | {"n_rank_waves": 5})).eval()
+    loaded = load_release(save_release(faster, tmp_path / "five", {}, dtype=torch.float32))
+    assert loaded.config.n_rank_waves == 5
+    assert_close(scores(loaded, seeded), scores(faster, seeded), rtol=0, atol=0)
+    old = save_release(tiny_model, tmp_path / "old", {}, dtype=torch.float32)
+    config = json.loads((old / "config.json").read_text())
+    config.pop("n_rank_waves", None)
+    (old / "config.json").write_text(json.dumps(config))
+    assert_close(scores(load_release(old), seeded), scores(tiny_model, seeded), rtol=0, atol=0)
 
 
 def test_what_save_pretrained_writes_is_a_release_and_the_other_way_round(tiny_model, release, tmp_path, seeded):
