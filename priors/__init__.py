@@ -10,6 +10,7 @@ from priors.contrasts import ContrastsPrior
 from priors.crossed import CrossedPrior
 from priors.decisions import DecisionsPrior
 from priors.filter import Learnable
+from priors.fine import FinePrior
 from priors.function import FunctionPrior
 from priors.gp import GaussianProcessPrior
 from priors.levels import LevelsPrior
@@ -41,6 +42,7 @@ _REGISTRY: dict[str, type] = {
     "crossed": CrossedPrior,
     "contrasts": ContrastsPrior,
     "decisions": DecisionsPrior,
+    "fine": FinePrior,
     "levels": LevelsPrior,
     "spectra": SpectraPrior,
     "mixture": MixturePrior,
@@ -71,6 +73,7 @@ __all__ = [
     "ContrastsPrior",
     "CrossedPrior",
     "DecisionsPrior",
+    "FinePrior",
     "FunctionPrior",
     "GaussianProcessPrior",
     "Learnable",

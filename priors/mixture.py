@@ -14,6 +14,7 @@ from priors.crossed import CrossedPrior
 from priors.decisions import DecisionsPrior
 from priors.draw import choice
 from priors.filter import Learnable
+from priors.fine import FinePrior
 from priors.function import FunctionPrior
 from priors.levels import LevelsPrior
 from priors.mlp import MLPPrior
@@ -39,7 +40,7 @@ FAMILIES: dict[type, float] = {
     CrossedPrior: 0.6,
 }
 
-FURTHER: tuple[type, ...] = (ContrastsPrior, DecisionsPrior, LevelsPrior, SpectraPrior)
+FURTHER: tuple[type, ...] = (ContrastsPrior, DecisionsPrior, FinePrior, LevelsPrior, SpectraPrior)
 """Families that a mixture holds where it names them: what ships was trained without."""
 
 
@@ -59,8 +60,8 @@ class MixturePrior:
         learnable: redraw tasks whose target does not depend on their features.
         task, target, missing: handed to the default families; ignored when `components` are given.
         families: weights by name that differ from the default families' own, {"rules": 1.4}; also brings in
-            "contrasts", "decisions", "levels" and "spectra", which are in no mixture by default. Ignored when
-            `components` are given.
+            "contrasts", "decisions", "fine", "levels" and "spectra", which are in no mixture by default. Ignored
+            when `components` are given.
     """
 
     components: list[Prior] | None = None

@@ -11,6 +11,7 @@ from priors.crossed import CrossedPrior
 from priors.decisions import DecisionsPrior, draw_coarse_columns, draw_decisions
 from priors.draw import standardise
 from priors.features import as_columns, draw_columns, vary
+from priors.fine import FinePrior
 from priors.mlp import MLPPrior, dense_layer, draw_mlp
 from priors.rules import RulesPrior, draw_rules
 from priors.tree import TreePrior
@@ -146,7 +147,7 @@ def test_networks_make_dependent_tables(causal, seeded):
 
 
 @pytest.mark.parametrize(
-    "family", [TreePrior, RulesPrior, DecisionsPrior, ContrastsPrior, ClustersPrior, CrossedPrior, MLPPrior]
+    "family", [TreePrior, RulesPrior, DecisionsPrior, ContrastsPrior, FinePrior, ClustersPrior, CrossedPrior, MLPPrior]
 )
 @pytest.mark.parametrize("n_outputs", [1, 2, 10])
 def test_outputs_vary_in_every_task(family, n_outputs, seeded):
@@ -166,6 +167,8 @@ def test_outputs_vary_in_every_task(family, n_outputs, seeded):
         (DecisionsPrior, "coarse", 1.5),
         (ContrastsPrior, "own", (0.0, 1.0)),
         (ContrastsPrior, "max_shared", 0),
+        (FinePrior, "max_columns", 0),
+        (FinePrior, "rows_per_cell", 0.5),
         (ClustersPrior, "max_clusters", 1),
         (CrossedPrior, "max_levels", 1),
     ],
@@ -235,3 +238,34 @@ def test_what_little_tells_columns_apart_is_read(seeded):
     assert 0.3 < found.median() < 0.9 and (found > 0.9).double().mean() > 0.05
     correlation = torch.stack([torch.corrcoef(task.T) for task in X]).abs()
     assert correlation.median() > 0.9
+
+
+def test_fine_structure_is_told_by_neighbours_not_by_lines(seeded):
+    """Of one column: what the nearest values say explains most of the target in most tasks, a line little in most."""
+    prior = FinePrior(task="regression", missing=0.0, max_columns=1)
+    nearest, line = [], []
+    for seed in range(20):
+        latent = prior.sample_latent(TaskShape(8, 600, 400, 1), 1, seeded(seed))
+        x, y = standardise(latent.X.double(), 1)[..., 0], standardise(latent.outputs.double(), 1)[..., 0]
+        assert x.isfinite().all() and not latent.is_categorical.any()
+        order = x.argsort(1)
+        along = y.gather(1, order)
+        nearest.append((along[:, 1:] * along[:, :-1]).mean(1))
+        line.append((x * y).mean(1).square())
+    nearest, line = torch.cat(nearest), torch.cat(line)
+    assert nearest.median() > 0.6 and nearest.quantile(0.1) > 0.3
+    assert line.median() < 0.1
+
+
+@pytest.mark.parametrize(("n_rows", "n_features"), [(5, 1), (40, 2), (300, 3), (900, 20)])
+def test_fine_cells_are_as_many_as_rows_can_tell(n_rows, n_features, seeded):
+    """Of one recorded column there are no more values than cells, one for five rows, eight at least."""
+    prior = FinePrior(task="regression", missing=0.0, max_columns=1)
+    shape = TaskShape(30, n_rows, max(2, 2 * n_rows // 3), n_features)
+    latent = prior.sample_latent(shape, 2, seeded(n_rows))
+    assert latent.X.isfinite().all() and latent.outputs.isfinite().all() and latent.outputs.shape == (30, n_rows, 2)
+    if n_features == 1:
+        return
+    counts = [sorted(len(column.unique()) for column in task.T) for task in latent.X]
+    most = max(8, n_rows // 5)
+    assert sum(count[0] <= most for count in counts) > 5
