@@ -59,6 +59,19 @@ def sklearn_folds(y: np.ndarray, n_folds: int, classify: bool, group: np.ndarray
         return [units.rows(held_out) for _, held_out in dealer.split(np.zeros(len(y)), y)]
 
 
+@contextlib.contextmanager
+def _said_once() -> Iterator[None]:
+    """Warnings that several parts give alike are given once, at the end."""
+    caught: list[warnings.WarningMessage] = []
+    try:
+        with warnings.catch_warnings(record=True) as caught:
+            yield
+    finally:
+        told = {(each.category, str(each.message)): each for each in caught}
+        for each in told.values():
+            warnings.warn_explicit(each.message, each.category, each.filename, each.lineno)
+
+
 class OutOfContext:
     """An estimator for each fold, fitted on the other rows, asked together.
 
@@ -94,8 +107,7 @@ class OutOfContext:
         # Not sklearn's clone, which would copy a network. A budget was spent by the fit of the whole, if there was one.
         parameters = {**estimator.get_params(deep=False), **estimator.settled(len(folds)), **changes}
         self.models, self.contexts = [], []
-        quiet = warnings.catch_warnings() if names is None else contextlib.nullcontext()
-        with quiet:
+        with warnings.catch_warnings() if names is None else _said_once():
             if names is None:
                 warnings.simplefilter("ignore", UserWarning)  # fit has said it of the whole context
             for k, held_out in enumerate(folds):

@@ -1,5 +1,6 @@
 """One table in every dress that people's tables wear: the answer is one."""
 
+import warnings
 from decimal import Decimal
 
 import datasets
@@ -10,6 +11,7 @@ import pytest
 from numpy.testing import assert_allclose
 from sklearn.linear_model import LinearRegression, LogisticRegression
 
+from icl import ICLRegressor, SchemaWarning
 from icl.inference import OLS, Design, Logistic, Mean, MEstimand, Quantile, Statistic, infer
 
 N, LABELED = 200, 60
@@ -164,3 +166,17 @@ def test_an_outcome_of_truth_values_may_be_missing():
         Logistic("y ~ a"), D.assign(y=np.where(D["y"].notna(), D["y"] > 0, np.nan), f=table["f"]), predictions="f"
     )
     assert np.array_equal(ours.estimate, wanted.estimate)
+
+
+def test_what_every_fold_finds_is_said_once():
+    """A column that names rows is left out by each of the folds."""
+    rng = np.random.default_rng(0)
+    table = pd.DataFrame({"patient": [f"P{k:03}" for k in range(90)], "x": rng.normal(size=90)})
+    table["y"] = table["x"].where(rng.random(90) < 0.5)
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        infer("mean: y", table, predictor=ICLRegressor("nano", n_estimators=1, companions=()), folds=3)
+    assert len([each for each in said if "names rows" in str(each.message)]) == 1
+    with warnings.catch_warnings(), pytest.raises(SchemaWarning, match="names rows"):
+        warnings.simplefilter("error", SchemaWarning)
+        infer("mean: y", table, predictor=ICLRegressor("nano", n_estimators=1, companions=()), folds=3)
