@@ -4,10 +4,10 @@
     python benchmarks/levels.py [--checkpoint base] [--before ../before] [--shapes 500x10x250,1000x20x1000]
         [--out benchmarks]
 
-Writes OUT/levels.md. Two classes that trees, kernel and ridge can all see something of; one core, contenders in turn,
-medians of CPU seconds, which other work on the machine disturbs less than those on the wall. The default of the commit
-before answers in a process of its own, with its own weights. What the qualities reach on real tables stands in
-benchmarks/talent.md.
+Writes OUT/levels.md, anew after every shape. Two classes that trees, kernel and ridge can all see something of; one
+core, contenders in turn, medians of CPU seconds, which other work on the machine disturbs less than those on the wall.
+The default of the commit before answers in a process of its own, with its own weights. What the qualities reach on real
+tables stands in benchmarks/talent.md.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ CONTENDERS: dict[str, dict] = {
     "default": {"quality": "default"},
     "best": {"quality": "best"},
 }
-TURNS = 5
+TURNS = 3
 
 # Runs in the folder of the commit before, whose code knows nothing of this page: one line a shape in, seconds out.
 _WORKER = """
@@ -114,10 +114,16 @@ def main(arguments: list[str] | None = None) -> None:
     torch.set_num_threads(1)
     before = options.before and Before(options.before)
     shapes = [tuple(map(int, shape.split("x"))) for shape in options.shapes.split(",")]
-    rows = [row for shape in shapes for row in measure(options.checkpoint, before, *shape)]
+    rows: list[dict] = []
+    for shape in shapes:
+        rows += measure(options.checkpoint, before, *shape)
+        _write(rows, options)
+
+
+def _write(rows: list[dict], options) -> None:
     lines = ["# Fit and prediction by `quality`", ""]
     lines += [f"{options.checkpoint}; one core, medians of {TURNS} turns, CPU seconds. `benchmarks/levels.py`"]
-    if before:
+    if options.before:
         commit = subprocess.run(
             ["git", "log", "-1", "--format=%h, %cs, %s"], cwd=options.before, capture_output=True, text=True
         )
@@ -125,7 +131,7 @@ def main(arguments: list[str] | None = None) -> None:
     lines += ["", describe("torch", "scikit-learn"), "", markdown(pd.DataFrame(rows))]
     text = "\n".join(lines) + "\n"
     (options.out / "levels.md").write_text(text, encoding="utf-8")
-    print(text)
+    print(text, flush=True)
 
 
 if __name__ == "__main__":
