@@ -1,6 +1,6 @@
 """Principal components of the numbers of many tasks at once, as every second member of an ensemble shows them.
 
-Batched counterpart of `icl.prediction.components`, whose tests hold the two together.
+Batched counterpart of `icl.prediction.components`; tests/priors/test_component_columns.py holds the two together.
 
 Dimension key: B tasks, R rows = N context + M query, F columns of the table, K components.
 """

@@ -1,7 +1,7 @@
 """Targets of fine structure: many small cells or waves of one to three columns, as of soils or repeated visits.
 
-Maps, time tables, batches, people known by their age: what neighbouring values share ends after a twentieth of
-the column, and a value is worth what its nearest rows say. A forest reads that at once.
+Maps, time tables, batches, people known by their age: what neighbouring values share ends after an eighth of the
+column or much less, and a value is worth what its nearest rows say. A forest reads that at once.
 
 Dimension key: B tasks, R rows, F features, J fine columns, C cells, W waves, T outputs.
 """

@@ -57,6 +57,18 @@ def test_columns_that_say_nothing_give_none():
     assert not none.any() and not one.any()
 
 
+def test_ties_are_settled_alike(seeded):
+    """Two columns have loadings of one size; cells of a grid and copies have variances of one size."""
+    batch = batch_of("regression", 0.0, 5, 2)
+    numbers = torch.zeros_like(batch.is_categorical)
+    assert max(check(replace(batch, X=torch.randn(5, R, 2, generator=seeded(6)), is_categorical=numbers))) == 2
+    axis = torch.arange(3.0)
+    grid = torch.cartesian_prod(axis, axis, axis, axis)[torch.arange(R) % 81]
+    flags = torch.zeros(5, 4, dtype=torch.bool)
+    for n_context in (81, N):
+        check(replace(batch, X=grid.expand(5, R, 4), is_categorical=flags, n_context=n_context))
+
+
 def test_a_task_does_not_depend_on_the_others_nor_on_query_rows():
     batch = batch_of("classification", 1.0, 4)
     whole = components_of(batch, 9)
