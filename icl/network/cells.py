@@ -21,6 +21,11 @@ def n_channels(config: TabularConfig) -> int:
     return 4 + 2 * config.n_rank_waves
 
 
+def n_groups(config: TabularConfig, n_features: int) -> int:
+    """Tokens that show the features of a row."""
+    return max(-(-n_features // config.group_size), min(n_features, config.least_groups))
+
+
 @dataclass(frozen=True)
 class TargetScale:
     """Location and scale (B, 1) of a regression target, from its context rows."""
@@ -76,7 +81,7 @@ class CellEncoder(nn.Module):
 
     def __init__(self, config: TabularConfig):
         super().__init__()
-        self.group_size, self.n_rank_waves = config.group_size, config.n_rank_waves
+        self.config = config
         n_inputs = n_channels(config) * config.group_size * len(GROUP_OFFSETS)
         self.project = nn.Linear(n_inputs, config.d_embed)
         self.mix = nn.Linear(config.d_embed, config.d_embed, bias=False)
@@ -88,14 +93,15 @@ class CellEncoder(nn.Module):
 
     def group(self, X_BRF: Tensor, columns: ColumnStatistics, stride: int = 1) -> Tensor:
         """(B, R, G, inputs): the channels of the features that a token shows."""
-        cells_BRFC = self.describe(X_BRF, columns, self.n_rank_waves)
-        n_features = X_BRF.shape[-1]
-        n_groups = -(-n_features // self.group_size)
-        first_G = torch.arange(0, n_groups, stride, device=X_BRF.device) * self.group_size
+        cells_BRFC = self.describe(X_BRF, columns, self.config.n_rank_waves)
+        n_features, size = X_BRF.shape[-1], self.config.group_size
+        G = n_groups(self.config, n_features)
+        token_G = torch.arange(0, G, stride, device=X_BRF.device)
+        first_G = token_G * size if (G - 1) * size < n_features else token_G * n_features // G
         # Circular offsets show each feature to several tokens, in different company; no padding is needed.
         # Made on the device: a list of numbers would be sent there at every step.
-        own_K = torch.arange(self.group_size, device=X_BRF.device)
-        offset_O = torch.cat([o * self.group_size + own_K for o in GROUP_OFFSETS])
+        own_K = torch.arange(size, device=X_BRF.device)
+        offset_O = torch.cat([o * size + own_K for o in GROUP_OFFSETS])
         index_GO = (first_G[:, None] + offset_O) % n_features
         return rearrange(cells_BRFC[:, :, index_GO], "b r g o c -> b r g (o c)")
 

@@ -18,6 +18,8 @@ class TabularConfig(PretrainedConfig):
         n_heads: attention heads; must divide `d_embed`.
         mlp_ratio: hidden width of the MLP in units of `d_embed`.
         group_size: features per token.
+        least_groups: tokens that show the features of a narrow table, one for each feature at most: they begin at
+            evenly spread features and overlap. A table wide enough has one for every `group_size` features.
         n_thinking_rows: learned rows prepended to the context.
         max_classes: class slots of the classification head.
         n_bins: bins of the regression head.
@@ -39,6 +41,7 @@ class TabularConfig(PretrainedConfig):
         max_classes: int = 10,
         n_bins: int = 128,
         n_rank_waves: int = 3,
+        least_groups: int = 0,
         max_features: int = 100,
         max_context: int = 1_000,
         **kwargs,
@@ -51,14 +54,15 @@ class TabularConfig(PretrainedConfig):
         self.d_embed, self.n_layers, self.n_heads, self.mlp_ratio = d_embed, n_layers, n_heads, mlp_ratio
         self.group_size, self.n_thinking_rows = group_size, n_thinking_rows
         self.max_classes, self.n_bins, self.n_rank_waves = max_classes, n_bins, n_rank_waves
-        self.max_features, self.max_context = max_features, max_context
+        self.least_groups, self.max_features, self.max_context = least_groups, max_features, max_context
         if d_embed % n_heads:
             raise ValueError(f"n_heads must divide d_embed, got d_embed={d_embed} and n_heads={n_heads}.")
         for name in ("d_embed", "n_layers", "n_heads", "mlp_ratio", "group_size", "n_bins", "max_features"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}.")
-        if n_rank_waves < 0:
-            raise ValueError(f"n_rank_waves must not be negative, got {n_rank_waves}.")
+        for name in ("n_rank_waves", "least_groups"):
+            if getattr(self, name) < 0:
+                raise ValueError(f"{name} must not be negative, got {getattr(self, name)}.")
         if max_classes < 2:
             raise ValueError(f"max_classes must be at least 2, got {max_classes}.")
 

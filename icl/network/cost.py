@@ -8,7 +8,7 @@ per row, E embedding.
 
 from __future__ import annotations
 
-from icl.network.cells import GROUP_OFFSETS, n_channels
+from icl.network.cells import GROUP_OFFSETS, n_channels, n_groups
 from icl.network.config import TabularConfig
 
 
@@ -18,7 +18,7 @@ def forward_flops(
     """Of one pass over `n_tasks` contexts and their queries."""
     B, N, M, F = n_tasks, n_context, n_query, n_features
     E, R, K = config.d_embed, N + M, config.n_thinking_rows
-    G = -(-F // config.group_size)
+    G = n_groups(config, F)
     T, S, n_keys = G + 1, R + K, N + K
     encoder = 2 * B * R * G * E * (n_channels(config) * config.group_size * len(GROUP_OFFSETS) + E)
     encoder += 2 * B * N * 3 * E if regression else 0

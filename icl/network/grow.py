@@ -33,7 +33,8 @@ def grow(small: TabularTransformer, config: TabularConfig) -> TabularTransformer
     Args:
         small: the trained model.
         config: equal to that of `small` but for `d_embed`, `n_layers`, `n_heads`, `mlp_ratio`, `n_rank_waves` and the
-            width of a head, `d_embed / n_heads`, which may be larger.
+            width of a head, `d_embed / n_heads`, which may be larger. Limits may differ, and `least_groups`, by which
+            narrow tables get another answer.
     Raises:
         ValueError: if another option differs, or one of these is smaller.
     """

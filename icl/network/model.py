@@ -22,7 +22,7 @@ from torch import Tensor, nn
 
 from icl.network import kernels
 from icl.network.blocks import Block, row_slices, score_head
-from icl.network.cells import CellEncoder, ColumnStatistics, TargetEncoder
+from icl.network.cells import CellEncoder, ColumnStatistics, TargetEncoder, n_groups
 from icl.network.config import TabularConfig
 from icl.network.distribution import CategoricalPredictive, HistogramPredictive
 from icl.network.metrics import predictive
@@ -201,7 +201,7 @@ class TabularTransformer(nn.Module):
 
     def n_tokens(self, n_features: int) -> int:
         """T, for tables of so many features."""
-        return -(-n_features // self.config.group_size) + 1
+        return n_groups(self.config, n_features) + 1
 
     def cache_bytes(self, n_rows: int, n_features: int) -> int:
         """Of the `ContextCache` of one task with so many context and thinking rows."""

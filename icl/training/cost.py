@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from icl.network.cells import GROUP_OFFSETS, n_channels
+from icl.network.cells import GROUP_OFFSETS, n_channels, n_groups
 from icl.network.config import TabularConfig
 from icl.network.cost import forward_flops
 from priors import ShapeSampler, TaskShape
@@ -59,14 +59,12 @@ def training_cost(
     """
     B, R, N, F = shape.n_tasks, shape.n_rows, shape.n_context, shape.n_features
     M, K = R - N, config.n_thinking_rows
-    tokens = B * (R + K) * (-(-F // config.group_size) + 1)
+    T = n_groups(config, F) + 1
     return Cost(
         flops=TRAINING_PASSES * forward_flops(config, B, N, M, F, regression),
-        tokens=tokens,
+        tokens=B * (R + K) * T,
         tables=B,
-        activation_bytes=_kept_bytes(
-            config, B, R + K, N + K, M, -(-F // config.group_size) + 1, matmul_bytes, keeps_weights
-        ),
+        activation_bytes=_kept_bytes(config, B, R + K, N + K, M, T, matmul_bytes, keeps_weights),
     )
 
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch.testing import assert_close
 
-from icl.network.cells import CellEncoder, ColumnStatistics, n_channels
+from icl.network.cells import GROUP_OFFSETS, CellEncoder, ColumnStatistics, n_channels, n_groups
 from icl.network.config import TabularConfig
 
 
@@ -32,3 +32,26 @@ def test_ranks_a_sixteenth_apart_differ_most_in_the_fastest_of_five_waves():
     cells = CellEncoder.describe(X, columns, 5)[0, :, 0]
     gap = (cells[30] - cells[34])[4:].reshape(5, 2).square().sum(1)
     assert gap.argmax() == 4 and gap[4] > 5 * gap[2]
+
+
+@pytest.mark.parametrize("stride", [1, 2])
+@pytest.mark.parametrize("least_groups", [0, 1, 4, 9, 100])
+@pytest.mark.parametrize("group_size", [1, 2, 3, 5])
+def test_every_feature_is_shown_about_as_often_as_the_others(group_size, least_groups, stride):
+    """By groups that begin evenly spread over the features, as many as asked for where the table has so many."""
+    config = TabularConfig(group_size=group_size, least_groups=least_groups)
+    encoder = CellEncoder(config).double()
+    for F in range(1, 41):
+        X = torch.eye(F, dtype=torch.double)[None]  # row f: 1 in feature f
+        columns = ColumnStatistics.of(X, torch.zeros(1, F, dtype=torch.bool))
+        cells = encoder.group(X, columns, stride)[0].unflatten(-1, (group_size * len(GROUP_OFFSETS), -1))
+        value = cells[..., 0]
+        shown = (value > 0).sum((1, 2))  # of feature f: cells of all tokens that show it
+        G = n_groups(config, F)
+        apart = -(-F // group_size)
+        assert max(apart, min(F, least_groups)) == G and value.shape[1] == -(-G // stride)
+        assert F == 1 or shown.sum() == value.shape[1] * value.shape[2]
+        if F > 1 and stride == 1 and G == F:
+            assert (shown == value.shape[2]).all()
+        elif F > 1:
+            assert (shown > 0).all()

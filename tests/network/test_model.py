@@ -17,9 +17,17 @@ TASKS = ("classification", "regression")
 TIGHT = {"rtol": 1e-10, "atol": 1e-10}
 
 
-@pytest.fixture(scope="module")
-def model(tiny_model):
-    return copy.deepcopy(tiny_model).double()
+def with_groups(model, least_groups):
+    """A copy whose narrow tables have so many tokens at least."""
+    model = copy.deepcopy(model)
+    model.config.least_groups = least_groups
+    return model
+
+
+@pytest.fixture(scope="module", params=[0, 5], ids=["apart", "overlapping"])
+def model(request, tiny_model):
+    """Of seven features three groups, or five that overlap."""
+    return with_groups(tiny_model, request.param).double()
 
 
 @pytest.fixture(params=TASKS)
@@ -146,7 +154,12 @@ def test_automodel_loads_a_release(tiny_release, tiny_model, seeded):
 
 @pytest.mark.parametrize(
     ("options", "message"),
-    [({"d_embed": 96, "n_heads": 5}, "divide"), ({"max_classes": 1}, "max_classes"), ({"n_layers": 0}, "n_layers")],
+    [
+        ({"d_embed": 96, "n_heads": 5}, "divide"),
+        ({"max_classes": 1}, "max_classes"),
+        ({"n_layers": 0}, "n_layers"),
+        ({"least_groups": -1}, "least_groups must not be negative"),
+    ],
 )
 def test_impossible_sizes_are_refused(options, message):
     with pytest.raises(ValueError, match=message):
@@ -181,6 +194,25 @@ def test_passes_agree_in_float32(tiny_model, seeded):
     assert_close(cached, plain, rtol=0, atol=1e-6)
     with torch.enable_grad():
         assert_close(tiny_model(X, y, None, 5).softmax(-1).detach(), plain, rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("n_features", [1, 3, 8, 9])
+@torch.no_grad()
+def test_a_group_at_every_feature_makes_turned_columns_the_same_table(tiny_model, n_features, seeded):
+    """Each feature then stands in the same company wherever the table begins; with groups apart it does not."""
+    X, y = torch.randn(2, 40, n_features, generator=seeded(14)), torch.randn(2, 25, generator=seeded(15))
+    turned = X.roll(1, -1)
+    for least_groups, same in ((9, True), (0, n_features == 1)):
+        model = with_groups(tiny_model, least_groups).double()
+        change = (model(turned.double(), y.double()) - model(X.double(), y.double())).abs().max()
+        assert change < 1e-10 if same else change > 1e-6
+
+
+@torch.no_grad()
+def test_a_wide_table_is_answered_as_without_least_groups(tiny_model, seeded):
+    X, y = torch.randn(2, 40, 13, generator=seeded(16)), torch.randint(0, 3, (2, 25), generator=seeded(17))
+    assert torch.equal(with_groups(tiny_model, 5)(X, y, None, 3), tiny_model(X, y, None, 3))
+    assert not torch.equal(with_groups(tiny_model, 6)(X, y, None, 3), tiny_model(X, y, None, 3))
 
 
 @torch.no_grad()

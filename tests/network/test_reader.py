@@ -16,9 +16,12 @@ from icl.prediction.memory import Footprint
 WHOLE = ReaderConfig(depths=(0, 1), stride=1, rows=10_000)
 
 
-@pytest.fixture(scope="module")
-def reader(tiny_reader):
-    return tiny_reader
+@pytest.fixture(scope="module", params=[0, 5], ids=["apart", "overlapping"])
+def reader(request, tiny_reader):
+    """Of seven features three groups, or five that overlap."""
+    reader = copy.deepcopy(tiny_reader)
+    reader.trunk.config.least_groups = request.param
+    return reader
 
 
 @pytest.mark.parametrize("n_classes", [3, None], ids=["classification", "regression"])

@@ -50,15 +50,19 @@ def test_half_precision_on_disk_is_float32_in_memory(tiny_model, tmp_path):
         assert_close(kept, original, rtol=1e-3, atol=1e-3, msg=name)
 
 
-def test_waves_of_a_rank_come_back_and_older_releases_have_three(tiny_model, tmp_path, seeded):
+@pytest.mark.parametrize(("option", "value", "before"), [("n_rank_waves", 5, 3), ("least_groups", 4, 0)])
+def test_options_come_back_and_older_releases_have_what_was_before_them(
+    option, value, before, tiny_model, tmp_path, seeded
+):
     fields = own_fields(tiny_model.config)
-    faster = TabularTransformer(TabularConfig(**fields | {"n_rank_waves": 5})).eval()
-    loaded = load_release(save_release(faster, tmp_path / "five", {}, dtype=torch.float32))
-    assert loaded.config.n_rank_waves == 5
-    assert_close(scores(loaded, seeded), scores(faster, seeded), rtol=0, atol=0)
+    assert fields[option] == before
+    other = TabularTransformer(TabularConfig(**fields | {option: value})).eval()
+    loaded = load_release(save_release(other, tmp_path / "other", {}, dtype=torch.float32))
+    assert getattr(loaded.config, option) == value
+    assert_close(scores(loaded, seeded), scores(other, seeded), rtol=0, atol=0)
     old = save_release(tiny_model, tmp_path / "old", {}, dtype=torch.float32)
     config = json.loads((old / "config.json").read_text())
-    config.pop("n_rank_waves", None)
+    config.pop(option, None)
     (old / "config.json").write_text(json.dumps(config))
     assert_close(scores(load_release(old), seeded), scores(tiny_model, seeded), rtol=0, atol=0)
 

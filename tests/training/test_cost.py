@@ -15,14 +15,15 @@ from icl.training.throughput import Meter, peak_flops
 from priors import FunctionPrior, ShapeSampler, TaskShape
 
 CONFIG = TabularConfig(d_embed=32, n_layers=3, n_heads=2, n_thinking_rows=4, n_bins=32)
+OVERLAPPING = TabularConfig(d_embed=32, n_layers=3, n_heads=2, n_thinking_rows=4, n_bins=32, least_groups=8)
 SHAPES = [TaskShape(4, 64, 32, 9), TaskShape(2, 40, 30, 30), TaskShape(1, 300, 240, 3)]
 
 
-@pytest.fixture(scope="module")
-def model():
+@pytest.fixture(scope="module", params=[CONFIG, OVERLAPPING], ids=["apart", "overlapping"])
+def model(request):
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        return TabularTransformer(CONFIG)
+        return TabularTransformer(request.param)
 
 
 def task(shape, regression):
@@ -38,7 +39,7 @@ def test_operations_are_those_that_torch_counts(model, shape, regression, monkey
     counter = FlopCounterMode(display=False)
     with counter, sdpa_kernel(SDPBackend.MATH):
         task_loss(model, task(shape, regression))
-    estimate = training_cost(CONFIG, shape, regression).flops / 3
+    estimate = training_cost(model.config, shape, regression).flops / 3
     assert estimate == pytest.approx(counter.get_total_flops(), rel=0.03)
 
 
@@ -59,7 +60,7 @@ def test_memory_is_what_autograd_keeps(model, shape, bf16):
     with hooks, torch.autocast("cpu", dtype=torch.bfloat16, enabled=bf16):
         task_loss(model, batch)
     counted = sum(n_bytes for n_bytes, _ in kept.values())
-    estimate = training_cost(CONFIG, shape, True, 2 if bf16 else 4, keeps_weights=bf16).activation_bytes
+    estimate = training_cost(model.config, shape, True, 2 if bf16 else 4, keeps_weights=bf16).activation_bytes
     assert estimate == pytest.approx(counted, rel=0.1)
 
 
