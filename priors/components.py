@@ -13,9 +13,9 @@ from torch import Tensor
 from priors.task import TaskBatch
 
 # As in prediction: where cells and components stop, what is rounding beside the first component, rounds in which gaps
-# are filled and the covariance learnt again, variance added where they are; then what settles ties.
+# are filled and the covariance learnt again, variance added where they are; then what settles ties, and decimals kept.
 _FARTHEST, _LEAST, _ROUNDS, _RIDGE = 6.0, 1e-3, 3, 1e-4
-_VARIANCE_TIE, _LOADING_TIE = 1e-6, 1e-3
+_VARIANCE_TIE, _LOADING_TIE, _TIE_POWER, _DECIMALS = 1e-5, 1e-3, 1.37, 6
 
 
 def components_of(batch: TaskBatch, most: int) -> Tensor:
@@ -40,7 +40,7 @@ def components_of(batch: TaskBatch, most: int) -> Tensor:
         # Prediction fills rows anew with what it has learnt last, but turns by what it filled before.
         filled_BRF = _filled(Z_BRF, centre_B1F, covariance_BFF + _RIDGE * eye_FF)
     order_BF = is_number_BF.cumsum(1).to(Z_BRF.dtype) - 1  # among the numbers
-    before_BF = 1 - _VARIANCE_TIE * order_BF
+    before_BF = 1 - _VARIANCE_TIE * order_BF.clamp_min(0) ** _TIE_POWER
     variance_BF, axes_BFK = torch.linalg.eigh(covariance_BFF * before_BF[:, None] * before_BF[..., None])
     variance_BK, axes_BFK = variance_BF.flip(1)[:, :most].clamp_min(0.0), axes_BFK.flip(2)[..., :most]
     loudest_B1K = (axes_BFK.abs() * (1 - _LOADING_TIE * order_BF)[..., None]).argmax(1, keepdim=True)
@@ -49,7 +49,8 @@ def components_of(batch: TaskBatch, most: int) -> Tensor:
     kept_BK = kept_BK & (is_number_BF.sum(1) > 1)[:, None] & (variance_BK > 0)
     size_BK = torch.where(kept_BK, variance_BK, 1.0).sqrt()
     turned_BRK = (filled_BRF - centre_B1F) @ (axes_BFK / size_BK[:, None])
-    return turned_BRK.clamp(-_FARTHEST, _FARTHEST) * kept_BK[:, None]
+    shown_BRK = turned_BRK.clamp(-_FARTHEST, _FARTHEST) * kept_BK[:, None]
+    return shown_BRK.round(decimals=_DECIMALS) + 0.0
 
 
 def _standardised(batch: TaskBatch, is_number_BF: Tensor) -> Tensor:

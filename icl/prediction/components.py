@@ -19,9 +19,14 @@ _LEAST = 1e-3
 _FARTHEST = 6.0
 # Rounds in which gaps of the context are filled and the covariance is learnt again.
 _ROUNDS = 3
-# Of two columns of equal standing, in the variance or in the loading, the first counts more by this: where they tie, as
-# any two columns by themselves do and those of a balanced design, rounding would turn components, or flip their signs.
-_VARIANCE_TIE, _LOADING_TIE = 1e-6, 1e-3
+# Of two columns of equal standing, in the variance or in the loading, the first counts more: where they tie, as any two
+# columns by themselves do and those of a balanced design, rounding would turn components, or flip their signs.
+_VARIANCE_TIE, _LOADING_TIE = 1e-5, 1e-3
+# The variance of the column at place j is less by `_VARIANCE_TIE` times j to this power, so that groups of copies, at
+# places 0 and 3 and at 1 and 2, do not tie again in their sums.
+_TIE_POWER = 1.37
+# Decimals of a component that are kept: cells that are equal but for rounding would be told apart by their ranks.
+_DECIMALS = 6
 # Variance that is added to each column's where gaps are filled.
 _RIDGE = 1e-4
 
@@ -50,7 +55,7 @@ class Components:
             self._centre_F = filled_NF.mean(0)
             centred_NF = filled_NF - self._centre_F
             self._covariance_FF = centred_NF.T @ centred_NF / len(centred_NF)
-        before_F = 1 - _VARIANCE_TIE * order_F
+        before_F = 1 - _VARIANCE_TIE * order_F**_TIE_POWER
         _, size_K, axes_KF = np.linalg.svd(centred_NF * before_F, full_matrices=False)
         n_kept = min(int((size_K > _LEAST * size_K[:1].sum()).sum()), most) if Z_NF.shape[1] > 1 else 0
         axes_KF = axes_KF[:n_kept]
@@ -61,7 +66,8 @@ class Components:
 
     def __call__(self, cells_MF: np.ndarray) -> np.ndarray:
         filled_MF = self._filled(self._standardised(cells_MF.astype(np.float64)))
-        return np.clip((filled_MF - self._centre_F) @ self._turn_FK, -_FARTHEST, _FARTHEST)
+        turned_MK = np.clip((filled_MF - self._centre_F) @ self._turn_FK, -_FARTHEST, _FARTHEST)
+        return np.round(turned_MK, _DECIMALS) + 0.0  # no negative zero
 
     def _standardised(self, cells_MF: np.ndarray) -> np.ndarray:
         return np.clip((cells_MF / self._unit_F - self._mean_F) / self._std_F, -_FARTHEST, _FARTHEST)

@@ -16,8 +16,8 @@ def test_components_of_the_context_are_white():
     X = table()
     parts = Components(X, 10)(X)
     assert parts.shape == (200, 5)
-    np.testing.assert_allclose(parts.mean(0), 0, atol=1e-9)
-    np.testing.assert_allclose(parts.T @ parts / 200, np.eye(5), atol=1e-9)
+    np.testing.assert_allclose(parts.mean(0), 0, atol=1e-6)
+    np.testing.assert_allclose(parts.T @ parts / 200, np.eye(5), atol=1e-5)
     # Of cells that are not cut off, the same space as the columns span.
     fitted = np.linalg.lstsq(np.c_[np.ones(200), parts], X, rcond=None)[0]
     np.testing.assert_allclose(np.c_[np.ones(200), parts] @ fitted, X, atol=0.05)
@@ -27,7 +27,7 @@ def test_components_of_the_context_are_white():
 def test_units_do_not_matter(unit):
     X = table()
     plain, scaled = Components(X, 10), Components(X * unit, 10)
-    np.testing.assert_allclose(np.abs(scaled(X[:7] * unit)), np.abs(plain(X[:7])), atol=1e-6)
+    np.testing.assert_allclose(np.abs(scaled(X[:7] * unit)), np.abs(plain(X[:7])), atol=2e-6)
 
 
 def test_rows_answer_one_by_one_and_gaps_and_far_cells_do_no_harm():
@@ -36,7 +36,7 @@ def test_rows_answer_one_by_one_and_gaps_and_far_cells_do_no_harm():
     parts = Components(X, 10)
     whole = parts(X)
     assert np.isfinite(whole).all() and np.abs(whole).max() < 100
-    np.testing.assert_allclose(np.concatenate([parts(row[None]) for row in X]), whole, atol=1e-9)
+    np.testing.assert_allclose(np.concatenate([parts(row[None]) for row in X]), whole, atol=2e-6)
     assert np.isfinite(parts(np.full((2, 5), np.nan))).all()
 
 
@@ -60,7 +60,7 @@ def test_a_gap_between_near_copies_is_what_the_others_say():
 def test_the_order_of_rows_does_not_matter():
     X = table(own=0.02)
     order = np.random.default_rng(2).permutation(len(X))
-    np.testing.assert_allclose(Components(X[order], 10)(X), Components(X, 10)(X), atol=1e-6)
+    np.testing.assert_allclose(Components(X[order], 10)(X), Components(X, 10)(X), atol=2e-6)
 
 
 def grid(*levels):
@@ -69,15 +69,28 @@ def grid(*levels):
     )
 
 
+def twice(X, seed):
+    """Each column a second time in another unit, in any order: degrees of two kinds, a code and its complement."""
+    rng = np.random.default_rng(seed)
+    both = np.c_[X, 1.8 * X * rng.choice([-1, 1], X.shape[1]) + 32]
+    return both[:, rng.permutation(both.shape[1])]
+
+
+CENTRAL = np.r_[2 * grid(2, 2, 2) - 1, 2 * np.eye(3), -2 * np.eye(3), np.zeros((6, 3))]
 TIED = {
     "two columns": table(100, 2),
     "two opposed columns": table(100, 2) * [1, -1],
+    "3^3 grid": grid(3, 3, 3),
     "3^4 grid": grid(3, 3, 3, 3),
     "2^6 grid": grid(2, 2, 2, 2, 2, 2),
+    "panel": grid(12, 5, 3),
+    "fraction": np.c_[grid(3, 3, 3), grid(3, 3, 3).sum(1) % 3],
+    "central composite": CENTRAL,
     "balanced levels": np.eye(4)[np.arange(80) % 4],
     "copies": table(60, 2).repeat(3, 1),
+    "copies from outside in": grid(2, 2, 2, 2)[np.arange(96) % 16][:, [0, 1, 2, 3, 3, 2, 1, 0]],
     "pairs of copies that are opposed": np.c_[table(60, 2), -table(60, 2)],
-}
+} | {f"twice, {seed}": twice(X, seed) for seed, X in enumerate([grid(2, 2, 2, 2), grid(3, 3, 3, 3), CENTRAL] * 5)}
 
 
 @pytest.mark.parametrize("name", TIED)
@@ -85,12 +98,27 @@ def test_rounding_decides_no_tie(name):
     """Equal variances, equal loadings: neither the order of rows nor the last bits of cells turn a component."""
     X = TIED[name]
     parts = Components(X, 10)(X)
-    assert np.allclose(parts.T @ parts / len(X), np.eye(parts.shape[1]), atol=1e-6)
+    assert np.allclose(parts.T @ parts / len(X), np.eye(parts.shape[1]), atol=1e-5)
     for seed in range(5):
         rng = np.random.default_rng(seed)
-        np.testing.assert_allclose(Components(X[rng.permutation(len(X))], 10)(X), parts, atol=1e-6)
+        turned = Components(X[rng.permutation(len(X))], 10)(X)
+        np.testing.assert_allclose(turned, parts, atol=2e-6)
+        # Cells that are equal stay equal, or their ranks would tell them apart.
+        assert [len(np.unique(c)) for c in turned.T] == [len(np.unique(c)) for c in parts.T]
         moved = X * (1 + 1e-15 * rng.normal(size=X.shape))
-        np.testing.assert_allclose(Components(moved, 10)(X), parts, atol=1e-6)
+        np.testing.assert_allclose(Components(moved, 10)(X), parts, atol=2e-6)
+
+
+@pytest.mark.parametrize("make", [ICLClassifier, ICLRegressor])
+@pytest.mark.parametrize("name", ["3^3 grid", "3^4 grid", "central composite", "twice, 1"])
+def test_the_order_of_rows_of_a_design_does_not_matter(make, name):
+    X = TIED[name]
+    rng = np.random.default_rng(1)
+    y, order = X[:, 0] - X[:, 1] * X[:, -1] + rng.normal(size=len(X)), rng.permutation(len(X))
+    y = y / y.std() if make is ICLRegressor else y > np.median(y)
+    models = [make("nano", n_estimators=4, companions=(), random_state=0).fit(X[o], y[o]) for o in (slice(None), order)]
+    one, other = (m.predict(X) if make is ICLRegressor else m.predict_proba(X) for m in models)
+    np.testing.assert_allclose(one, other, atol=1e-4)
 
 
 @pytest.mark.parametrize(

@@ -24,7 +24,7 @@ def check(batch: TaskBatch, most: int = 100) -> list[int]:
     for X, flags, ours in zip(batch.X.numpy(), batch.is_categorical.numpy(), shown):
         numbers = X[:, ~flags]
         expected = Components(numbers[: batch.n_context], most)(numbers) if numbers.shape[1] else np.empty((len(X), 0))
-        np.testing.assert_allclose(ours[:, : expected.shape[1]], expected, atol=1e-6)
+        np.testing.assert_allclose(ours[:, : expected.shape[1]], expected, atol=2e-6)
         assert not ours[:, expected.shape[1] :].any()
         n_kept.append(expected.shape[1])
     return n_kept
@@ -67,12 +67,17 @@ def test_ties_are_settled_alike(seeded):
     flags = torch.zeros(5, 4, dtype=torch.bool)
     for n_context in (81, N):
         check(replace(batch, X=grid.expand(5, R, 4), is_categorical=flags, n_context=n_context))
+    # Each column twice, in another order in each task: sums of places tie too.
+    twice = torch.stack(
+        [torch.cat([grid, 9 - 3 * grid], 1)[:, torch.randperm(8, generator=seeded(k))] for k in range(5)]
+    )
+    check(replace(batch, X=twice, is_categorical=torch.zeros(5, 8, dtype=torch.bool), n_context=81))
 
 
 def test_a_task_does_not_depend_on_the_others_nor_on_query_rows():
     batch = batch_of("classification", 1.0, 4)
     whole = components_of(batch, 9)
     alone = components_of(replace(batch, X=batch.X[2:3], y=batch.y[2:3], is_categorical=batch.is_categorical[2:3]), 9)
-    torch.testing.assert_close(alone, whole[2:3], atol=1e-6, rtol=0)
+    torch.testing.assert_close(alone, whole[2:3], atol=2e-6, rtol=0)
     fewer = components_of(replace(batch, X=batch.X[:, : N + 7], y=batch.y[:, : N + 7]), 9)
-    torch.testing.assert_close(fewer, whole[:, : N + 7], atol=1e-6, rtol=0)
+    torch.testing.assert_close(fewer, whole[:, : N + 7], atol=2e-6, rtol=0)
