@@ -93,6 +93,35 @@ def test_strata_between_which_labels_were_not_rationed_are_no_news():
     assert_allclose(split.std_error, plain.std_error, rtol=2e-3)
 
 
+@pytest.mark.parametrize("predicted", [None, "f"])
+@pytest.mark.parametrize("all_labeled", [False, True])
+@pytest.mark.parametrize(
+    ("design", "said"),
+    [
+        ({}, ""),
+        ({"weights": "w"}, "as its weight says"),
+        ({"clusters": "cluster"}, "clusters are independent"),
+        ({"probability": "p"}, "with the probability that was given"),
+        ({"clusters": "cluster", "weights": "w"}, "as its weight says, and that clusters are independent"),
+        ({"strata": "half", "weights": "w"}, "within each stratum, each row standing for"),
+    ],
+)
+def test_the_assumption_says_what_the_design_takes_for_granted(design, said, all_labeled, predicted):
+    """With unlabeled rows and without, with predictions and without, on paper and in JSON."""
+    rng = np.random.default_rng(3)
+    rows = draw(120, 4).assign(w=rng.uniform(0.5, 4, 120), half=np.resize(list("aabb"), 120), p=0.5)
+    rows["cluster"] = np.arange(120) // 4
+    if not all_labeled:
+        rows.loc[::2, "y"] = np.nan
+    result = infer(Mean("y"), rows, predictions=predicted, design=Design(**design))
+    text = " ".join(str(result).split("Assumes")[1].split())
+    assert said in text and said in result.to_dict()["assumption"]
+    if not design and all_labeled:
+        assert text.startswith("that the labeled rows are a random sample of the population")
+    if not design and not all_labeled:
+        assert text.startswith("that the labeled rows are a random sample of all rows (missing completely")
+
+
 def test_strata_with_equal_rates_keep_the_estimate():
     rows = draw(300, 2).assign(half=np.resize([0, 1], 300))
     rows.loc[60:, "y"] = np.nan

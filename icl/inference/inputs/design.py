@@ -98,6 +98,18 @@ class Design:
     @property
     def assumption(self) -> str:
         """What must be true of the labeled rows, as a sentence for the reader."""
+        if self.strata is not None and self.probability is None:
+            return self._assumption("that the labeled rows are a random sample within each stratum")
+        return self._assumption("that the labeled rows are a random sample of all rows (missing completely at random)")
+
+    @property
+    def assumption_of_all(self) -> str:
+        """The same where every row is labeled: strata then tell nothing, unless weights say how large they are."""
+        if self.strata is not None and self.weights is not None:
+            return self.assumption
+        return self._assumption("that the labeled rows are a random sample of the population")
+
+    def _assumption(self, rows: str) -> str:
         if self.propensity is not None:
             rows = (
                 "that nothing beside the features decided which rows were labeled (missing at random), and that the "
@@ -105,10 +117,6 @@ class Design:
             )
         elif self.probability is not None:
             rows = "that each row was labeled with the probability that was given"
-        elif self.strata is not None:
-            rows = "that the labeled rows are a random sample within each stratum"
-        else:
-            rows = "that the labeled rows are a random sample of all rows (missing completely at random)"
         if self.weights is not None:
             rows += ", each row standing for as many members of the population as its weight says"
         if self.clusters is not None:

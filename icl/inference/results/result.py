@@ -327,7 +327,7 @@ class InferenceResult(Shown, Familiar):
             "n_labeled": self.n_labeled,
             "n_unlabeled": self.n_unlabeled,
             "predictions": self.predictions,
-            "assumption": self.design.assumption,
+            "assumption": self.design.assumption if self.n_unlabeled else self.design.assumption_of_all,
             "df": self.df if np.isfinite(self.df) else None,
             "estimates": _records(self.to_frame(level).assign(n_effective=self.n_effective.to_numpy())),
             "covariance": self.covariance.to_numpy().tolist(),

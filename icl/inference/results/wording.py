@@ -124,13 +124,9 @@ def notes(result: Reported) -> list[Diagnostic]:
 def assumption(result: Reported) -> str:
     """What must be true for the interval to be valid."""
     extra = "".join(f"; {clause}" for clause in (result.estimand.assumes, result.assumes_also) if clause)
+    rows = result.design.assumption if result.n_unlabeled else result.design.assumption_of_all
     if not result.has_predictions:
-        if not result.n_unlabeled:
-            return f"Assumes that the labeled rows are a random sample of the population{extra}."
-        return f"Assumes {result.design.assumption}{extra}."
-    rows = result.design.assumption
-    if not result.n_unlabeled and result.design.is_simple:
-        rows = "that the rows are a random sample of the population"
+        return f"Assumes {rows}{extra}."
     groups = " in all groups together" if getattr(result.estimand, "by", None) is not None else ""
     free = "" if "predictions" in extra else "The predictions may be wrong in any way. "
     return (
