@@ -18,8 +18,13 @@ from icl.tables.reading import read_words
 # What jsonargparse says of a restricted number -> what it takes, in words.
 _TAKES = {
     "OpenUnitInterval": "a fraction between 0 and 1, such as 0.9",
+    "ClosedUnitInterval": "a fraction from 0 to 1, such as 0.9",
     "PositiveInt": "a whole number of at least 1",
     "NonNegativeInt": "a whole number of at least 0",
+    "PositiveFloat": "a number above 0",
+    "NonNegativeFloat": "a number of at least 0",
+    "int": "a whole number",
+    "float": "a number",
 }
 
 # Options that take several values, or ask a question: given twice, both are meant.
@@ -161,10 +166,12 @@ def _in_words(message: str) -> str:
     if not key:
         return said
     option, reason = f"--{key[1].rpartition('.')[2]}", said[key.end() :]
-    restricted = re.search(r"Not of type (\w+):(.*?) does not conform", reason)
+    restricted = re.search(r"(?:Not of type|Expected an?) (?:<class ')?(\w+)", reason)
     if restricted and restricted[1] in _TAKES:
-        given = re.search(r"Given value: (.*)", reason)  # what may be absent says it at its end
-        return f"{option} takes {_TAKES[restricted[1]]}; got {given[1] if given else restricted[2].strip()}."
+        # What may be absent says it at its end; others before what is wrong with it, or after.
+        given = re.search(r"Given value: (\S*)$|Got value: (\S*)$|: (\S*) does not conform|: '(.*)'$", reason)
+        got = f"; got {next(part for part in given.groups() if part is not None)}" if given else ""
+        return f"{option} takes {_TAKES[restricted[1]]}{got}."
     listed = re.search(r"Expected a typing\.Literal\[(.*)\]\. Got value: (.*)", reason)
     if listed:
         return f"{option} takes one of {listed[1].replace(chr(39), '')}; got {listed[2]}."

@@ -1,10 +1,16 @@
 """What a newcomer mistypes is answered with the name that was meant and the words that the option takes."""
 
+import typing
+
 import pandas as pd
 import pytest
 
-from icl.commands.main import main
+from icl.commands.estimate.request import Request as Estimate
+from icl.commands.main import COMMANDS, main
 from icl.commands.predict.page import _cells
+from icl.commands.predict.request import Request as Predict
+from icl.commands.serve.limits import ServeOptions
+from icl.finetuning.config import FinetuneConfig
 from icl.tables.encoder import TableEncoder
 
 
@@ -25,6 +31,42 @@ def test_wrong_usage_is_one_sentence(typed, said, capsys):
     assert main(typed) == 2
     found = capsys.readouterr().err
     assert all(words in found for words in said) and found.count("\n") == 2
+
+
+def numeric_options(of):
+    """Names of the options of a command or dataclass that take a number, or a number or a word."""
+    for name, kind in typing.get_type_hints(of).items():
+        if name != "return" and {int, float} & {b for k in (kind, *typing.get_args(kind)) for b in bases(k)}:
+            yield name
+
+
+def bases(kind):
+    return kind.__mro__ if isinstance(kind, type) and kind is not bool else ()
+
+
+def hidden(command):
+    """The dataclass that a command's `**options` are passed to."""
+    return {"predict": Predict, "estimate": Estimate, "serve": ServeOptions, "finetune": FinetuneConfig}.get(command)
+
+
+NUMERIC = [
+    (command.__name__, name)
+    for command in COMMANDS
+    for of in (command, hidden(command.__name__))
+    if of is not None
+    for name in numeric_options(of)
+]
+
+
+@pytest.mark.parametrize(("command", "option"), NUMERIC)
+@pytest.mark.parametrize("given", ["x", "-3", "0x1"])
+def test_a_number_that_is_none_is_told_in_words(command, option, given, capsys):
+    """No class of the parser's is named."""
+    code = main([command, "a.csv", f"--{option}={given}"])
+    said = capsys.readouterr().err
+    assert code != 0 and not any(word in said for word in ("jsonargparse", "Union", "type", "class ", "literal"))
+    if code == 2 and "name the files" not in said:
+        assert f"--{option}" in said and given in said, said
 
 
 def test_help_speaks_of_no_types(capsys):
