@@ -59,6 +59,8 @@ class CompanionColumns:
         for name in ("share", "as_by_default", "components"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ValueError(f"{name} is a share of batches in [0, 1], got {getattr(self, name)}.")
+        if self.max_features < 1:
+            raise ValueError(f"max_features must be at least 1, got {self.max_features}.")
         if self.n_trees < 4:
             raise ValueError(f"n_trees must be at least 4, so that each row is left out; got {self.n_trees}.")
 

@@ -27,7 +27,8 @@ class ContrastsPrior(TablePrior):
     Args:
         own: range of the standard deviation of what is a column's own, beside 1 of what it shares, log-uniform per
             task; a column differs from its task's by a factor up to 2.
-        max_shared: most shared factors; never more than half as many as columns, or they would tell nothing apart.
+        max_shared: most shared factors; never more than half as many as columns (one of one column), or they would
+            tell nothing apart.
 
     Source:
         Jolliffe (1982), A note on the use of principal components in regression, doi:10.2307/2348005: components of

@@ -22,16 +22,20 @@ from priors.task import TaskShape
 from priors.tree import draw_trees
 
 _N_WAVES = 64
+_FEWEST_CELLS = 8
+# Cells are numbered together, two for each column at least.
+_MOST_COLUMNS = 8
 
 
 @dataclass(frozen=True)
 class FinePrior(TablePrior):
     """Up to three columns whose joint or separate cells, or whose rough field, the target follows; the others as usual.
 
-    A task has 8 cells at least and one to `rows_per_cell` rows at most. Cells may be joint (all fine columns
-    together), apart (a sum over the columns), or no cells but a field with a period for every four of them. In half of
-    the tasks with cells a column records its cell, so that values repeat, in a third of these in no order; in a third
-    of the tasks a cell also changes the slope of another column. The share of the signal is a task-level draw.
+    The fine columns of a task have 8 cells together at least, and one to `rows_per_cell` rows at most. Cells may be
+    joint (all fine columns together), apart (a sum over the columns), or no cells but a field with a period for every
+    four of them. In half of the tasks with cells a column records its cell, so that values repeat, in a third of these
+    in no order; in a third of the tasks a cell also changes the slope of another column. The share of the signal is a
+    task-level draw.
 
     Args:
         max_columns: most fine columns of a task.
@@ -47,27 +51,28 @@ class FinePrior(TablePrior):
 
     def __post_init__(self):
         super().__post_init__()
-        if self.max_columns < 1 or self.rows_per_cell < 1:
-            raise ValueError(
-                f"max_columns and rows_per_cell must be at least 1, got {self.max_columns} and {self.rows_per_cell}."
-            )
+        if self.max_columns not in range(1, _MOST_COLUMNS + 1):
+            raise ValueError(f"max_columns is a whole number from 1 to {_MOST_COLUMNS}, got {self.max_columns}.")
+        if not 1 <= self.rows_per_cell < math.inf:
+            raise ValueError(f"rows_per_cell must be a finite number of at least 1, got {self.rows_per_cell}.")
 
     def sample_latent(self, shape: TaskShape, n_outputs: int, generator: torch.Generator) -> LatentTable:
         B, R, F = shape.n_tasks, shape.n_rows, shape.n_features
         g = generator
         J = min(F, int(integers(1, self.max_columns, (), g)))
-        most = max(8.01, R / self.rows_per_cell)
-        n_cells_B11 = log_uniform(8, most, (B, 1, 1), g)
+        most = max(_FEWEST_CELLS + 0.01, R / self.rows_per_cell)
+        n_cells_B11 = log_uniform(_FEWEST_CELLS, most, (B, 1, 1), g)
         place_BRJ = uniform(0, 1, (B, R, J), g)
         joint_B11 = bernoulli(0.5, (B, 1, 1), g)
         # Of each column: the root of all where they count together, its part where they count apart.
-        each_B11 = torch.where(joint_B11, n_cells_B11 ** (1 / J), n_cells_B11 / J).floor().clamp_min(2)
+        fewest = next(n for n in range(2, _FEWEST_CELLS + 1) if n**J >= _FEWEST_CELLS)
+        each_B11 = torch.where(joint_B11, n_cells_B11 ** (1 / J), n_cells_B11 / J).floor().clamp_min(fewest)
         cell_BRJ = torch.minimum((place_BRJ * each_B11).floor(), each_B11 - 1).long()
 
         power_J = torch.arange(J, device=g.device)
         number_BR1 = (cell_BRJ * each_B11.long() ** power_J).sum(-1, keepdim=True)
         K = int(most) + 1
-        C = max(K, 2**J)  # those apart are more together, and share what lies beyond
+        C = max(K, fewest**J)  # those apart are more together, and share what lies beyond
         together_BRT = _looked_up(number_BR1.clamp(max=C - 1), C, n_outputs, g)
         apart_BRT = torch.stack([_looked_up(cell_BRJ[..., j : j + 1], K, n_outputs, g) for j in range(J)]).sum(0)
         in_cells_BRT = torch.where(joint_B11, together_BRT, standardise(apart_BRT, 1))

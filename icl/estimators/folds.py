@@ -17,6 +17,7 @@ import pandas as pd
 import torch
 from sklearn.model_selection import KFold, StratifiedKFold
 
+from icl.estimators.timed import LongWorkWarning
 from icl.estimators.wild_labels import SAID, nearest
 from icl.prediction.together import BLOCK_ROWS, Fitted, distributions, log_probs_of
 from icl.tables.encoder import as_pandas
@@ -61,13 +62,16 @@ def sklearn_folds(y: np.ndarray, n_folds: int, classify: bool, group: np.ndarray
 
 @contextlib.contextmanager
 def _said_once() -> Iterator[None]:
-    """Warnings that several parts give alike are given once, at the end."""
+    """Warnings that several parts give alike are given once, at the end; of seconds, which no two share, the first."""
     caught: list[warnings.WarningMessage] = []
     try:
         with warnings.catch_warnings(record=True) as caught:
             yield
     finally:
-        told = {(each.category, str(each.message)): each for each in caught}
+        told: dict[tuple, warnings.WarningMessage] = {}
+        for each in caught:
+            said = str(each.message)
+            told.setdefault((each.category, "" if issubclass(each.category, LongWorkWarning) else said), each)
         for each in told.values():
             warnings.warn_explicit(each.message, each.category, each.filename, each.lineno)
 

@@ -83,7 +83,7 @@ class TimedMixin(Host):
             # How many rows companions learn from is no option: such parts plan for themselves.
             return {} if self._plan.n_learnt else self._plan.options()
         seconds, n_queries = self._budget()
-        return {"time_budget": (cast(float, seconds) / n_folds, n_queries)}
+        return {"time_budget": (cast(float, seconds) / n_folds, n_queries, n_folds)}
 
     def _plan_in_time(self, plan: Plan, size: tuple[int, int, int | None], config: TabularConfig, spent: float) -> Plan:
         """The plan, cut to the budget of which `spent` seconds are gone; says what that means, if it takes long."""
@@ -95,10 +95,12 @@ class TimedMixin(Host):
             without = "; ".join(plan.left_out) or "nothing"
             _log.info("time_budget: about %s planned, left out: %s", words_of_seconds(seconds), without)
             if seconds > budget:
+                n_folds = self.time_budget[2] if isinstance(self.time_budget, tuple) and self.time_budget[2:] else 1
                 self._warn(
-                    f"time_budget: {words_of_seconds(max(budget - spent, 0))} are left for this table, which takes "
-                    f"about {words_of_seconds(seconds - spent)} even without {without}. Pass fewer rows or "
-                    f"columns, or a larger budget."
+                    f"time_budget: {words_of_seconds(max(budget - spent, 0))} are left for this table"
+                    + (f", one of {n_folds} folds that share {words_of_seconds(budget * n_folds)}" * (n_folds > 1))
+                    + f"; it takes about {words_of_seconds(seconds - spent)} even without {without}. Pass fewer rows "
+                    "or columns, or a larger budget."
                 )
         elif expected(plan.work(*table, config.max_features), config, NOMINAL).total > _LONG / 4:
             seconds = self._times(plan, table, config).total

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import difflib
 import inspect
+from numbers import Integral
 from typing import Any
 
 from transformers import AutoConfig, PretrainedConfig
+
+MOST_RANK_WAVES = 20
+"""Faster ones would tell ranks apart that lie closer than rounding."""
 
 
 class TabularConfig(PretrainedConfig):
@@ -55,14 +59,19 @@ class TabularConfig(PretrainedConfig):
         self.group_size, self.n_thinking_rows = group_size, n_thinking_rows
         self.max_classes, self.n_bins, self.n_rank_waves = max_classes, n_bins, n_rank_waves
         self.least_groups, self.max_features, self.max_context = least_groups, max_features, max_context
-        if d_embed % n_heads:
-            raise ValueError(f"n_heads must divide d_embed, got d_embed={d_embed} and n_heads={n_heads}.")
+        for name in FIELDS:
+            value = getattr(self, name)
+            if not isinstance(value, Integral) or isinstance(value, bool):
+                raise ValueError(f"{name} must be a whole number, got {value!r}.")
         for name in ("d_embed", "n_layers", "n_heads", "mlp_ratio", "group_size", "n_bins", "max_features"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}.")
-        for name in ("n_rank_waves", "least_groups"):
-            if getattr(self, name) < 0:
-                raise ValueError(f"{name} must not be negative, got {getattr(self, name)}.")
+        if d_embed % n_heads:
+            raise ValueError(f"n_heads must divide d_embed, got d_embed={d_embed} and n_heads={n_heads}.")
+        if not 0 <= n_rank_waves <= MOST_RANK_WAVES:
+            raise ValueError(f"n_rank_waves must be 0 to {MOST_RANK_WAVES}, got {n_rank_waves}.")
+        if least_groups < 0:
+            raise ValueError(f"least_groups must not be negative, got {least_groups}.")
         if max_classes < 2:
             raise ValueError(f"max_classes must be at least 2, got {max_classes}.")
 

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 # What transformers writes beside a model's own fields.
 _BOOKKEEPING = {"model_type", "architectures", "transformers_version", "dtype", "torch_dtype"}
 # Far above any model there is, and small enough that to refuse one takes neither time nor memory.
-_MOST, _MOST_OF_ANY = {"n_layers": 256, "d_embed": 16_384, "n_rank_waves": 20}, 1_000_000
+_MOST, _MOST_OF_ANY = {"n_layers": 256, "d_embed": 16_384}, 1_000_000
 
 
 def load_release(name_or_path: str | os.PathLike | None = None, device: str | torch.device = "cpu"):
@@ -117,7 +117,7 @@ def checked_config(fields: dict[str, Any], path: Path) -> TabularConfig:
         most = _MOST.get(name, _MOST_OF_ANY)
         if type(value) is not int or not 0 <= value <= most:
             raise CheckpointError(
-                f"{path} holds a value that no model can have: {name} is {str(value)[:100]}, expected a whole number "
+                f"{path} holds a value that no model can have: {name} is {repr(value)[:100]}, expected a whole number "
                 f"up to {most:,}."
             )
     try:

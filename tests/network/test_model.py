@@ -159,6 +159,11 @@ def test_automodel_loads_a_release(tiny_release, tiny_model, seeded):
         ({"max_classes": 1}, "max_classes"),
         ({"n_layers": 0}, "n_layers"),
         ({"least_groups": -1}, "least_groups must not be negative"),
+        ({"n_rank_waves": 21}, "n_rank_waves must be 0 to 20"),
+        ({"n_rank_waves": 2.5}, "n_rank_waves must be a whole number, got 2.5"),
+        ({"n_bins": True}, "whole number, got True"),
+        ({"n_layers": "3"}, "n_layers must be a whole number, got '3'"),
+        ({"n_heads": 0}, "n_heads"),
     ],
 )
 def test_impossible_sizes_are_refused(options, message):

@@ -3,6 +3,7 @@
 import time
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 
@@ -10,6 +11,7 @@ from icl import ICLClassifier, ICLRegressor
 from icl.estimators import timed
 from icl.estimators.plan import Plan, within
 from icl.estimators.timed import LongWorkWarning
+from icl.inference import Mean, infer
 from icl.network.config import TabularConfig
 from icl.prediction.timing import Pace, Seconds, Work, expected, pace_of
 from icl.releases.folder import load_release
@@ -124,6 +126,17 @@ def test_what_takes_long_says_so(monkeypatch):
     monkeypatch.setattr(timed, "pace_here", lambda model: Pace(1e-6, 1.0, 1))
     with pytest.warns(LongWorkWarning, match="time_budget: 0.* s are left for this table.*members"):
         ICLClassifier("nano", time_budget=0.01).fit(X, y)
+
+
+@pytest.mark.parametrize("seconds", [0.05, 0.01])
+def test_folds_say_once_that_their_budget_is_short(seconds):
+    """With the budget that was given, of which each has its part."""
+    X, _ = table(80, 5)
+    rows = pd.DataFrame(X, columns=list("abcde")).assign(y=np.where(np.arange(80) % 2, X[:, 0], np.nan))
+    with pytest.warns(LongWorkWarning) as told:
+        infer(Mean("y"), rows, predictor=ICLRegressor("nano", time_budget=seconds, companions=()))
+    [said] = [str(each.message) for each in told if each.category is LongWorkWarning]
+    assert f"one of 5 folds that share {seconds:g} s; it takes about" in said
 
 
 @pytest.mark.parametrize("budget", [0, -1.0, "60", (60,), (60, 0), float("inf")])
