@@ -13,7 +13,8 @@ from jsonargparse.typing import NonNegativeInt, PositiveInt
 
 from icl.commands.console import make_console, status
 from icl.commands.options import refuse_idle
-from icl.commands.outputs import check_output
+from icl.commands.outputs import check_ending, check_output
+from icl.commands.preview import cells_of
 from icl.tables.reading import Reading, read_words
 
 PREVIEW_ROWS = 10
@@ -56,6 +57,7 @@ def generate(
         refuse_idle("with --model quick", checkpoint=(checkpoint, None))
     if output:
         check_output("--output", output, (table,))
+        check_ending(output)
     from icl.joint.cost import generation_time
     from icl.joint.synthetic.chain import unfit_columns
     from icl.joint.synthetic.generate import generate as draw
@@ -88,7 +90,8 @@ def generate(
         console.print(terminal(said), soft_wrap=True)  # one line, to be copied
         return
     shown = drawn.head(PREVIEW_ROWS)
-    cells = [Row(["" if value != value else str(value) for value in row]) for row in shown.itertuples(index=False)]
+    columns = [cells_of(shown.iloc[:, j]) for j in range(shown.shape[1])]
+    cells = [Row(list(row)) for row in zip(*columns)]
     more = f"First {len(shown)} of {len(drawn):,} rows; --output FILE keeps them all."
     console.print(Table("Synthetic rows", [*map(str, drawn.columns)], cells, n_labels=0, note=more))
 

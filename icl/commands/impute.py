@@ -8,7 +8,7 @@ from jsonargparse.typing import NonNegativeInt, OpenUnitInterval, PositiveFloat,
 
 from icl.commands.console import make_console
 from icl.commands.options import refuse_idle
-from icl.commands.outputs import check_output
+from icl.commands.outputs import check_ending, check_output
 from icl.tables.reading import Reading, read_names, read_words
 
 
@@ -51,6 +51,7 @@ def impute(
         refuse_idle("without --estimand", level=(level, 0.95))
     if output:
         check_output("--output", output, (table, checkpoint))
+        check_ending(output)
     console = make_console(output)
     from icl.joint.cost import imputation_time
     from icl.pages import escape

@@ -11,6 +11,14 @@ from pathlib import Path
 _WEIGHTS = "model.safetensors"
 
 
+def check_ending(output: str) -> None:
+    """Refuse, before any work, a name for a table whose ending tells no format."""
+    from icl.tables.files import kind_of
+
+    if output != "-":
+        kind_of(Path(output))
+
+
 def check_output(option: str, output: str | os.PathLike, inputs: Iterable[str | os.PathLike | None]) -> None:
     """Refuse, before any work, an output that is an input or that cannot be written; "-" is the standard output.
 

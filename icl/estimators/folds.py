@@ -17,8 +17,8 @@ import pandas as pd
 import torch
 from sklearn.model_selection import KFold, StratifiedKFold
 
-from icl.estimators.timed import LongWorkWarning
 from icl.estimators.wild_labels import SAID, nearest
+from icl.prediction.timing import LongWorkWarning
 from icl.prediction.together import BLOCK_ROWS, Fitted, distributions, log_probs_of
 from icl.tables.encoder import as_pandas
 from icl.tables.repeats import Units

@@ -12,7 +12,7 @@ from sklearn.base import is_classifier
 from icl.estimators.host import Host
 from icl.estimators.plan import Plan, plan_of, within
 from icl.network.config import TabularConfig
-from icl.prediction.timing import NOMINAL, Seconds, expected, pace_here
+from icl.prediction.timing import NOMINAL, LongWorkWarning, Seconds, expected, pace_here
 
 _log = logging.getLogger("icl")
 DEFAULT_QUERIES = 1_000
@@ -20,10 +20,6 @@ DEFAULT_QUERIES = 1_000
 _CALIBRATION = 4.0
 # Seconds beyond which a fit says what it will take; and the share of a budget that is planned with.
 _LONG, _PLANNED = 60.0, 0.8
-
-
-class LongWorkWarning(UserWarning):
-    """Fit and prediction will take more than a minute, or more than the budget whatever is left out."""
 
 
 @dataclass(frozen=True)

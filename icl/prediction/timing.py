@@ -32,6 +32,10 @@ _FIXED, _CELL = 0.03, 4e-7
 _BLENDED = 4_000
 
 
+class LongWorkWarning(UserWarning):
+    """Fit and prediction will take more than a minute, or more than the budget whatever is left out."""
+
+
 @dataclass(frozen=True)
 class Work:
     """What a fit and a prediction compute.

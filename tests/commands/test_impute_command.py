@@ -58,6 +58,13 @@ def test_what_is_wrong_is_said(file, capsys):
         assert words in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("command", ["impute", "generate"])
+def test_an_ending_without_a_format_is_told_before_any_work(command, file, capsys, monkeypatch):
+    monkeypatch.setattr("icl.tables.reader.read_file", lambda *a: pytest.fail("work had begun"))
+    assert main([command, str(file), "--output", str(file.parent / "filled")]) == 1
+    assert "the ending (none) names no known format" in capsys.readouterr().err
+
+
 def test_estimate_uses_rows_with_gaps(file, capsys):
     pd.read_csv(file)[["x", "y"]].to_csv(file, index=False)  # one column with gaps, which is enough
     ask = ["estimate", str(file), "--estimand", "ols: y ~ x", "--predictor", "none"]

@@ -7,8 +7,8 @@ import pytest
 
 from icl.commands.estimate.request import Request as Estimate
 from icl.commands.main import COMMANDS, main
-from icl.commands.predict.page import _cells
 from icl.commands.predict.request import Request as Predict
+from icl.commands.preview import cells_of
 from icl.commands.serve.limits import ServeOptions
 from icl.finetuning.config import FinetuneConfig
 from icl.tables.encoder import TableEncoder
@@ -88,9 +88,11 @@ def test_inspect_shows_what_is_read_and_says_no_more(tmp_path, capsys):
 
 @pytest.fixture
 def table(tmp_path):
-    rows = "".join(f"{i % 7},{i % 5},{i % 2 if i < 40 else ''}\n" for i in range(60))
+    rows = "".join(
+        f"{i % 7},{i % 5},{i % 2 if i < 40 else ''},{('yes', 'no')[i % 2] if i < 40 else ''}\n" for i in range(60)
+    )
     path = tmp_path / "t.csv"
-    path.write_text("cost,plan €,risk\n" + rows, encoding="utf-8")
+    path.write_text("cost,plan €,risk,kind\n" + rows, encoding="utf-8")
     return str(path)
 
 
@@ -98,6 +100,9 @@ def table(tmp_path):
     ("estimand", "said"),
     [
         ("mean: Risc", ["the rows of the table have no column 'Risc'", "(did you mean 'risk'?)", "cost, plan €, risk"]),
+        ("logistic: kind ~ cost", ["not numbers", "or say with event=... (--event on the command line)"]),
+        ("ols: risk ~ (cost > 3)", ["cannot be read", "A comparison stands in I(...), as in I(age > 30)"]),
+        ("ols: risk ~ cost == 3", ["A comparison stands in I(...)"]),
         ("ols: risk ~ plan €", ["cannot be read", "stands in backticks, as in `cost (EUR)`"]),
     ],
 )
@@ -138,4 +143,4 @@ def test_columns_that_differ_are_named_once():
     ],
 )
 def test_cells_of_a_preview_are_as_people_write_them(column, shown):
-    assert _cells(pd.Series(column)) == shown
+    assert cells_of(pd.Series(column)) == shown

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import math
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from icl.commands.preview import cells_of
 from icl.pages.escape import terminal, visible
 from icl.pages.table import Row, Table
 
@@ -73,7 +73,7 @@ def show_end(
         # What names the rows comes first; beside many answers, one such column is enough.
         others.sort(key=lambda c: labelled.unused.get(c) != "names rows")
         first = others[: max(1, 6 - len(names))]
-        cells = [_cells(preview[c]) for c in [*first, *names]]
+        cells = [cells_of(preview[c]) for c in [*first, *names]]
         rows = [Row(list(row)) for row in zip(*cells)]
         more = f"First {len(rows)} of {n_rows:,} rows; --output FILE keeps them all." if n_rows > len(rows) else ""
         table = Table(
@@ -98,19 +98,6 @@ def show_folder(console, n_rows: int, n_shards: int, n_before: int, output: Path
     """What was written for a folder, and what was there before."""
     before = f", {n_before:,} of them before" if n_before else ""
     _fact(console, "wrote", f"{n_rows:,} rows in {n_shards:,} files{before} to {output}, {seconds:.1f} s")
-
-
-def _cells(column: pd.Series) -> list[str]:
-    """Cells of one column with one number of decimals; days without a time of midnight, gaps empty."""
-    if column.dtype.kind == "M":
-        form = "%Y-%m-%d" if (column.dropna() == column.dropna().dt.normalize()).all() else "%Y-%m-%d %H:%M:%S"
-        return column.dt.strftime(form).fillna("").tolist()
-    if column.dtype.kind != "f":
-        return ["" if missing else str(value) for value, missing in zip(column, column.isna())]
-    largest = float(column.abs().max())
-    decimals = max(0, 3 - math.floor(math.log10(largest))) if 1 < largest < 1e7 else 3
-    form = f".{decimals}f" if 1e-3 <= largest < 1e7 else ".4g"
-    return ["" if math.isnan(value) else f"{value:{form}}" for value in column]
 
 
 def show_check(console, check: BaselineCheck, warned: list[str]) -> None:

@@ -104,9 +104,12 @@ class Regression(Estimand):
         """The outcome is a column as it is, not a transformation."""
         return self.covariates is not None or str(self._parsed.lhs) == self.outcome_columns[0]
 
+    _other_outcome = ""
+    """What else than a number may be the outcome, to end an error with."""
+
     def outcome(self, labeled: pd.DataFrame) -> np.ndarray:
         column = self.outcome_columns[0]
-        how = f"a column of 0 and 1 for the value of interest as the outcome of {str(self)!r}"
+        how = f"a column of 0 and 1 for the value of interest as the outcome of {str(self)!r}{self._other_outcome}"
         if self.has_plain_outcome:
             return as_numbers(labeled[column], how)
         y = self._evaluate(self._parsed.lhs, labeled, "ignore")

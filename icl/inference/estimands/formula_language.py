@@ -68,6 +68,8 @@ def unreadable(formula: str, reason: BaseException) -> ValueError:
     """The error for a formula that the parser does not take."""
     said = f"the formula {formula!r} cannot be read: {plain(reason)}"
     hint = "" if "`" in formula else " A name with spaces or signs stands in backticks, as in `cost (EUR)`."
+    if re.search(r"[<>]|[=!]=", formula) and "I(" not in formula:
+        hint = " A comparison stands in I(...), as in I(age > 30) or I(city == 'Oslo')."
     return ValueError(said + ("" if said.endswith(".") else ".") + hint)
 
 

@@ -64,6 +64,8 @@ class Logistic(Penalisable):
 
     event: object = None
 
+    _other_outcome = ", or say with event=... (--event on the command line) which value counts as 1"
+
     @classmethod
     def examples(cls) -> tuple[Example, ...]:
         return (Example(cls("event ~ x"), "p", has_units=False),)

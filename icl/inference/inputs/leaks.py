@@ -95,7 +95,7 @@ def feature_notes(
         "features= names them, and predictions of labeled and unlabeled rows are then not of one kind: the interval is "
         "not valid unless they are left out."
         if chosen
-        else "They were left out of the features; features=[...] would bring them back."
+        else "They were left out of the features; features=[...] (--features) would bring them back."
     )
     severity = "warning" if chosen else "note"
     notes = []

@@ -184,7 +184,8 @@ def _findings(
         said.append(
             (
                 "no_holdout",
-                "no real rows were held out: copies of rows seen pass for likeness; keep some aside and pass holdout=",
+                "no real rows were held out: copies of rows seen pass for likeness; keep some aside as holdout= "
+                "(--holdout)",
             )
         )
     return said
