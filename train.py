@@ -4,6 +4,7 @@ Every option of the YAML is also a flag: `--trainer.devices 2 --trainer.strategy
 A second `--config` overrides the first. `--ckpt_path last` continues an interrupted run exactly; `last_or_new` begins
 one where there is none, for launchers that repeat a command (configs/base-2nodes.yaml).
 `python train.py export --ckpt_path CHECKPOINT --out FOLDER` writes the weights of a run, finished or not, as a release.
+`python train.py average --releases '[A, B]' --out FOLDER` writes the mean of the weights of several releases.
 `python train.py distill --config configs/reader.yaml` trains the reader of a release (`icl.network.reader`), for fast
 queries.
 """
@@ -43,8 +44,9 @@ class TrainCLI(LightningCLI):
     def init_parser(self, **kwargs: Any) -> LightningArgumentParser:
         parser = super().init_parser(**kwargs)
         parser.epilog = (
-            "Two more: `train.py distill --config configs/reader.yaml` trains the reader of a release; "
-            "`train.py export --ckpt_path CHECKPOINT --out FOLDER` writes a run's weights as a release."
+            "Three more: `train.py distill --config configs/reader.yaml` trains the reader of a release; "
+            "`train.py export --ckpt_path CHECKPOINT --out FOLDER` writes a run's weights as a release; "
+            "`train.py average --releases '[A, B]' --out FOLDER` the mean of several releases."
         )
         return parser
 
@@ -78,12 +80,14 @@ class TrainCLI(LightningCLI):
 def main(args: list[str] | None = None, callbacks: list[Callback] | None = None) -> TrainCLI | None:
     """Run the command; `callbacks` are added to those of the configuration."""
     words = sys.argv[1:] if args is None else args
-    if words[:1] == ["export"]:
+    if words[:1] in (["export"], ["average"]):
         from jsonargparse import auto_cli
 
+        from icl.training.average import average_releases
         from icl.training.export import export_checkpoint
 
-        print(auto_cli(export_checkpoint, args=words[1:], as_positional=False, prog="train.py export"))
+        command = export_checkpoint if words[0] == "export" else average_releases
+        print(auto_cli(command, args=words[1:], as_positional=False, prog=f"train.py {words[0]}"))
         return None
     module: type[L.LightningModule] = PretrainingModule
     if words[:1] == ["distill"]:

@@ -79,6 +79,7 @@ def origin_of(release: str | os.PathLike) -> dict[str, Any]:
         "wall_seconds",
         "n_parameters",
         "init_from",
+        "average_of",
     )
     return {"release": shareable(release)} | {name: facts[name] for name in kept if name in facts}
 
