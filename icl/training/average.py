@@ -51,7 +51,7 @@ def average_releases(releases: Sequence[str], out: str) -> Path:
     states = [model.state_dict() for model in models]
     mean.load_state_dict({k: torch.stack([state[k].double() for state in states]).mean(0).float() for k in states[0]})
     origins = [origin_of(name) for name in releases]
-    facts: dict[str, Any] = {"average_of": origins, "averaged_weights": True}
+    facts: dict[str, Any] = {"average_of": origins}
     runs = dict(run for origin in origins for run in _runs(origin))
     if all(tasks is not None for tasks in runs.values()):
         facts["tasks_seen_in_all"] = sum(runs.values())
