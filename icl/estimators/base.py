@@ -23,6 +23,7 @@ from icl.estimators.plan import plan_of
 from icl.estimators.prior_limits import warn_of_size
 from icl.estimators.timed import TimedMixin
 from icl.estimators.weights import worth_of
+from icl.prediction.alone import by_itself
 from icl.prediction.blend import Blend
 from icl.prediction.companions.columns import Columns
 from icl.prediction.companions.protocol import Labelled
@@ -182,7 +183,10 @@ class InContextEstimator(TimedMixin, BaseEstimator):
     def _model(self):
         """What answers: the model tuned in `fit` if there is one, else that of the checkpoint, or its reader."""
         tuned = vars(self).get("_tuned")
-        return self._released() if tuned is None else tuned.to(device_of(self.device))
+        if tuned is not None:
+            return tuned.to(device_of(self.device))
+        model = self._released()
+        return model if any(guise.stacked for guise in self._guises) else by_itself(model)
 
     def _released(self):
         return load_reader(self.checkpoint, device_of(self.device)) if self.fast_queries else self._base_model()

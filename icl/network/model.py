@@ -11,6 +11,7 @@ Sources:
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -189,6 +190,16 @@ class TabularTransformer(nn.Module):
             if depth < len(self.blocks) - 1:
                 block.update_(x_BSTE, keys_values)
             del keys_values
+
+    def in_groups(self, least_groups: int) -> TabularTransformer:
+        """A network of the same weights, not copies, that shows narrow tables in at least so many groups."""
+        if least_groups == self.config.least_groups:
+            return self
+        alike, cells, config = copy.copy(self), copy.copy(self.cells), copy.copy(self.config)
+        config.least_groups = least_groups
+        alike._modules = self._modules | {"cells": cells}
+        alike.config = cells.config = config
+        return alike
 
     def column_statistics(self, X_BNF: Tensor, is_categorical_BF: Tensor | None) -> ColumnStatistics:
         if is_categorical_BF is None:

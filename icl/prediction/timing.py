@@ -19,6 +19,7 @@ from sklearn.tree import ExtraTreeRegressor
 
 from icl.network.cost import forward_flops
 from icl.network.reader import Model
+from icl.prediction.alone import config_by_itself
 from icl.prediction.companions.columns import FEWEST_ROWS, KINDS
 from icl.prediction.hierarchy import class_questions
 from icl.prediction.workers import keep_heap, n_threads_of
@@ -98,6 +99,8 @@ class Seconds:
 
 def expected(work: Work, config, pace: Pace) -> Seconds:
     """Seconds that `work` takes at a `pace`; `config`: of the network."""
+    if not work.companions:
+        config = config_by_itself(config)
     own = [companion_seconds(companion, work) * pace.companions for companion in work.companions]
     beside = max(1, min(len(own), pace.n_threads))
     # Every second member sees components of the columns too.
