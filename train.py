@@ -105,4 +105,10 @@ def main(args: list[str] | None = None, callbacks: list[Callback] | None = None)
 
 
 if __name__ == "__main__":
-    main()
+    if sys.argv[1:2] in (["export"], ["average"]):  # a sentence is enough where a run wants its traceback
+        try:
+            main()
+        except (ValueError, OSError) as error:
+            sys.exit(f"train.py {sys.argv[1]}: {error}")
+    else:
+        main()

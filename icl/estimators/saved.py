@@ -25,7 +25,7 @@ import torch
 from icl.atomic import replacing_folder
 from icl.estimators.chain import Chain
 from icl.releases.folder import load_release, save_release, sha256_of
-from icl.releases.names import WEIGHTS, CheckpointError, resolve_checkpoint
+from icl.releases.names import PARTS, WEIGHTS, CheckpointError, resolve_checkpoint
 from icl.releases.provenance import version_of
 from icl.releases.reading import MOST_TEXT, parse_json, read_bounded
 from icl.releases.state import Packer, Unpacker, alike
@@ -240,4 +240,4 @@ def _arrays(path: Path) -> dict:
 
 def _only_release(folder: str, names: list[str]) -> set[str]:
     """What is not copied: curves, results, pictures."""
-    return {name for name in names if not name.endswith((".json", ".safetensors")) and name != "README.md"}
+    return {name for name in names if name not in PARTS}

@@ -29,8 +29,7 @@ from icl.finetuning.rate import find_rate
 from icl.finetuning.stream import FinetuneData, task_stream
 from icl.releases.fingerprint import row_fingerprints
 from icl.releases.folder import save_release, sha256_of
-from icl.releases.names import CONFIG, WEIGHTS
-from icl.releases.prior_limits import TRAINING
+from icl.releases.names import CONFIG, TRAINING, WEIGHTS
 from icl.releases.provenance import origin_of
 from icl.releases.seen import FILE, described, read_seen, seen_of, to_bytes
 from icl.training.callbacks import FinishStepOnInterrupt, StepProgressBar

@@ -8,12 +8,13 @@ from icl.releases.names import PROVENANCE
 
 def _seen(facts: dict) -> str:
     """What the model was trained on, in a sentence."""
-    if "finetuning" not in facts:
+    if "fingerprints" not in facts:
         return "Pretrained on synthetic tables only; it has seen no real data."
-    n_rows, tables = facts["fingerprints"]["rows"], facts["finetuning"]["tables"]
+    n_rows, run = facts["fingerprints"]["rows"], facts.get("finetuning")
+    last = f"{len(run['tables'])} in the last run, " if run else ""
     return (
-        f"Pretrained on synthetic tables, then fine-tuned on real ones ({len(tables)} in the last run, {n_rows:,} rows "
-        f"in all). It knows the labels of these rows: do not judge it by them.\n\n"
+        f"Pretrained on synthetic tables, then fine-tuned on real ones ({last}{n_rows:,} rows in all). "
+        "It knows the labels of these rows: do not judge it by them.\n\n"
         f"**Before you share it:** whoever has this folder and all cells of a row but its label can tell whether the "
         f"row was trained on (wrong for one other row in {ONE_IN} to twice as many), and may ask the model for the "
         f"label. The names of tables and columns are in `{PROVENANCE}` and `fingerprints.npz`. Weights tuned on "

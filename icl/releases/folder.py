@@ -18,7 +18,16 @@ import torch
 
 from icl.atomic import replacing_folder
 from icl.releases.card import model_card
-from icl.releases.names import CARD, CONFIG, PROVENANCE, WEIGHTS, CheckpointError, resolve_checkpoint
+from icl.releases.names import (
+    CARD,
+    CONFIG,
+    FINGERPRINTS,
+    PROVENANCE,
+    TRAINING,
+    WEIGHTS,
+    CheckpointError,
+    resolve_checkpoint,
+)
 from icl.releases.provenance import environment, provenance_in, version_of
 from icl.releases.reading import TensorFile, read_json
 from icl.releases.steady import read_steadily
@@ -158,6 +167,8 @@ def save_release(
     facts = {**environment(model, dtype), **provenance}
     content = dict(files or {}) | _files_of(model, _to_disk_type(model, dtype), facts, folder.name, notes)
     with replacing_folder(folder) as staging:
+        for name in {TRAINING, FINGERPRINTS} - set(content):  # of the weights that were here
+            (staging / name).unlink(missing_ok=True)
         for name, data in content.items():
             (staging / name).unlink(missing_ok=True)  # it may be a link to a file elsewhere
             (staging / name).write_bytes(data)

@@ -8,9 +8,11 @@ from pathlib import Path
 
 CONFIG, WEIGHTS, PROVENANCE, CARD = "config.json", "model.safetensors", "provenance.json", "README.md"
 
-
 READER = "reader.safetensors"  # see `icl.releases.reader_file`
-
+TRAINING = "training.yaml"  # see `icl.releases.prior_limits`
+FINGERPRINTS = "fingerprints.npz"  # see `icl.releases.seen`
+PARTS = (CONFIG, WEIGHTS, PROVENANCE, CARD, READER, TRAINING, FINGERPRINTS)
+"""What belongs to a release; curves and results that lie beside it do not."""
 
 _PREFERRED = ("base", "nano")
 

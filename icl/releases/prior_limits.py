@@ -7,11 +7,8 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from icl.releases.names import CheckpointError
+from icl.releases.names import TRAINING, CheckpointError
 from icl.releases.reading import read_yaml
-
-TRAINING = "training.yaml"
-
 
 # Of the prior's numeric targets, 5 % have a larger ratio (480 tasks of 300 rows); a normal one has 0.30.
 _MOST_SPREAD = 0.6

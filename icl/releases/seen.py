@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from icl.releases.fingerprint import ONE_IN, SALT_BYTES, bits_for, cut, row_fingerprints, row_prints
-from icl.releases.names import CheckpointError
+from icl.releases.names import FINGERPRINTS, CheckpointError, resolve_checkpoint
 from icl.releases.provenance import provenance_in
 from icl.releases.reading import read_bounded
 from icl.releases.steady import read_steadily
@@ -31,7 +31,7 @@ from icl.releases.steady import read_steadily
 if TYPE_CHECKING:
     import pandas as pd
 
-FILE = "fingerprints.npz"
+FILE = FINGERPRINTS
 _MOST_BYTES = 64 * 2**20
 # More matches than chance brings with this probability are refused; chance is estimated, so not at 5 %.
 _CHANCE = 1e-4
@@ -121,6 +121,14 @@ def repeat_chance(prints: np.ndarray) -> float:
     return float(1 - (counts == 1).sum() / max(len(prints), 1))
 
 
+def united(parts: Sequence[Sequence[Seen]]) -> list[Seen]:
+    """The tables that several releases were tuned on; what they inherited from one ancestor once."""
+    found: dict[tuple, Seen] = {}
+    for one in (one for part in parts for one in part):
+        found.setdefault((one.name, one.columns, one.target, one.salt, one.prints.tobytes()), one)
+    return list(found.values())
+
+
 def to_bytes(seen: Sequence[Seen]) -> bytes:
     """What a release keeps as `FILE`; inherited fingerprints of the old kind lose most of their bits."""
     n_old = sum(s.n_rows for s in seen if s.salt is None)
@@ -156,6 +164,17 @@ def read_seen(folder: Path) -> list[Seen]:
         CheckpointError: if the provenance speaks of fine-tuning, but the fingerprints are absent or damaged.
     """
     return read_steadily(folder, lambda: _read_seen(folder))
+
+
+def refuse_tuned(name_or_path: str) -> None:
+    """CheckpointError if a release has seen real rows: what goes on from it in pretraining keeps no record of them."""
+    folder = resolve_checkpoint(name_or_path)
+    if seen := read_seen(folder):
+        raise CheckpointError(
+            f"{folder} was fine-tuned on {sum(one.n_rows for one in seen):,} real rows, which pretraining would "
+            "make it forget to say: results on these rows would look better than they are. Start from the release that "
+            "it was tuned from, and tune again afterwards with icl finetune."
+        )
 
 
 def _read_seen(folder: Path) -> list[Seen]:

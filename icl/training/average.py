@@ -19,7 +19,9 @@ import torch
 from icl.network.config import FIELDS, TabularConfig, own_fields
 from icl.network.model import TabularTransformer
 from icl.releases.folder import load_release, save_release
+from icl.releases.names import CheckpointError, resolve_checkpoint
 from icl.releases.provenance import origin_of, read_provenance
+from icl.releases.seen import FILE, described, read_seen, to_bytes, united
 
 # What a release may do without having weights of its own for it.
 _FREE = ("least_groups", "max_features", "max_context")
@@ -38,7 +40,7 @@ def average_releases(releases: Sequence[str], out: str) -> Path:
         ValueError: for fewer than two releases, one named twice, or sizes that differ.
         CheckpointError: if a release cannot be read.
     """
-    if len(releases) < 2 or len({str(Path(name).resolve()) for name in releases}) < len(releases):
+    if len(releases) < 2 or len({resolve_checkpoint(name).resolve() for name in releases}) < len(releases):
         raise ValueError(f"the mean is of two releases or more, each named once; got {', '.join(releases) or 'none'}.")
     models = [load_release(name) for name in releases]
     first, *others = (own_fields(model.config) for model in models)
@@ -52,13 +54,23 @@ def average_releases(releases: Sequence[str], out: str) -> Path:
     mean.load_state_dict({k: torch.stack([state[k].double() for state in states]).mean(0).float() for k in states[0]})
     origins = [origin_of(name) for name in releases]
     facts: dict[str, Any] = {"average_of": origins}
-    runs = dict(run for origin in origins for run in _runs(origin))
-    if all(tasks is not None for tasks in runs.values()):
+    try:
+        runs = dict(run for origin in origins for run in _runs(origin))
+    except (TypeError, AttributeError) as error:
+        raise CheckpointError(
+            f"the provenance of {' or '.join(releases)} is not as train.py writes it ({error}), so it cannot be said "
+            "what the mean was trained on."
+        ) from error
+    if all(isinstance(tasks, int) for tasks in runs.values()):
         facts["tasks_seen_in_all"] = sum(runs.values())
-    told = {read_provenance(name).get("data") for name in releases}
-    if len(told) == 1 and None not in told:
+    told = {str(read_provenance(name).get("data")) for name in releases}
+    if len(told) == 1 and "None" not in told:
         facts["data"] = told.pop()
-    return save_release(mean, out, facts)
+    files = {}
+    if seen := united([read_seen(resolve_checkpoint(name)) for name in releases]):  # what one of them knows, it knows
+        files = {FILE: to_bytes(seen)}
+        facts |= {"fingerprints": described(seen, files[FILE]), "data": "synthetic tasks and real tables"}
+    return save_release(mean, out, facts, files=files)
 
 
 def _runs(origin: dict[str, Any]) -> Iterator[tuple[tuple, int | None]]:

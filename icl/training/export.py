@@ -10,8 +10,7 @@ import torch
 from icl.network.config import FIELDS, TabularConfig
 from icl.network.model import TabularTransformer
 from icl.releases.folder import checked_config, save_release
-from icl.releases.names import CheckpointError
-from icl.releases.prior_limits import TRAINING
+from icl.releases.names import TRAINING, CheckpointError
 from icl.releases.provenance import origin_of
 from icl.releases.reading import parse_yaml
 from icl.releases.training_yaml import without_places

@@ -16,6 +16,7 @@ from icl.network.model import TabularTransformer
 from icl.network.reader import Model
 from icl.releases.folder import load_release
 from icl.releases.provenance import origin_of
+from icl.releases.seen import refuse_tuned
 from icl.training.compiled import compile_blocks, pays_on
 from icl.training.cost import mean_cost, training_cost
 from icl.training.counted import CountedModule
@@ -82,6 +83,7 @@ class PretrainingModule(CountedModule):
                 try:
                     self.model = grow(load_release(init_from), config)
                     self.ancestor = origin_of(init_from)
+                    refuse_tuned(init_from)
                 except (OSError, ValueError) as error:
                     self._no_start = error  # does not matter if the run is resumed
         self.compile_wanted, self._is_compiled = compile, False

@@ -1,15 +1,23 @@
 """Inference with a fine-tuned checkpoint: rows that it was trained on are refused, and why that is right."""
 
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 import pytest
 from sklearn.base import BaseEstimator, RegressorMixin
 
+import icl
 from icl import FinetuneConfig, ICLClassifier, ICLRegressor, finetune
 from icl.estimators.compare import compare_checkpoints
 from icl.finetuning import held_out as holdout
 from icl.inference import Mean, infer
+from icl.network.config import own_fields
 from icl.releases import seen
+from icl.releases.folder import load_release, save_release
+from icl.releases.names import CheckpointError
+from icl.training.average import average_releases
+from icl.training.pretraining import PretrainingModule
 
 N_REPS, LEVEL = 200, 0.90
 
@@ -110,6 +118,38 @@ def test_fingerprints_are_handed_on_when_a_tuned_checkpoint_is_tuned_again(tuned
     again = finetune(tuned, {"other": draw(20)}, config, out=tmp_path / "again")
     with pytest.raises(ValueError, match="fine-tuned on 20 of the 20"):
         infer(Mean("y"), **analysis(trained_table(tuned).iloc[:20]), predictor=ICLRegressor(again), folds=2)
+
+
+def test_whatever_is_made_of_a_tuned_release_says_what_it_has_seen(tuned, tiny_release, tmp_path, monkeypatch):
+    """The mean of releases, a saved estimator that carries its weights, and pretraining, which refuses."""
+    monkeypatch.setattr(holdout, "_PRIOR_STEPS", 1)
+    config = FinetuneConfig(target="y", steps=1, max_rows=40, n_cells=100, lr=1e-3, replay=0.0)
+    again = finetune(tuned, {"other": draw(20)}, config, out=tmp_path / "again")
+    mean = average_releases([str(tuned), str(again), tiny_release], str(tmp_path / "mean"))
+    rows = lambda folder: sorted((s.name, s.n_rows) for s in seen.read_seen(Path(folder)))
+    assert rows(mean) == rows(again) != rows(tuned)  # what was inherited counts once
+    card = (mean / "README.md").read_text()
+    assert "fine-tuned on real ones" in card and "no real data" not in card
+    known, fresh = trained_table(tuned), draw(9, 40)
+    predictor = ICLRegressor(mean, n_estimators=1)
+    with pytest.raises(ValueError, match="fine-tuned on 20 of the 20"):
+        infer(Mean("y"), **analysis(known.iloc[:20]), predictor=predictor, folds=2)
+    assert np.isfinite(infer(Mean("y"), **analysis(fresh), predictor=predictor, folds=2).estimate).all()
+
+    fitted = ICLRegressor(mean, n_estimators=1, companions=()).fit(fresh.drop(columns="y"), fresh["y"])
+    carried = icl.load(fitted.save(tmp_path / "carried", weights="inside"))
+    assert rows(carried.checkpoint) == rows(mean)
+    with pytest.raises(ValueError, match="fine-tuned on 20 of the 20"):
+        infer(Mean("y"), **analysis(known.iloc[:20]), predictor=carried, folds=2)
+    assert np.isfinite(infer(Mean("y"), **analysis(fresh), predictor=carried, folds=2).estimate).all()
+
+    start = PretrainingModule(own_fields(load_release(mean).config), init_from=str(mean))
+    with pytest.raises(CheckpointError, match="real rows, which pretraining would make it forget"):
+        start.on_fit_start()
+
+    save_release(load_release(tiny_release), mean, {})  # other weights in its place
+    assert rows(mean) == [] and "no real data" in (mean / "README.md").read_text()
+    assert not (mean / "fingerprints.npz").exists()
 
 
 def test_rows_held_out_of_one_table_may_be_labelled(tiny_release, tmp_path, monkeypatch):

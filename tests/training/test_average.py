@@ -1,5 +1,9 @@
 """The mean of releases: of weights, of what is told of them, and of nothing else."""
 
+import subprocess
+import sys
+from pathlib import Path
+
 import pytest
 import torch
 from torch.testing import assert_close
@@ -8,6 +12,7 @@ import train
 from icl.network.config import TabularConfig, own_fields
 from icl.network.model import TabularTransformer
 from icl.releases.folder import load_release, save_release
+from icl.releases.names import CheckpointError, resolve_checkpoint
 from icl.releases.provenance import read_provenance
 from icl.training.average import average_releases
 
@@ -62,8 +67,22 @@ def test_what_has_no_mean_is_refused(branches, tmp_path, tiny_model):
     for given in ([], branches[:1], [branches[0], branches[0]]):
         with pytest.raises(ValueError, match="two releases or more, each named once"):
             average_releases(given, str(tmp_path / "none"))
+    shipped = str(resolve_checkpoint("nano"))
+    with pytest.raises(ValueError, match="each named once"):  # a name, and the folder that it stands for
+        average_releases(["nano", shipped], str(tmp_path / "none"))
+    for wrong in ({"average_of": "text"}, {"init_from": "text"}, {"average_of": None}, {"seed": [1], "tasks_seen": 1}):
+        foreign = str(save_release(tiny_model, tmp_path / "foreign", wrong, dtype=torch.float32))
+        with pytest.raises(CheckpointError, match=r"is not as train\.py writes it"):
+            average_releases([branches[0], foreign], str(tmp_path / "none"))
     other = TabularTransformer(TabularConfig(**own_fields(tiny_model.config) | {"n_layers": 3, "n_rank_waves": 5}))
     deeper = str(save_release(other, tmp_path / "deeper", {}))
     with pytest.raises(ValueError, match=r"not of one size: n_layers 2 and 3; n_rank_waves 3 and 5"):
         average_releases([branches[0], deeper], str(tmp_path / "none"))
     assert not (tmp_path / "none").exists()
+
+
+def test_what_is_wrong_is_a_sentence_on_the_command_line(tmp_path):
+    command = [sys.executable, "train.py", "average", "--releases", "[nano, nano]", "--out", str(tmp_path / "out")]
+    done = subprocess.run(command, cwd=Path(train.__file__).parent, capture_output=True, text=True)
+    assert done.returncode == 1 and "Traceback" not in done.stderr
+    assert "train.py average: the mean is of two releases or more, each named once" in done.stderr
