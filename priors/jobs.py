@@ -42,8 +42,8 @@ def _by_ray(work: Callable[..., int], jobs: list[tuple], workers: int) -> Iterat
         import ray
     except ImportError as error:
         raise ValueError(
-            "engine 'ray' needs Ray, which is not installed: pip install 'icl[ray]'. Without it, --workers N writes "
-            "the same tasks with processes of this machine."
+            "engine 'ray' needs Ray, which is not installed: pip install 'ray[data]>=2.40'. Without it, --workers N "
+            "writes the same tasks with processes of this machine."
         ) from error
     if not ray.is_initialized():
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")

@@ -12,6 +12,7 @@ from lightning.pytorch.callbacks import EMAWeightAveraging, ModelCheckpoint, Ric
 from lightning.pytorch.utilities import rank_zero_info
 
 from icl.network.model import TabularTransformer
+from icl.training.earlier import keep_longer
 
 
 class StepProgressBar(RichProgressBar):
@@ -106,6 +107,7 @@ def last_checkpoint(trainer: L.Trainer) -> Path | None:
 class WriteRelease(L.Callback):
     """Write the weights as a release folder when the last step is done.
 
+    What an earlier, longer run left there, and its `last.ckpt`, is kept under another name (`icl.training.earlier`).
     The facts of the run go into every training checkpoint too: `python train.py export` releases from there.
 
     Args:
@@ -122,6 +124,9 @@ class WriteRelease(L.Callback):
         log_dir = trainer.log_dir  # a collective call: every rank must make it
         if not trainer.is_global_zero:
             return
+        if trainer.ckpt_path is None and not trainer.fast_dev_run:  # type: ignore[attr-defined]  # Lightning sets it
+            for path in (last_checkpoint(trainer), self._folder(trainer)):
+                keep_longer(path, trainer.max_steps)
         config = Path(log_dir or ".") / "config.yaml"
         self._run = {
             "git_commit": git_commit(),  # of the code that runs, not of what the tree holds hours later
@@ -131,6 +136,9 @@ class WriteRelease(L.Callback):
             "precision": str(trainer.precision),
             "training_yaml": config.read_text(encoding="utf-8") if config.is_file() else None,  # as it was resolved
         }
+
+    def _folder(self, trainer: L.Trainer) -> Path:
+        return Path(self.folder or Path(trainer.default_root_dir) / "release")
 
     def on_save_checkpoint(self, trainer: L.Trainer, pl_module: L.LightningModule, checkpoint: dict) -> None:
         from icl.training.export import RUN
@@ -145,7 +153,7 @@ class WriteRelease(L.Callback):
             return
         if trainer.max_steps > 0 and trainer.global_step < trainer.max_steps:
             return  # interrupted: the weights are in last.ckpt
-        folder = Path(self.folder or Path(trainer.default_root_dir) / "release")
+        folder = self._folder(trainer)
         record: dict = {RUN: self._run, "global_step": trainer.global_step}
         pl_module.on_save_checkpoint(record)
         if any(isinstance(callback, WeightAveraging) for callback in trainer.callbacks):  # type: ignore[attr-defined]  # Lightning sets it

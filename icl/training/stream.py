@@ -14,6 +14,7 @@ from icl.training.exported_tasks import FolderSource
 from icl.training.steps import sample_block, sample_step, with_companions
 from icl.training.validation import ValidationItem, held_out_tasks, real_tables
 from priors import CompanionColumns, MixturePrior, Prior, ShapeSampler, TaskBatch
+from priors.contract import check_prior
 
 
 class TaskStream(IterableDataset):
@@ -144,6 +145,11 @@ class TaskDataModule(L.LightningDataModule):
             raise ValueError(f"n_validation_steps must be at least 1, got {n_validation_steps}.")
         if n_family_batches < 0:
             raise ValueError(f"n_family_batches must not be negative, got {n_family_batches}.")
+
+    def setup(self, stage: str) -> None:
+        """Refuses priors that cannot be trained on, before the first step (`priors.contract`)."""
+        for prior in {id(prior): prior for prior in self.priors}.values():
+            check_prior(prior, self.shapes)
 
     @property
     def ranks(self) -> range:

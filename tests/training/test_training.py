@@ -13,6 +13,7 @@ from torch.testing import assert_close
 from training_runs import assert_same_state, fit, state_of
 
 from icl.releases.folder import load_release
+from icl.releases.provenance import read_provenance
 from icl.training import compiled
 from icl.training.compiled import compile_blocks
 from icl.training.optim import MuonAdamW, OptimConfig
@@ -111,6 +112,22 @@ def test_an_interrupted_and_resumed_run_equals_an_uninterrupted_one(finished, tm
     assert state_of(tmp_path)["global_step"] == 4 and not (tmp_path / "release").exists()
     fit(tmp_path, "--trainer.max_steps=8", "--ckpt_path=last_or_new")
     assert_same_state(state_of(tmp_path), state_of(finished))
+
+
+def test_a_shorter_run_replaces_no_longer_one(tmp_path, monkeypatch):
+    """Of a trial run in the folders of a long one, both are there afterwards; runs of one length replace each other."""
+    said: list[str] = []
+    monkeypatch.setattr("icl.training.earlier.rank_zero_info", said.append)
+    for steps in (3, 3, 1, 2):
+        fit(tmp_path, f"--trainer.max_steps={steps}")
+    steps = {path.name: read_provenance(path)["steps"] for path in tmp_path.glob("release*")}
+    assert steps == {"release": 2, "release-1": 3}
+    states = {path.name: torch.load(path)["global_step"] for path in (tmp_path / "checkpoints").glob("last*")}
+    assert states == {"last.ckpt": 2, "last-1.ckpt": 3}
+    assert len(said) == 2 and all("of an earlier run of 3 steps, and this one has 1: it is kept as" in s for s in said)
+    (tmp_path / "checkpoints" / "last.ckpt").write_bytes(b"no checkpoint")
+    fit(tmp_path, "--trainer.max_steps=1")  # damaged: no run to keep
+    assert state_of(tmp_path)["global_step"] == 1
 
 
 def test_one_process_taking_two_shares_counts_them(log, tmp_path):
