@@ -70,8 +70,11 @@ def impute(
             [str(name), f"{imputed.layout.missing[:, frame.columns.get_loc(name)].sum():,}", model, _words(agree[name])]
         )
         for name, model in imputed.models.items()
+        if name not in imputed.keep  # drawn for the others' sake
     ]
     console.print(Table(f"{imputed!r}"[:200], ["column", "gaps", "drawn by", "R-hat"], rows, n_labels=3))
+    if agreement := imputed.agreement():
+        console.print(agreement)
     for said in imputed.notes():
         console.print(escape.terminal(f"note: {said}"))
     if estimand:
@@ -91,6 +94,8 @@ def _imputed(frame: Any, m: int, seed: int, keep: str, shift: str, rounds: Any, 
     shifts: dict[Any, float] = {}
     for word in read_words(shift):
         name, sign, amount = word.rpartition("=")
+        if name in shifts:
+            raise ValueError(f"--shift names {name!r} twice; give each column once.")
         try:
             shifts[name] = float(amount)
         except ValueError as error:

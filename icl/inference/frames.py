@@ -207,3 +207,42 @@ def _plain_objects(column: pd.Series) -> pd.Series:
     if kind in ("datetime", "datetime64"):
         return pd.to_datetime(column)
     return column if kind == "string" or not missing.any() else column.where(~missing, np.nan)
+
+
+AS_A_NUMBER = (
+    "Count from a day of your choice first, in a column of its own, such as "
+    "table['days'] = (table['when'] - pd.Timestamp('2020-01-01')).dt.days; of spans .dt.days will do."
+)
+"""What to do with points in time and spans where a number is wanted."""
+
+
+def holds_times(column: pd.Series) -> bool:
+    """Whether its values are dates, times, periods or spans, whatever the type of the column."""
+    import pandas as pd
+
+    if column.dtype.kind in "mM" or isinstance(column.dtype, pd.PeriodDtype | pd.DatetimeTZDtype):
+        return True
+    if isinstance(column.dtype, pd.CategoricalDtype):
+        return holds_times(pd.Series(column.cat.categories))
+    kinds = ("date", "datetime", "datetime64", "time", "timedelta", "timedelta64", "period")
+    return column.dtype == object and pd.api.types.infer_dtype(column, skipna=True) in kinds
+
+
+def said_times(column: pd.Series) -> str:
+    """What a column of times holds, with one of its values."""
+    seen = column.dropna()
+    return f"dates, times or spans (such as {seen.iloc[0]})" if len(seen) else "dates, times or spans"
+
+
+def refuse_times(values: Any, what: str) -> None:
+    """ValueError where a column, or an array of one or two axes, that is to hold numbers holds points in time."""
+    import pandas as pd
+
+    if isinstance(values, pd.DataFrame):
+        columns = [values.iloc[:, j] for j in range(values.shape[1])]
+    else:
+        array = values if isinstance(values, pd.Series) else np.asarray(values)
+        columns = [pd.Series(column) for column in (array.T if array.ndim == 2 else [array])] if array.ndim else []
+    for column in columns:
+        if holds_times(column):
+            raise ValueError(f"{what} holds {said_times(column)}, not numbers. {AS_A_NUMBER}")

@@ -51,7 +51,8 @@ class Imputations:
         return (self[i] for i in range(self.m))
 
     def __repr__(self) -> str:
-        counts = {self.table.columns[j]: int(self.layout.missing[:, j].sum()) for j in self.layout.incomplete}
+        names = {j: self.table.columns[j] for j in self.layout.incomplete if self.table.columns[j] not in self.keep}
+        counts = {name: int(self.layout.missing[:, j].sum()) for j, name in names.items()}
         gaps = ", ".join(f"{name!r} {n}" for name, n in list(counts.items())[:6])
         more = f" and {len(counts) - 6} more columns" if len(counts) > 6 else ""
         rows, columns = self.table.shape
@@ -140,6 +141,22 @@ class Imputations:
         ratio = (self.r_hat() ** 2 - (n - 1) / max(n, 1)) * n
         return pd.Series(stats.f.sf(ratio, self.m - 1, self.m * max(n - 1, 1)), ratio.index)
 
+    def _apart(self) -> pd.Series:
+        """R-hat of the columns on which chains disagree by more than chance."""
+        r_hat = self.r_hat()
+        return r_hat[(r_hat > R_HAT_LIMIT) & (self._chance_of_r_hat() < 1e-3)]
+
+    def agreement(self) -> str:
+        """A sentence: whether chains agree, by `r_hat`; empty where there are too few rounds to tell."""
+        r_hat = self.r_hat().dropna()
+        if not len(r_hat):
+            return ""
+        if len(apart := self._apart()):
+            return f"chains disagree on {len(apart)} of {len(r_hat)} columns (R-hat up to {apart.max():.2f})"
+        if r_hat.max() > R_HAT_LIMIT:
+            return f"too few rounds to tell whether chains agree (R-hat up to {r_hat.max():.2f}; pass more rounds=)"
+        return f"chains agree (R-hat at most {r_hat.max():.2f})"
+
     def notes(self) -> list[str]:
         """What to know before using the tables; empty if nothing."""
         said = []
@@ -150,9 +167,7 @@ class Imputations:
         if left:
             said.append(f"gaps stay in {', '.join(left)}.")
         said += self.stray_notes()
-        apart = self.r_hat()
-        apart = apart[(apart > R_HAT_LIMIT) & (self._chance_of_r_hat() < 1e-3)]
-        if len(apart):
+        if len(apart := self._apart()):
             names = ", ".join(f"{name!r} ({value:.2f})" for name, value in apart.items())
             said.append(f"chains do not agree on {names} (R-hat above {R_HAT_LIMIT}); pass more rounds=.")
         return said

@@ -82,11 +82,16 @@ def impute(
     return imputed
 
 
+_MOST = 100_000  # tables and rounds; more is a slip of the pen
+
+
 def check_numbers(m: int, seed: int, rounds: int | None, budget: float) -> None:
     """ValueError for what is no number of tables, seed, number of rounds or budget."""
     for name, value, least in (("m", m, 2), ("seed", seed, 0), ("rounds", 1 if rounds is None else rounds, 1)):
         if isinstance(value, bool) or not isinstance(value, Integral) or value < least:
             raise ValueError(f"{name} got {value!r}; pass a whole number of at least {least}.")
+        if name != "seed" and value > _MOST:
+            raise ValueError(f"{name} got {value:,}; pass {_MOST:,} at most.")
     if isinstance(budget, bool) or not isinstance(budget, Real) or not budget >= 0:
         raise ValueError(f"budget got {budget!r}; pass a number of cells, such as 4e6, or 0 for simpler models alone.")
 

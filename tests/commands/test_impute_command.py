@@ -26,12 +26,18 @@ def test_gaps_are_filled_pooled_and_written(file, capsys):
     options = ["--m", "3", "--rounds", "2", "--checkpoint", "nano", "--estimand", "ols: y ~ x", "--output", str(out)]
     assert main(["impute", str(file), *options]) == 0
     said = capsys.readouterr().out
+    assert "chains" not in said  # two rounds tell nothing
     assert "x" in said and "network" in said and "completed tables" in said and "missing" in said
     written = pd.read_parquet(out)
     assert written.shape == (180, 4) and not written.isna().any(axis=None)
     direct = icl.impute(icl.read_table(file), m=3, rounds=2, checkpoint="nano")
     first = written[written["imputation"] == 0].drop(columns="imputation").reset_index(drop=True)
     pd.testing.assert_frame_equal(first, direct[0].reset_index(drop=True), check_dtype=False)
+
+
+def test_whether_chains_agree_is_told(file, capsys):
+    assert main(["impute", str(file), "--m", "2", "--rounds", "4", "--budget", "1", "--checkpoint", "nano"]) == 0
+    assert "chains agree (R-hat" in (said := capsys.readouterr().out) or "chains disagree on" in said
 
 
 def test_known_cells_are_written_as_they_were(tmp_path):
@@ -75,7 +81,8 @@ def test_estimate_uses_rows_with_gaps(file, capsys):
     assert main([*ask, "--missing", "patterns"]) == 0
     assert "without x" in capsys.readouterr().out
     assert main([*ask, "--missing", "impute", "--checkpoint", "nano"]) == 0
-    assert "20 completed tables" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "20 completed tables" in said and "gaps: about" in said and "gaps: chains agree" not in said  # one round
     assert main([*ask, "--missing", "impute", "--unlabeled", str(file)]) == 1
     assert "takes one table" in capsys.readouterr().err
 

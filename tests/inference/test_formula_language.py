@@ -134,3 +134,63 @@ def test_terms_are_counted_as_formulaic_makes_them():
             assert f"{n_terms:,} terms" in str(refused) and n_terms > MOST_TERMS
     assert widest == 2
     assert len(Formula("y ~ (a + b + c + d)**3").rhs) == 1 + 4 + 6 + 4
+
+
+def with_times() -> pd.DataFrame:
+    rng = np.random.default_rng(0)
+    days = pd.date_range("2020-01-01", periods=80, freq="D")
+    table = pd.DataFrame({"x": rng.normal(size=80), "day": days, "week": pd.PeriodIndex(days, freq="W")})
+    table["clock"], table["zoned"], table["span"] = days.time, days.tz_localize("Europe/Berlin"), days - days[0]
+    table["date"], table["month"] = days.date, pd.Categorical(days.to_period("M").to_timestamp())
+    table["y"] = (table["x"] + rng.normal(size=80)).where(table.index % 2 == 0)
+    return table
+
+
+@pytest.mark.parametrize("name", ["day", "week", "clock", "zoned", "span", "date", "month"])
+def test_times_are_no_numbers_and_what_to_do_is_said(name):
+    """As terms, in products and calls, as the outcome, as a mean and as covariates without a formula."""
+    table = with_times()
+    wrong = [
+        f"ols: y ~ {name}",
+        f"ols: y ~ x + x:{name}",
+        f"ols: {name} ~ x",
+        f"mean: {name}",
+        f"quantile: 0.5: {name}",
+    ]
+    for estimand in [*wrong, OLS("y", covariates=["x", name])]:
+        with pytest.raises(ValueError, match=f"{name}.* holds dates, times or spans.*Count from a day"):
+            infer(estimand, table)
+    for call in (f"log({name})", f"I({name} * 2)", f"bs({name}, df=4)"):
+        with pytest.raises(ValueError, match="Count from a day") as raised:
+            infer(f"ols: y ~ {call}", table)
+        assert name in str(raised.value)
+
+
+def test_times_may_be_categories_and_read_by_own_functions():
+    table = with_times()
+    monthly = infer("ols: y ~ x + C(month)", table)
+    assert len(monthly.params) == 4
+    counted = infer(OLS("y ~ x + days(day)", functions={"days": lambda day: (day - day.iloc[0]).dt.days}), table)
+    beside = infer("ols: y ~ x + days", table.assign(days=np.arange(80)))
+    np.testing.assert_allclose(counted.params, beside.params, rtol=1e-8)
+    late = infer("ols: y ~ I(x * (day > '2020-02-01'))", table)
+    np.testing.assert_allclose(
+        late.params, infer("ols: y ~ late", table.assign(late=table.x * (table.index > 31))).params
+    )
+
+
+def test_groups_without_labels_are_named_a_few():
+    table = with_times()
+    with pytest.raises(ValueError, match=r"the groups day=2020-01-02\S* day=.* and 36 more have 40 unlabeled rows"):
+        infer("mean: y by day", table)
+
+
+def test_levels_that_a_formula_does_not_name_are_no_reference_level():
+    """`levels=` without one that rows have: formulaic counts these rows as the reference level."""
+    rng = np.random.default_rng(0)
+    table = pd.DataFrame({"y": rng.normal(size=90), "g": list("abc") * 30})
+    for levels in (["a", "b"], ["a"]):
+        with pytest.raises(ValueError, match=r"levels that .* does not name .*'c'.*Name all levels"):
+            infer(f"ols: y ~ C(g, levels={levels})", table)
+    named = infer("ols: y ~ C(g, levels=['b', 'a', 'c'])", table)
+    np.testing.assert_allclose(named.params.iloc[0], table.loc[table.g == "b", "y"].mean())

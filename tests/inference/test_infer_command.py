@@ -10,7 +10,7 @@ from numpy.testing import assert_allclose
 from icl.commands.estimate.run import make_predictor
 from icl.commands.main import main
 from icl.commands.options import ModelOptions
-from icl.inference import OLS, Logistic, Mean, Multinomial, Poisson, Quantile, infer
+from icl.inference import OLS, Design, Effect, Logistic, Mean, Multinomial, Poisson, Quantile, infer
 from icl.inference.estimands.reading import read_estimand
 from icl.inference.estimands.registry import example_table, registered
 
@@ -69,13 +69,37 @@ def test_infer_takes_the_same_lines(table):
     rows, rest = table[:70], table[70:].drop(columns="income")
     assert infer("mean: income", labeled=rows, unlabeled=rest).estimand == Mean("income")
     for line, words in (
-        ("mode: income", "known are mean"),
+        ("mode: income", "Known are mean"),
+        ("difference: income by region", r"has \.differences\(\)"),
         ("mean", "names no outcome"),
         ("ols: income", "names no"),
         ("mean: income by", "no column after 'by'"),
     ):
         with pytest.raises(ValueError, match=words):
             infer(line, table=table)
+
+
+@pytest.mark.parametrize("line", ["ols: y ~ x", "median: y", "shares: y", "poisson: y ~ x", "cox: days, died ~ x"])
+def test_an_event_that_would_count_for_nothing_is_refused(line):
+    with pytest.raises(ValueError, match=f"'yes' says which value .* and '{line.partition(':')[0]}' asks for no such"):
+        read_estimand(line, event="yes")
+
+
+@pytest.mark.parametrize("kind", ["day", "span"])
+def test_dates_are_no_weights_probabilities_or_predictions(kind):
+    days = pd.date_range("2024-01-01", periods=60)
+    times = pd.Series(days if kind == "day" else days - days[0] + pd.Timedelta(days=1))
+    table = pd.DataFrame({"y": np.arange(60.0), "t": times, "arm": np.arange(60) % 2})
+    half = table.assign(y=table["y"].where(table.index < 30))
+    for call in (
+        lambda: infer(Mean("y"), table, design=Design(weights="t")),
+        lambda: infer(Mean("y"), half, design=Design(probability="t")),
+        lambda: infer(Mean("y"), half, predictions="t"),
+        lambda: infer(Mean("y"), half, predictions=times.to_numpy()),
+        lambda: infer(Effect("y", "arm", randomised="t"), table),
+    ):
+        with pytest.raises(ValueError, match=r"holds dates, times or spans .*Count from a day"):
+            call()
 
 
 def test_predictors_fit_the_outcome(table):
@@ -183,7 +207,7 @@ def test_two_files_and_a_design(table, path, tmp_path, capsys):
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        (["--estimand", "mode: income"], "known are mean, share"),
+        (["--estimand", "mode: income"], "Known are mean, share"),
         (["--estimand", "mean"], "names no outcome"),
         (["--estimand", "mean: income", "--outcome", "age"], "leave one of them out"),
         (["--estimand", "ols: income"], "names no outcome"),
@@ -218,7 +242,7 @@ def test_mistakes_exit_1_with_advice(path, options, words, capsys):
     ],
 )
 def test_lines_that_come_near_a_kind_are_asked_about(line, words):
-    with pytest.raises(ValueError, match="known are mean, share") as refused:
+    with pytest.raises(ValueError, match="Known are mean, share") as refused:
         read_estimand(line)
     assert words in str(refused.value)
 

@@ -115,6 +115,7 @@ DIAGNOSTICS = {
     "estimated_probabilities": (estimated(OLS("y ~ x")), estimated(Mean("y"))),
     "shift": (column("f", BASE["f"] + 1.5 * LABELED), column("f", BASE["f"] + 0.1 * LABELED)),
     "weak_predictions": (correlated(0.12), correlated(0.14)),  # 1 / sqrt(58) is .131
+    "few_labels": (few(19), few(20)),
     "negative_weight": (correlated(-0.5), correlated(-0.2)),  # the latter may be chance
     "no_information": (column("f", 2.0), column("f", 2.0 + NOISE)),
     "hard_labels": (

@@ -84,7 +84,7 @@ REFUSED = {
     "no formula": (lambda: OLS("y"), dict(), "names no covariates"),
     "broken formula": (OLS("y ~ x + ("), dict(table=draw()), "cannot be read"),
     "unknown function": (OLS("y ~ nonsense(x)"), dict(table=draw()), "a call of nonsense"),
-    "no estimand": ("y", dict(table=draw()), "known are mean"),
+    "no estimand": ("y", dict(table=draw()), "Known are mean"),
     "predictor and predictions": (T, dict(table=draw(), predictor=LinearRegression(), predictions="f"), "not both"),
     "class as predictor": (T, dict(table=draw(), predictor=LinearRegression), "the class LinearRegression"),
     "number as predictor": (T, dict(table=draw(), predictor=3), "fit and predict"),

@@ -173,6 +173,14 @@ def test_chains_that_do_not_mix_are_told():
     table.loc[:24, ["a", "b"]] = np.nan
     imputed = impute(table, m=6, seed=0, rounds=6, budget=0)
     assert imputed.r_hat().max() > 1.5 and any("R-hat" in said for said in imputed.notes())
+    assert imputed.agreement().startswith("chains disagree on 1 of 2 columns (R-hat up to ")
+
+
+def test_whether_chains_agree_is_a_sentence(table):
+    agreed = impute(table, m=4, seed=0, rounds=6, budget=0)
+    assert not any("R-hat" in said for said in agreed.notes()) and agreed.agreement().startswith("chains agree (R-hat")
+    assert f"{agreed.r_hat().max():.2f}" in agreed.agreement()
+    assert impute(table, m=2, seed=0, rounds=1, budget=0).agreement() == ""
 
 
 def test_arguments_are_checked(table):

@@ -133,7 +133,7 @@ def run_estimate(path: str, request: Request, console: Any) -> InferenceResult:
         weight = float(weight)
     rows: dict[str, Any] = {"table": table} if rest is None else {"labeled": table, "unlabeled": rest}
     if request.missing != "refuse":
-        rows, predictor, design = _with_gaps(request, estimand, rows, predictor, design)
+        rows, predictor, design = _with_gaps(request, estimand, rows, predictor, design, console)
     rule: list[str] = []
     with status(f"Estimating {estimand} ..."), warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
@@ -178,18 +178,25 @@ def _equalized(request: Request, estimand: Estimand, rows: dict[str, Any], optio
     return rule.remaining, ["", "The answer above is what remains of the disparity.", *rule.summary().splitlines()]
 
 
-def _with_gaps(request: Request, estimand: Estimand, rows: dict[str, Any], predictor: Any, design: Any) -> tuple:
+def _with_gaps(
+    request: Request, estimand: Estimand, rows: dict[str, Any], predictor: Any, design: Any, console: Any
+) -> tuple:
     """Rows, predictor and design of an analysis that uses rows which lack covariates."""
     if "table" not in rows:
         raise ValueError(f"--missing {request.missing} takes one table, with a missing outcome for unlabeled rows.")
     if request.missing == "patterns":
         return rows, None, None if design.is_simple else design
+    from icl.joint.cost import imputation_time
     from icl.joint.impute import impute
+    from icl.pages.escape import terminal
 
+    options: dict[str, Any] = {"keep": list(estimand.outcome_columns), "checkpoint": request.checkpoint}
+    if (needs := imputation_time(rows["table"], **options)).fits:
+        console.print(terminal(f"gaps: {needs}"))
     with status("Imputing ..."):
-        table = impute(
-            rows["table"], seed=request.seed, keep=list(estimand.outcome_columns), checkpoint=request.checkpoint
-        )
+        table = impute(rows["table"], seed=request.seed, **options)
+    if agreement := table.agreement():
+        console.print(terminal(f"gaps: {agreement}"))
     return {"table": table}, predictor, design
 
 

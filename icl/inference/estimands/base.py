@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from icl.inference.checks import Diagnostic, sum_is_finite
-from icl.inference.frames import stacked
+from icl.inference.frames import AS_A_NUMBER, holds_times, said_times, stacked
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -121,6 +121,8 @@ def as_numbers(column: pd.Series, advice: str) -> np.ndarray:
     if not (is_numeric_dtype(kind) or is_bool_dtype(kind)) or is_complex_dtype(kind):
         values = column.dropna()
         if not is_object_dtype(kind) or not all(isinstance(v, (bool, int, float, np.number, np.bool_)) for v in values):
+            if holds_times(column):
+                raise ValueError(f"column {column.name!r} holds {said_times(column)}, not numbers. {AS_A_NUMBER}")
             seen = ", ".join(repr(v) for v in list(dict.fromkeys(values))[:4])
             raise ValueError(f"column {column.name!r} holds {kind} values ({seen}), not numbers. Use {advice}.")
     numbers = column.to_numpy(dtype=float, na_value=np.nan)

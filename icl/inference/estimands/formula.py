@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -16,14 +17,20 @@ from icl.inference.estimands.formula_language import (
     check_formula,
     check_functions,
     columns_of,
+    counted_columns,
     function_context,
     plain,
     unreadable,
 )
 from icl.inference.estimands.formula_size import check_columns, check_terms
+from icl.inference.frames import AS_A_NUMBER, holds_times, said_times
 
 if TYPE_CHECKING:
     import pandas as pd
+
+
+class UnknownLevels(ValueError):
+    """Rows of levels that a formula, or the rows it was made on, does not name."""
 
 
 @dataclass(frozen=True)
@@ -156,31 +163,58 @@ class Regression(Estimand):
             )
 
         def design(frame: pd.DataFrame) -> np.ndarray:
-            from formulaic.errors import DataMismatchWarning
-
-            with warnings.catch_warnings():
-                warnings.simplefilter("error", DataMismatchWarning)
-                try:
-                    return self._evaluate(spec, frame, "raise").to_numpy(dtype=float)
-                except DataMismatchWarning as reason:
-                    raise ValueError(
-                        f"unlabeled rows have levels that no labeled row has, so {str(self)!r} is not identified "
-                        f"({reason}). Label rows of these levels, merge them with others, or leave these rows out."
-                    ) from None
+            try:
+                return self._evaluate(spec, frame, "raise").to_numpy(dtype=float)
+            except UnknownLevels as reason:
+                raise ValueError(
+                    f"unlabeled rows have levels that no labeled row has, so {str(self)!r} is not identified "
+                    f"({reason.__cause__}). Label rows of these levels, merge them with others, or leave these rows "
+                    "out."
+                ) from None
 
         return design
 
     def _evaluate(self, side: Any, frame: pd.DataFrame, na_action: str) -> pd.DataFrame:
-        from formulaic.errors import FormulaicError
+        from formulaic.errors import DataMismatchWarning, FormulaicError
 
+        _refuse_times(self.formula, side, frame, self.functions or ())
         try:
-            with np.errstate(all="ignore"):  # a logarithm of zero is reported by name and count below, not as a warning
+            # A logarithm of zero is reported by name and count below, not as a warning. Rows of levels that a formula
+            # does not name are taken for the reference level, with a warning.
+            with np.errstate(all="ignore"), warnings.catch_warnings():
+                warnings.simplefilter("error", DataMismatchWarning)
                 context = function_context(self.functions)
                 return side.get_model_matrix(frame, context=context, na_action=na_action)
+        except DataMismatchWarning as reason:
+            named = re.search(r"\{.*?\}", str(reason))
+            raise UnknownLevels(
+                f"rows have levels that {self.formula!r} does not name ({named[0] if named else reason}); they would "
+                "count as the reference level. Name all levels, merge some beforehand, or leave these rows out."
+            ) from reason
         except (FormulaicError, ValueError, TypeError) as reason:
             raise ValueError(
                 f"the formula {self.formula!r} cannot be evaluated on these rows: {plain(reason)}"
+                f"{_on_times(side, frame)}"
             ) from reason
+
+
+def _refuse_times(formula: str, side: Any, frame: pd.DataFrame, own: Iterable[str]) -> None:
+    """ValueError where a formula counts with dates or spans; `C(day)`, `day > ...` and own functions may read them."""
+    for term in getattr(side, "formula", side):  # of a side that was evaluated before, what it was made of
+        for factor in term.factors:
+            is_call = factor.eval_method.value == "python"
+            for name in sorted(counted_columns(factor.expr, own) if is_call else {factor.expr}):
+                if name in frame and holds_times(frame[name]):
+                    raise ValueError(
+                        f"the formula {formula!r} takes {name!r} for a number, and it holds {said_times(frame[name])}. "
+                        f"{AS_A_NUMBER} As a category, with a coefficient for each, it is C({name})."
+                    )
+
+
+def _on_times(side: Any, frame: pd.DataFrame) -> str:
+    """What to do where a call failed that reads dates or spans; nothing where none does."""
+    times = [name for name in _variables(getattr(side, "formula", side)) if name in frame and holds_times(frame[name])]
+    return f". {times[0]!r} holds {said_times(frame[times[0]])}. {AS_A_NUMBER}" if times else ""
 
 
 def _calls(side: Any) -> list[str]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -28,7 +28,7 @@ _ARRAY_FUNCTIONS = dict.fromkeys(_OF_ONE, 1) | dict.fromkeys(_OF_TWO, 2) | {"whe
 _NP_ONLY = {"round"}  # the plain name is Python's own, of which a formula makes no use
 _NUMBERS = {"pi", "e"}
 # formulaic's own, under the names it gives them.
-_TRANSFORMS = {"I", "C", "Q", "bs", "cr", "cs", "cc", "poly", "lag", "center", "scale", "standardize"}
+_TRANSFORMS = {"I", "C", "Q", "bs", "cr", "cs", "cc", "poly", "center", "scale", "standardize"}
 _CONTRASTS = {"Treatment", "Sum", "Poly", "Helmert", "Diff"}
 _CONTR = {"treatment", "sum", "poly", "helmert", "diff", "SAS", "custom"}
 _SIZES = {"df", "degree"}  # a design of that many columns
@@ -41,7 +41,7 @@ _OPERATORS = (
 _UNSAFE_TEXT = re.compile(r"[\"'\\\x00-\x1f\x7f]")
 _ALLOWED = (
     "A formula holds names of columns (in backticks if need be), arithmetic, comparisons, C(...), bs, cr, cs, cc, "
-    "poly, center, scale, standardize, lag, and log, exp, sqrt, abs ... plainly or as np.log"
+    "poly, center, scale, standardize, and log, exp, sqrt, abs ... plainly or as np.log"
 )
 
 
@@ -99,6 +99,25 @@ def columns_of(code: str) -> set[str]:
             found.add(ast.literal_eval(node.args[0]))
         elif isinstance(node, ast.Name):
             found.add(aliases.get(node.id, node.id))
+    return found
+
+
+def counted_columns(code: str, own: Iterable[str] = ()) -> set[str]:
+    """Of those, the names that are counted with: outside of comparisons, of `C(...)` and of calls of own functions."""
+    from formulaic.utils.code import sanitize_variable_names
+
+    aliases: dict[str, str] = {}
+    todo = [ast.parse(sanitize_variable_names(code, {}, aliases), mode="eval").body]
+    apart, found = {"C", *own}, set()
+    while todo:
+        node = todo.pop()
+        is_apart = isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in apart
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "Q":
+            found.add(ast.literal_eval(node.args[0]))
+        elif isinstance(node, ast.Name):
+            found.add(aliases.get(node.id, node.id))
+        elif not is_apart and not isinstance(node, ast.Compare):
+            todo += ast.iter_child_nodes(node)
     return found
 
 

@@ -64,7 +64,7 @@ class Logistic(Penalisable):
 
     event: object = None
 
-    _other_outcome = ", or say with event=... (--event on the command line) which value counts as 1"
+    _other_outcome = ", or say which value counts as 1: Logistic(..., event=...) in Python, --event on the command line"
 
     @classmethod
     def examples(cls) -> tuple[Example, ...]:

@@ -102,7 +102,7 @@ class Mean(Estimand):
             return as_numbers(labeled[column], f"Mean({column!r}, event=...), in a line 'share: {column} = LABEL'")
         y = (labeled[column] == self.event).to_numpy(dtype=float)
         if not y.any():
-            seen = sorted(map(repr, labeled[column].unique()))[:6]
+            seen = sorted(repr(v.item() if isinstance(v, np.generic) else v) for v in labeled[column].unique())[:6]
             raise ValueError(
                 f"no labeled row has {column} = {self.event!r}; the labels are {', '.join(seen)}. "
                 "Check the spelling and the type. If the event is real, pass a column of 0 and 1 without event=: the "
@@ -121,10 +121,12 @@ class Mean(Estimand):
         else:
             code = pd.MultiIndex.from_tuples(groups).get_indexer(pd.MultiIndex.from_frame(frame[list(keys)]))
         if (code < 0).any():
-            unseen = frame.loc[code < 0, list(keys)].drop_duplicates().to_dict("list")
+            unseen = frame.loc[code < 0, list(keys)].drop_duplicates()
+            some = "; ".join(", ".join(f"{k}={v}" for k, v in zip(keys, row)) for row in unseen.head(4).to_numpy())
+            more = f" and {len(unseen) - 4:,} more" if len(unseen) > 4 else ""
             raise ValueError(
-                f"the groups {unseen} have {int((code < 0).sum())} unlabeled rows and no labeled one, so their mean is "
-                "not identified. Label rows of them, merge them with others, or leave these rows out."
+                f"the groups {some}{more} have {int((code < 0).sum()):,} unlabeled rows and no labeled one, so their "
+                "mean is not identified. Label rows of them, merge them with others, or leave these rows out."
             )
         X = np.zeros((len(frame), len(groups)))
         X[np.arange(len(frame)), code] = 1

@@ -52,7 +52,13 @@ def read_estimand(
     kind = kind.lower()
     if kind not in KINDS:
         hint = _meant(kind, text)
-        raise ValueError(f"estimand {text!r} starts with {kind!r}{hint}; known are {', '.join(KINDS)}. {_examples()}")
+        raise ValueError(f"estimand {text!r} starts with {kind!r}{hint} Known are {', '.join(KINDS)}. {_examples()}")
+    counts = kind in ("mean", "share") or issubclass(REGRESSIONS.get(kind, object), Logistic)
+    if event is not None and not counts:
+        raise ValueError(
+            f"event {event!r} says which value of an outcome counts as 1, and {kind!r} asks for no such outcome: it is "
+            "for 'mean', 'share' and regressions of two classes. Leave it out, or make a column of 0 and 1 first."
+        )
     if kind in lines.KINDS:
         return lines.read_line(kind, rest, text, lambda found: _one_outcome(found, outcome, text))
     if kind in REGRESSIONS:
@@ -127,6 +133,10 @@ def _examples() -> str:
 def _meant(kind: str, text: str) -> str:
     """A question, where a line that names no known kind comes near one."""
     if "~" in kind:
-        return f"; a formula needs the kind of regression before it, such as 'ols: {text}' or 'logistic: {text}'"
+        return f"; a formula needs the kind of regression before it, such as 'ols: {text}' or 'logistic: {text}'."
+    if kind in ("difference", "differences", "contrast", "compare"):
+        return (
+            "; of two means: 'mean: income by region', whose result has .differences(), or 'ols: income ~ C(region)'."
+        )
     near = [_ELSEWHERE[kind]] if kind in _ELSEWHERE else difflib.get_close_matches(kind, KINDS, 1)
-    return f"; did you mean '{near[0]}: {text.partition(':')[2].strip()}'?" if near and ":" in text else ""
+    return f"; did you mean '{near[0]}: {text.partition(':')[2].strip()}'?" if near and ":" in text else "."

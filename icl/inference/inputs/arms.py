@@ -12,7 +12,7 @@ from icl.inference.engine.level import level_folds
 from icl.inference.engine.surrogate import Surrogate
 from icl.inference.estimands import Mean
 from icl.inference.estimands.effect import Effect
-from icl.inference.frames import with_text_names
+from icl.inference.frames import refuse_times, with_text_names
 from icl.inference.inputs.cross_fit import cross_fit, is_classifier
 from icl.inference.inputs.design import Design, ResolvedDesign
 from icl.inference.inputs.predictions import feature_columns, read_predictions
@@ -133,6 +133,7 @@ def _probability(
 ) -> tuple[np.ndarray, str, list[Diagnostic], bool]:
     p = estimand.randomised
     if isinstance(p, str):
+        refuse_times(sample.columns([p])[p], f"randomised={p!r}")
         known = sample.columns([p])[p].to_numpy(dtype=float)
         if not ((known > 0) & (known < 1)).all():
             raise ValueError(

@@ -20,7 +20,7 @@ from icl.inference.checks import Diagnostic, OptionalArray
 from icl.inference.engine.problem import Sampling
 from icl.inference.estimands.base import Estimand
 from icl.inference.estimands.formula import Regression
-from icl.inference.frames import is_name, levels_of, require_columns, with_text_names
+from icl.inference.frames import is_name, levels_of, refuse_times, require_columns, with_text_names
 from icl.inference.inputs.balance import balance
 from icl.inference.inputs.propensity import LEAST_PROPENSITY, estimate_propensity
 from icl.inference.inputs.sample import Sample
@@ -247,6 +247,7 @@ def _read(entry: str | np.ndarray | None, sample: Sample, name: str) -> np.ndarr
 
 
 def _positive(values: np.ndarray, name: str) -> np.ndarray:
+    refuse_times(values, f"{name} of the design")
     try:
         numbers = values.astype(float)
     except (TypeError, ValueError):

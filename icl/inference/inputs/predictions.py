@@ -11,7 +11,7 @@ from icl.inference.checks import Diagnostic
 from icl.inference.engine.surrogate import Surrogate
 from icl.inference.estimands import Estimand
 from icl.inference.estimands.composition import predicted_classes
-from icl.inference.frames import as_pandas, is_name, require_columns
+from icl.inference.frames import as_pandas, is_name, refuse_times, require_columns
 from icl.inference.inputs.cross_fit import check_predictor, finite
 from icl.inference.inputs.design import Design
 from icl.inference.inputs.leaks import feature_notes
@@ -83,8 +83,9 @@ def column_names(predictions: Any, columns: Collection, n_rows: int) -> list:
 
 
 def _numbers(values: Any) -> np.ndarray:
+    values = as_pandas(values)
+    refuse_times(values, "predictions=")
     try:
-        values = as_pandas(values)
         if hasattr(values, "to_numpy"):
             return values.to_numpy(dtype=float, na_value=np.nan)
         return np.asarray(values, dtype=float)

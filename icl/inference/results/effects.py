@@ -80,7 +80,8 @@ class EffectResult(InferenceResult):
         On the scale of risk ratios: a confounder associated with treatment and outcome by a ratio of this size each,
         beyond the covariates, could do it; a weaker one could not. Differences of an outcome that is not 0 and 1 are
         turned into approximate ratios, exp(.91 d) with d in standard deviations of the outcome; a ratio of shares keeps
-        the share of the untreated arm. 1 for an interval that holds zero.
+        the share of the untreated arm. 1 for an interval that holds zero. Not the e-value of a
+        monitor, which is evidence.
         Source: VanderWeele & Ding (2017), doi:10.7326/M16-2607.
         """
         import pandas as pd

@@ -133,7 +133,10 @@ class Monitor:
         return is_above == sign.startswith(">")
 
     def e_value(self, null: float) -> float:
-        """Evidence against mean = null: at any time, at least e by chance with probability 1 / e at most."""
+        """Evidence against mean = null: at any time, at least e by chance with probability 1 / e at most.
+
+        Not the E-value of an effect (`EffectResult.e_value`), which is about confounding.
+        """
         if not self.scale:
             return 1.0
         S = sum(n * (m - null) for n, m, _ in self.batches)

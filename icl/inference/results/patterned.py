@@ -57,6 +57,19 @@ class PatternedResult(Composed):
         return bool(self.patterns)
 
     @property
+    def rows_in_words(self) -> str:
+        return f"{self.n_labeled:,} complete, {self.n_unlabeled:,} that lack the outcome or a covariate"
+
+    @property
+    def assumes_of_rows(self) -> str:
+        if not self.patterns:
+            return ""
+        return (
+            "that the complete rows are a random sample of all rows (missing completely at random). What is predicted "
+            "of the others may be wrong in any way; n effective: complete rows that would give the same precision"
+        )
+
+    @property
     def more_facts(self) -> list[tuple[str, str]]:
         words = "; ".join(map(str, self.patterns)) or "no rows with gaps are used"
         return [("patterns", words)]

@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from icl.inference.inputs.design import Design
 
 INTERVAL_WORDS = {
-    "exact": "exact for a share (Clopper-Pearson at the effective size), because events are few",
-    "score": "score interval of a share (Wilson at the effective size), because events are few",
+    "exact": "exact for a share (Clopper-Pearson at the effective size), because hardly any are on the rarer side",
+    "score": "score interval of a share (Wilson at the effective size), because fewer than 30 are on the rarer side",
 }
 STD_ERROR_WORDS = {
     "residual": "equal variances, with the weight's uncertainty",
@@ -82,6 +82,15 @@ class Reported(ABC):
         """What must be true beside what design and estimand say, as a clause that begins with "that"."""
         return ""
 
+    @property
+    def assumes_of_rows(self) -> str:
+        """What must be true of the rows, where it is not what the design says, as such a clause."""
+        return ""
+
+    @property
+    def rows_in_words(self) -> str:
+        return f"{self.n_labeled:,} labeled, {self.n_unlabeled:,} unlabeled"
+
     @abstractmethod
     def compare(self, level: float | None = None) -> pd.DataFrame: ...
 
@@ -100,7 +109,7 @@ def facts(result: Reported) -> list[tuple[str, str]]:
         kind += f" by cluster ({result.n_clusters} with labels)"
     pairs = [
         ("estimand", str(result.estimand)),
-        ("rows", f"{result.n_labeled:,} labeled, {result.n_unlabeled:,} unlabeled"),
+        ("rows", result.rows_in_words),
         *([("design", result.design.described)] if result.design.described else []),
         ("predictions", result.predictions),
         ("method", _method_words(result)),
@@ -124,6 +133,8 @@ def notes(result: Reported) -> list[Diagnostic]:
 def assumption(result: Reported) -> str:
     """What must be true for the interval to be valid."""
     extra = "".join(f"; {clause}" for clause in (result.estimand.assumes, result.assumes_also) if clause)
+    if result.assumes_of_rows:
+        return f"Assumes {result.assumes_of_rows}{extra}."
     rows = result.design.assumption if result.n_unlabeled else result.design.assumption_of_all
     if not result.has_predictions:
         return f"Assumes {rows}{extra}."

@@ -39,7 +39,7 @@ def smote(
     try:
         from imblearn.over_sampling import SMOTE, SMOTEN, SMOTENC
     except ImportError as error:
-        raise ImportError("method 'smote' needs imbalanced-learn: pip install 'icl[augment]'.") from error
+        raise ImportError("method 'smote' needs imbalanced-learn: pip install imbalanced-learn.") from error
     if not kinds[target].is_class:
         raise ValueError(f"smote needs classes, and {target!r} holds numbers; use method='icl' or 'mixup'.")
     features = [name for name in table.columns if name != target]

@@ -83,6 +83,8 @@ def generate(
     for name, number, least in (("rows", rows, 1), ("seed", seed, 0)):
         if isinstance(number, bool) or not isinstance(number, Integral) or number < least:
             raise ValueError(f"{name} must be a whole number of at least {least}, got {number!r}.")
+    if rows > 10**9:  # more is a slip of the pen, and overflows
+        raise ValueError(f"rows must be 1,000,000,000 at most, got {rows:,}.")
     asked = read_given(given, table, kinds, int(rows))
     settings = (read_constraints(constraints, table), seed, orders, model, options)
     # Each order fits and draws each column; what is drawn again, because a condition does not hold, is not foreseen.
