@@ -310,7 +310,7 @@ def test_without_the_extra_a_sentence_says_what_to_install(labelled, folder, tmp
     labelled.to_csv("train.csv", index=False)
     assert main(["predict", "train.csv", "rows", "--target", "y", "--output", "out", "--engine", "ray"]) == 1
     assert priors_main(["export", "tasks", "--n", "1", "--prior", "linear", "--engine", "ray"]) == 1
-    assert capsys.readouterr().err.count("pip install 'icl[ray]'") == 2
+    assert capsys.readouterr().err.count("pip install 'ray[data]>=2.40'") == 2
     assert not (tmp_path / "out").exists()
 
 

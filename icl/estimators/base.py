@@ -19,7 +19,7 @@ from icl.estimators.blend import HeldOut
 from icl.estimators.chain import check_one_target
 from icl.estimators.folds import cross_fitted_points
 from icl.estimators.options import device_of
-from icl.estimators.plan import plan_of
+from icl.estimators.plan import Plan, plan_of
 from icl.estimators.prior_limits import warn_of_size
 from icl.estimators.timed import TimedMixin
 from icl.estimators.weights import worth_of
@@ -121,7 +121,7 @@ class InContextEstimator(TimedMixin, BaseEstimator):
         shown = encoder.n_levels_, *table, plan.n_made, weight
         guises = draw_guises(plan.n_members, seed, limits, *shown, with_components=True)
         # Nothing is kept before everything is checked: a failed fit leaves the earlier one whole.
-        self._tuned, report = self._finetune(context_NF, encoder.n_levels_, y, n_classes, seed, plan.companions)
+        self._tuned, report = self._finetune(context_NF, encoder.n_levels_, y, n_classes, seed, plan)
         if report is not None:
             self.finetune_ = report
         else:
@@ -167,7 +167,7 @@ class InContextEstimator(TimedMixin, BaseEstimator):
         # Of the network before it was tuned: tuned on these very labels, it would seem better than it is.
         return held_out.blend(self._released(), self._guises, self._voices, self._plan.n_held_out, self.memory_gb)
 
-    def _finetune(self, context_NF: np.ndarray, n_levels_F: np.ndarray, y: np.ndarray, n_classes, seed, companions):
+    def _finetune(self, context_NF: np.ndarray, n_levels_F: np.ndarray, y: np.ndarray, n_classes, seed, plan):
         """The model tuned on the context if `finetune` asks for it and it helps, else None; and what was found."""
         if self.finetune is False:
             return None, None
@@ -177,16 +177,16 @@ class InContextEstimator(TimedMixin, BaseEstimator):
         if seed is not None:
             config = replace(config, seed=int(seed))
         # Tasks are shorter than the table: "auto" means those of their own length.
-        own = "auto" if isinstance(self.companions, str) and self.stacking is None else companions
-        return tune_on_table(self._base_model(), context_NF, n_levels_F, y, n_classes, config, own)
+        own = "auto" if isinstance(self.companions, str) and self.stacking is None else plan.companions
+        model = _in_groups(self._base_model(), plan)
+        return tune_on_table(model, context_NF, n_levels_F, y, n_classes, config, own)
 
     def _model(self):
         """What answers: the model tuned in `fit` if there is one, else that of the checkpoint, or its reader."""
         tuned = vars(self).get("_tuned")
         if tuned is not None:
             return tuned.to(device_of(self.device))
-        model = self._released()
-        return model if stacks(self._plan.n_made, model.config.max_features) else by_itself(model)
+        return _in_groups(self._released(), self._plan)
 
     def _released(self):
         return load_reader(self.checkpoint, device_of(self.device)) if self.fast_queries else self._base_model()
@@ -284,3 +284,8 @@ class InContextEstimator(TimedMixin, BaseEstimator):
 
         if seen := read_seen(resolve_checkpoint(self.checkpoint)):
             refuse_seen(seen, labeled, unlabeled, self.checkpoint_name())
+
+
+def _in_groups(model, plan: Plan):
+    """The model as it reads this table: what is tuned, judged and asked is one."""
+    return model if stacks(plan.n_made, model.config.max_features) else by_itself(model)

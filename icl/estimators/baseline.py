@@ -1,7 +1,8 @@
 """Does a simpler model serve this table better? All are scored on labelled rows out of context.
 
-The linear model is fitted for the purpose. The companions (kernel, trees, ...) are there anyway: what they say alone of
-the rows of a fold costs nothing more than to ask.
+The linear model is fitted for the purpose; the simplest answer of all is the mean, or the shares of the classes. The
+companions (kernel, trees, ...) are there anyway: what they say alone of the rows of a fold costs nothing more than to
+ask.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ _LEAST_GAIN = 0.02
 
 
 class BetterBaselineWarning(UserWarning):
-    """A linear model, or a companion alone, predicts the labelled rows clearly better than this estimator does."""
+    """A linear model, a companion alone, or one answer for all rows is clearly better on the labelled rows."""
 
 
 @dataclass(frozen=True)
@@ -49,6 +50,8 @@ class BaselineCheck:
     n_rows: int
     companions: tuple[BaselineCheck, ...] = ()
     """The same for each companion alone (ridge is what the baseline is), best first."""
+    constant: BaselineCheck | None = None
+    """The same for one answer for all rows: "the mean", or "the shares of the classes"."""
 
     @property
     def gain(self) -> float:
@@ -61,10 +64,11 @@ class BaselineCheck:
         return self.loss - self.baseline_loss > _CLEAR * self.std_error and self.gain > _LEAST_GAIN
 
     def __str__(self) -> str:
+        same = "" if self.constant is None else f"; {self.constant.baseline} alone {self.constant.baseline_loss:.4g}"
         return (
             f"{self.metric} {self.loss:.4g}, {self.baseline} {self.baseline_loss:.4g} (difference "
             f"{self.loss - self.baseline_loss:+.2g}, standard error {self.std_error:.2g}; {self.n_rows} labelled rows, "
-            f"{N_FOLDS} folds)"
+            f"{N_FOLDS} folds{same})"
         )
 
 
@@ -72,10 +76,11 @@ class BaselineMixin(Host):
     """`check_baseline` for an estimator that keeps its labelled rows and folds (see `icl.estimators.conformal`)."""
 
     def check_baseline(self) -> BaselineCheck:
-        """Compare with ridge or logistic regression, and with each companion alone, on the labelled rows in five folds.
+        """Compare with ridge or logistic regression, each companion alone, and one answer for all, in five folds.
 
         Costs five contexts with four fifths of the rows each, kept for `predict_interval(..., folds=5)`. Warns with
-        `BetterBaselineWarning` where the linear model or a companion alone is clearly better.
+        `BetterBaselineWarning` where the linear model, a companion alone, or the mean (the shares of the classes) for
+        every row is clearly better.
 
         Source:
             Standard error of the difference: Nadeau & Bengio (2003), doi:10.1023/A:1024068626366, eq. 9, with the
@@ -84,14 +89,14 @@ class BaselineMixin(Host):
         calibration = self._calibration("cv+", N_FOLDS)
         table, _, y = self._labeled
         classify = is_classifier(self)
-        ours, theirs = np.empty(len(y)), np.empty(len(y))
+        ours, theirs, same = np.empty(len(y)), np.empty(len(y)), np.empty(len(y))
         alone: dict[str, list] = {}
         parts = calibration.parts
         for rows, predicted, context, model in zip(
             calibration.held_out, calibration.predicted, parts.contexts, parts.models
         ):
             ours[rows] = self._losses(predicted.probs if classify else predicted.mean, rows)
-            theirs[rows] = self._baseline_losses(context, rows)
+            theirs[rows], same[rows] = self._baseline_losses(context, rows), self._constant_losses(context, rows)
             said = {} if model is None else model.companions_alone(table.iloc[rows])
             for name, (answers, classes) in said.items():
                 if classify:
@@ -105,11 +110,14 @@ class BaselineMixin(Host):
                 for rows, of_rows in found:
                     losses[rows] = of_rows
                 others.append(self._compare(name, ours, losses, calibration))
-        check = replace(check, companions=tuple(sorted(others, key=lambda other: other.baseline_loss)))
-        best = min((check, *check.companions), key=lambda one: one.baseline_loss)
+        constant = self._compare("the shares of the classes" if classify else "the mean", ours, same, calibration)
+        others.sort(key=lambda other: other.baseline_loss)
+        check = replace(check, companions=tuple(others), constant=constant)
+        best = min((check, *check.companions, constant), key=lambda one: one.baseline_loss)
         if best.baseline_is_better:
             linear = f"{check.baseline} (one-hot categories, standardised numbers)"
             who = linear if best is check else f"the companion {best.baseline} alone"
+            who = f"{constant.baseline}, the same for every row," if best is constant else who
             warnings.warn(
                 f"this table is better served by {who}: {best}. Use it, or label more rows.",
                 BetterBaselineWarning,
@@ -152,6 +160,16 @@ class BaselineMixin(Host):
         else:
             probs[:, seen] = _linear(LogisticRegression(max_iter=500), X, y, weight, is_categorical, context, rows)
         return log_losses(probs, y[rows])
+
+    def _constant_losses(self, context: np.ndarray, rows: np.ndarray) -> np.ndarray:
+        """(len(rows),) losses of one answer for all rows, from the rows `context`; half a row more of each class."""
+        _, _, y = self._labeled
+        weight = self._worth.weights(len(y))[context]
+        if not is_classifier(self):
+            z = np.asarray(self._y_N, dtype=np.float64)
+            return (np.average(z[context], weights=weight) - z[rows]) ** 2
+        counts = np.bincount(y[context], weight, len(self.classes_)) * len(context) / weight.sum() + 0.5
+        return log_losses(np.broadcast_to(counts / counts.sum(), (len(rows), len(counts))), y[rows])
 
 
 def _over(probs: np.ndarray, classes: np.ndarray, n_classes: int) -> np.ndarray:

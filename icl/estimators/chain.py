@@ -5,6 +5,7 @@ The labelled rows show these predictions out of context, so that they are as wro
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterator
 from functools import wraps
 from typing import Any
@@ -14,6 +15,7 @@ import pandas as pd
 from sklearn.base import clone
 from sklearn.utils.validation import check_is_fitted
 
+from icl.prediction.timing import LongWorkWarning
 from icl.tables.encoder import as_pandas, as_table
 
 _FOLDS = 5
@@ -52,11 +54,17 @@ class Chain:
             raise ValueError("sample_weight is for one target; fit one estimator per target with it.")
         table = table.reset_index(drop=True)
         models = []
+        # A budget is for all of it: a fit for each target, and for all but the last the fits by folds beside it.
+        n_fits = targets.shape[1] + (targets.shape[1] - 1) * _FOLDS
+        share = estimator.shared(n_fits)
         for j, name in enumerate(targets):
             y = targets.iloc[:, j].reset_index(drop=True).infer_objects()
             known = np.flatnonzero(y.notna().to_numpy())
             try:
-                model = clone(estimator).fit(table.iloc[known], y.iloc[known])
+                with warnings.catch_warnings():
+                    if j:  # told of the first
+                        warnings.filterwarnings("ignore", "time_budget: ", LongWorkWarning)
+                    model = clone(estimator).set_params(**share).fit(table.iloc[known], y.iloc[known])
             except ValueError as error:
                 raise ValueError(f"target {name!r}: {error}") from error
             models.append(model)

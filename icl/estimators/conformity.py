@@ -56,7 +56,7 @@ def plus_interval(
         weights: Tibshirani, Barber, Candes & Ramdas (2019), arXiv:1904.06019, lemma 3.
     """
     n = sum(map(len, scores))
-    rank = n_outside(n, coverage)
+    rank: int = min(int(n_outside(n, coverage)), n)
     m = len(lower[0])
     # What may lie beyond, less the new row's own share of it.
     beyond: float | np.ndarray = 0.0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from numbers import Integral, Real
+from typing import Any
 
 import numpy as np
 import torch
@@ -12,6 +13,9 @@ from sklearn.base import BaseEstimator
 from icl.estimators.quality import QUALITIES
 from icl.prediction.companions.columns import KINDS
 from icl.prediction.forward import check_fit_mode
+
+_MOST = 10**9
+"""Of members and rows; more is a slip of the pen, and overflows."""
 
 
 def check_params(estimator, weighted: bool = False) -> None:
@@ -25,6 +29,8 @@ def check_params(estimator, weighted: bool = False) -> None:
             continue
         if not isinstance(value, Integral) or isinstance(value, bool) or value < least:
             raise ValueError(f"{name} must be a whole number of at least {least} or 'auto', got {value!r}.")
+        if int(value) > _MOST:
+            raise ValueError(f"{name} must be {_MOST:,} at most, got {value:,}.")
     if not isinstance(estimator.quality, str) or estimator.quality not in QUALITIES:
         raise ValueError(f"quality must be one of {', '.join(map(repr, QUALITIES))}, got {estimator.quality!r}.")
     for name in ("softmax_temperature", "memory_gb"):
@@ -92,12 +98,16 @@ def _check_time_budget(estimator) -> None:
     budget = estimator.time_budget
     if budget is None:
         return
-    seconds, n_queries = (*budget, None)[:2] if isinstance(budget, tuple | list) else (budget, 1)
-    numbers = isinstance(seconds, Real) and not isinstance(seconds, bool) and isinstance(n_queries, Integral)
-    if not numbers or not 0 < float(seconds) < np.inf or n_queries < 1:
+    parts = tuple(budget) if isinstance(budget, tuple | list) else (budget, 1)
+    # A third part is the estimator's own: fits that share the budget.
+    seconds: Any
+    seconds, n_queries, n_fits = parts if len(parts) == 3 else (*parts, 1) if len(parts) == 2 else (None, 1, 1)
+    is_number = isinstance(seconds, Real) and not isinstance(seconds, bool)
+    counts = all(isinstance(n, Integral) and 1 <= int(n) <= _MOST for n in (n_queries, n_fits))
+    if not is_number or not counts or not 0 < seconds < 1e12:
         raise ValueError(
             f"time_budget must be seconds for fit and a prediction of 1,000 rows, or (seconds, rows) for another "
-            f"number of rows, such as 30 or (30, 100000); got {budget!r}."
+            f"number of rows, such as 30 or (30, 100000); got {parts[:2] if len(parts) == 3 else budget!r}."
         )
     if estimator.finetune is not False:
         raise ValueError("time_budget and finetune exclude each other: training is not planned. Leave out one of them.")

@@ -78,8 +78,15 @@ class TimedMixin(Host):
         if hasattr(self, "_plan"):
             # How many rows companions learn from is no option: such parts plan for themselves.
             return {} if self._plan.n_learnt else self._plan.options()
+        return self.shared(n_folds)
+
+    def shared(self, n_fits: int) -> dict[str, Any]:
+        """Arguments of fits that share this estimator's budget alike."""
+        if self.time_budget is None:
+            return {}
         seconds, n_queries = self._budget()
-        return {"time_budget": (cast(float, seconds) / n_folds, n_queries, n_folds)}
+        before = self.time_budget[2] if isinstance(self.time_budget, tuple) and self.time_budget[2:] else 1
+        return {"time_budget": (cast(float, seconds) / n_fits, n_queries, n_fits * before)}
 
     def _plan_in_time(self, plan: Plan, size: tuple[int, int, int | None], config: TabularConfig, spent: float) -> Plan:
         """The plan, cut to the budget of which `spent` seconds are gone; says what that means, if it takes long."""
@@ -94,7 +101,7 @@ class TimedMixin(Host):
                 n_folds = self.time_budget[2] if isinstance(self.time_budget, tuple) and self.time_budget[2:] else 1
                 self._warn(
                     f"time_budget: {words_of_seconds(max(budget - spent, 0))} are left for this table"
-                    + (f", one of {n_folds} folds that share {words_of_seconds(budget * n_folds)}" * (n_folds > 1))
+                    + (f", one of {n_folds} fits that share {words_of_seconds(budget * n_folds)}" * (n_folds > 1))
                     + f"; it takes about {words_of_seconds(seconds - spent)} even without {without}. Pass fewer rows "
                     "or columns, or a larger budget."
                 )

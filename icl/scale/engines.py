@@ -29,7 +29,7 @@ def start(**options: Any) -> Any:
         import ray.data
     except ImportError as error:
         raise ValueError(
-            "engine='ray' needs Ray, which is not installed: pip install 'icl[ray]' (or ray[data]>=2.40). Without it, "
+            "engine='ray' needs Ray, which is not installed: pip install 'ray[data]>=2.40'. Without it, "
             "engine='local' gives the same answers on this machine."
         ) from error
     if not ray.is_initialized():

@@ -178,3 +178,33 @@ def test_companions_of_classes_are_scored_as_probabilities(tiny_release, table):
     probs, classes = model.companions_alone(X)["trees"]
     assert list(classes) == list(model.classes_) and np.allclose(probs.sum(1), 1)
     assert np.mean(classes[probs.argmax(1)] == y) > 0.95
+
+
+# One answer for all rows
+
+
+def test_one_answer_for_all_rows_is_a_rival(tiny_release):
+    """Random weights on noise: the mean and the shares of the classes are better, by what they cost in the folds."""
+    rng = np.random.default_rng(0)
+    table = pd.DataFrame(rng.normal(size=(120, 12)))
+    y, labels = rng.normal(size=120), rng.choice(["no", "yes"], 120, p=[0.8, 0.2])
+    options = {"n_estimators": 1, "companions": (), "quality": "fast"}
+    model = ICLRegressor(tiny_release, **options).fit(table, y)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", BetterBaselineWarning)
+        check = model.check_baseline()
+    folds = model._deal("cv+", 5)
+    loss = sum(np.sum((np.delete(y, fold).mean() - y[fold]) ** 2) for fold in folds)
+    assert check.constant.baseline == "the mean" and check.constant.loss == check.loss
+    assert check.constant.baseline_loss == pytest.approx(loss / 120 / y.var(), rel=1e-4)
+    model = ICLClassifier(tiny_release, **options).fit(table, labels)
+    with pytest.warns(
+        BetterBaselineWarning, match="served by the shares of the classes, the same for every row"
+    ) as told:
+        check = model.check_baseline()
+    loss = 0.0
+    for fold in model._deal("cv+", 5):
+        share = ((np.delete(labels, fold) == "yes").sum() + 0.5) / (120 - len(fold) + 1)
+        loss -= np.log(np.where(labels[fold] == "yes", share, 1 - share)).sum()
+    assert check.constant.baseline_loss == pytest.approx(loss / 120, rel=1e-6)
+    assert len(told) == 1 and f"the shares of the classes alone {check.constant.baseline_loss:.4g}" in str(check)

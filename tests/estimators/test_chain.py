@@ -1,5 +1,7 @@
 """Several targets in one call: a chain whose later members see what earlier ones predict, out of context."""
 
+import warnings
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -72,3 +74,20 @@ def test_one_column_is_one_target_again_and_what_a_chain_cannot_do_is_said(fitte
     again = model.fit(X, Y.u)
     assert again.predict(X[:3]).shape == (3,)
     assert_array_equal(again.predict(X[:3]), ICLRegressor("nano", n_estimators=1).fit(X, Y.u).predict(X[:3]))
+
+
+def test_a_budget_is_for_all_targets_and_told_once():
+    """Two targets are seven fits: each of the targets, and five folds between them."""
+    X, Y = table()
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        model = ICLRegressor("nano", n_estimators=1, time_budget=(0.7, 50)).fit(X, Y)
+    assert [m.time_budget[1:] for m in model.chain_.models] == [(50, 7)] * 2
+    assert_allclose([m.time_budget[0] for m in model.chain_.models], 0.1)
+    assert model.time_budget == (0.7, 50)
+    assert len([w for w in told if "time_budget: " in str(w.message)]) <= 1
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        ICLRegressor("nano", n_estimators=1, time_budget=1e-4).fit(X, Y)
+    [said] = [str(w.message) for w in told if "time_budget: " in str(w.message)]
+    assert "one of 7 fits that share" in said

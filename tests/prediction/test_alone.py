@@ -58,3 +58,21 @@ def test_a_reader_stays_as_it_is(tiny_reader):
 def test_the_estimate_of_seconds_knows():
     few, many = ICLRegressor("nano", companions=()), ICLRegressor("nano", companions=(), n_estimators=4)
     assert 0 < few.time_estimate(400, 9).network <= many.time_estimate(400, 9).network
+
+
+def test_what_is_tuned_is_tuned_and_asked_as_it_reads_the_table(table, monkeypatch):
+    """Tuned by nothing, the weights answer as before, in the same groups."""
+    X, y, new = table
+    given = []
+
+    def untouched(model, *rest):
+        given.append(model)
+        return copy.deepcopy(model), {}
+
+    monkeypatch.setattr("icl.finetuning.one_table.tune_on_table", untouched)
+    for companions, groups in (((), 9), (("ridge",), 0)):
+        options = {"n_estimators": 1, "companions": companions}
+        tuned = ICLRegressor("nano", finetune=True, **options).fit(X, y)
+        assert given[-1].config.least_groups == tuned._model().config.least_groups == groups
+        plain = ICLRegressor("nano", **options).fit(X, y)
+        np.testing.assert_allclose(tuned.predict(new), plain.predict(new), atol=1e-6)

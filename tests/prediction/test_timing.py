@@ -136,7 +136,7 @@ def test_folds_say_once_that_their_budget_is_short(seconds):
     with pytest.warns(LongWorkWarning) as told:
         infer(Mean("y"), rows, predictor=ICLRegressor("nano", time_budget=seconds, companions=()))
     [said] = [str(each.message) for each in told if each.category is LongWorkWarning]
-    assert f"one of 5 folds that share {seconds:g} s; it takes about" in said
+    assert f"one of 5 fits that share {seconds:g} s; it takes about" in said
 
 
 @pytest.mark.parametrize("budget", [0, -1.0, "60", (60,), (60, 0), float("inf")])

@@ -49,8 +49,10 @@ def show_facts(console, train_file, labelled: Labelled, request: Request, model,
     members = "1 member" if model.n_members_ == 1 else f"{model.n_members_} members"
     name = model.checkpoint_name()[1:-1] + (", its fast reader" if request.fast else "")
     _fact(console, "model", f"{name}, {request.quality}: {members}, seed {request.seed}")
-    _fact(console, "companions", ", ".join(map(str, model.companions_)) or "none: the network alone")
-    if len(model.blend_.names) > 1:
+    blends = len(model.blend_.names) > 1
+    none = "none shown to the network: they explain too little" if blends else "none: the network alone"
+    _fact(console, "companions", ", ".join(map(str, model.companions_)) or none)
+    if blends:
         _fact(console, "blend", str(model.blend_))
 
 
@@ -107,4 +109,6 @@ def show_check(console, check: BaselineCheck, warned: list[str]) -> None:
     else:
         both = f"{check.metric} {check.loss:.3g}, of {check.baseline} {check.baseline_loss:.3g}"
         alone = "".join(f", of {other.baseline} alone {other.baseline_loss:.3g}" for other in check.companions)
+        same = check.constant
+        alone += "" if same is None else f", of {same.baseline} {same.baseline_loss:.3g}"
         _fact(console, "baseline", f"{both}{alone} (on labelled rows, out of context)")
