@@ -24,7 +24,7 @@ html_theme_options = {
     "footer_end": [],
     "secondary_sidebar_items": ["page-toc"],
 }
-html_sidebars = {"index": [], "faq": [], "when_not": [], "how_it_works": [], "install": []}
+html_sidebars = {"index": [], "faq": [], "glossary": [], "when_not": [], "how_it_works": [], "install": []}
 html_static_path = ["_static"]
 html_css_files = ["icl.css"]
 html_show_sourcelink = False
