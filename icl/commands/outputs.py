@@ -13,10 +13,10 @@ _WEIGHTS = "model.safetensors"
 
 def check_ending(output: str) -> None:
     """Refuse, before any work, a name for a table whose ending tells no format."""
-    from icl.tables.files import kind_of
+    from icl.tables.writer import written_kind
 
     if output != "-":
-        kind_of(Path(output))
+        written_kind(Path(output))
 
 
 def check_output(option: str, output: str | os.PathLike, inputs: Iterable[str | os.PathLike | None]) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
@@ -37,6 +38,13 @@ from icl.releases.reader_file import load_reader
 from icl.tables import schema
 from icl.tables.encoder import TableEncoder
 from icl.tables.target import as_column, class_codes
+
+_INSTEAD = {
+    "predict_interval": "intervals are of numbers: a classifier has predict_set and predict_proba",
+    "predict_quantiles": "quantiles are of numbers: a classifier has predict_proba",
+    "predict_set": "sets are of classes: a regressor has predict_interval",
+    "predict_proba": "probabilities are of classes: a regressor has predict_distribution and predict_quantiles",
+}
 
 
 class InContextEstimator(TimedMixin, BaseEstimator):
@@ -206,6 +214,13 @@ class InContextEstimator(TimedMixin, BaseEstimator):
         """How messages call the checkpoint."""
         given = self.checkpoint
         return type(given).__name__ if isinstance(given, torch.nn.Module) else repr(given or resolve_checkpoint().name)
+
+    if not TYPE_CHECKING:  # a type checker would believe in any name
+
+        def __getattr__(self, name):
+            """Only for what is not there: what the other kind of estimator has, with what this one has instead."""
+            hint = f"; {_INSTEAD[name]}" if name in _INSTEAD else ""
+            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}{hint}")
 
     def _encode_rows(self, X) -> np.ndarray:
         check_one_target(self, "_context_NF")

@@ -15,6 +15,24 @@ if TYPE_CHECKING:
     import pandas as pd
 
 STDOUT = "-"
+_READ_ONLY = (".xls", ".zip", ".zst")
+
+
+def written_kind(path: Path) -> str:
+    """What a file of this name is written as.
+
+    Raises:
+        ValueError: for an ending that names no format, or one that is read only.
+    """
+    endings = ".csv, .tsv, .txt (also with .gz, .bz2, .xz), .parquet, .feather, .arrow or .xlsx"
+    if path.suffix.lower() in _READ_ONLY:
+        raise ValueError(f"--output {path}: {path.suffix} files are read, not written; use {endings}.")
+    try:
+        return kind_of(path)
+    except ValueError:
+        raise ValueError(
+            f"--output {path}: the ending {path.suffix or '(none)'} names no known format; use {endings}."
+        ) from None
 
 
 class TableWriter:
@@ -32,13 +50,9 @@ class TableWriter:
         if self.is_stdout:
             self.kind = TEXT
             return
-        self.kind = kind_of(self.path)
         if self.path.is_dir():
             raise ValueError(f"--output {self.path} is a folder; name a file, such as {self.path / 'predictions.csv'}.")
-        if self.path.suffix.lower() == ".xls":
-            raise ValueError(f"--output {self.path}: the old .xls format cannot be written; use .xlsx or .csv.")
-        if self.path.suffix.lower() in (".zip", ".zst"):
-            raise ValueError(f"--output {self.path}: {self.path.suffix} files are read, not written; use .csv.gz.")
+        self.kind = written_kind(self.path)
         if not self.path.parent.is_dir():
             raise FileNotFoundError(f"there is no folder {self.path.parent} to write {self.path.name} into.")
 

@@ -6,11 +6,14 @@ import shutil
 import subprocess
 import sys
 
+import pandas as pd
 import pytest
 
+from icl import read_table
 from icl.commands.main import main
-from icl.commands.outputs import check_folder, check_output
+from icl.commands.outputs import check_ending, check_folder, check_output
 from icl.commands.parser import with_underscores
+from icl.tables.writer import TableWriter
 
 TABLE = "y,x\n" + "\n".join(f"{i if i % 2 else ''},{i * 1.5}" for i in range(40)) + "\n"
 
@@ -160,3 +163,24 @@ def test_a_deep_configuration_is_refused(folder, capsys):
     (folder / "deep.yaml").write_text("estimand: " + "[" * 5_000 + "]" * 5_000)
     assert main(["estimate", "--config", "deep.yaml", "t.csv"]) in (1, 2)
     assert "Traceback" not in capsys.readouterr().err
+
+
+ENDINGS = [f"{text}{packed}" for text in (".csv", ".tsv", ".txt") for packed in ("", ".gz", ".bz2", ".xz")]
+
+
+@pytest.mark.parametrize("ending", [*ENDINGS, ".parquet", ".feather", ".arrow", ".xlsx"])
+def test_every_ending_that_is_offered_is_written_and_read_back(ending, tmp_path):
+    table = pd.DataFrame({"a": [1, 2, 3], "b": ["x", "y", "z"]})
+    check_ending(str(tmp_path / f"t{ending}"))
+    with TableWriter(tmp_path / f"t{ending}") as writer:
+        writer.write(table)
+    assert read_table(tmp_path / f"t{ending}").astype(str).equals(table.astype(str))
+
+
+@pytest.mark.parametrize("ending", ["", ".json", ".zip", ".csv.zip", ".csv.zst", ".xls", ".parquet.gz"])
+def test_an_ending_that_is_not_written_is_refused_with_those_that_are(ending, tmp_path):
+    for refuse in (check_ending, TableWriter):
+        with pytest.raises(
+            ValueError, match=r"use \.csv, \.tsv, .*\.gz, \.bz2, \.xz\), \.parquet, \.feather, \.arrow or"
+        ):
+            refuse(str(tmp_path / f"t{ending}"))

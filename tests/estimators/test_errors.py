@@ -183,3 +183,16 @@ def test_weights_that_are_none(Estimator, tiny_release, X, y):
 def test_target_too_large_for_predictions_beyond_it(tiny_release, X):
     refuse(lambda: ICLRegressor(tiny_release).fit(X, [1.7e308, 0, 1, -1e308]), "1.7e+308", "Use larger", "1e+306")
     assert np.isfinite(ICLRegressor(tiny_release).fit(X, [9e305, 0, 1, -9e305]).predict_quantiles(X, [1e-6])).all()
+
+
+def test_what_the_other_kind_of_estimator_has_is_named_with_what_this_one_has():
+    for estimator, names, instead in (
+        (ICLClassifier(), ("predict_interval", "predict_quantiles"), "predict_proba"),
+        (ICLRegressor(), ("predict_set", "predict_proba"), "a regressor has"),
+    ):
+        for name in names:
+            assert not hasattr(estimator, name)
+            with pytest.raises(AttributeError, match=f"has no attribute '{name}'; .*{instead}"):
+                getattr(estimator, name)
+        with pytest.raises(AttributeError, match=r"has no attribute 'predict_all'$"):
+            _ = estimator.predict_all

@@ -37,6 +37,8 @@ class Estimand(ABC):
     default_std_error: str
     solver: str = "scores"
     """How it is solved: "scores" (`rectify`), "inversion" (of tests), or "bootstrap"."""
+    scale: str = ""
+    """What coefficients are, in words, where they are not in the units of the outcome."""
     surrogate: str = "value"
     """What a predictor is asked for: "value" (or the probability of outcome 1), or "classes" (P of each class)."""
 

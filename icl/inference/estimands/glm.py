@@ -64,6 +64,11 @@ class Logistic(Penalisable):
 
     event: object = None
 
+    @property
+    def scale(self) -> str:  # type: ignore[override]  # which value counts is known to the object only
+        return f"{self._of} of {self.outcome_columns[0]} = {1 if self.event is None else self.event!r}"
+
+    _of = "log odds"
     _other_outcome = ", or say which value counts as 1: Logistic(..., event=...) in Python, --event on the command line"
 
     @classmethod
@@ -120,6 +125,8 @@ class Poisson(Penalisable):
     def model(self) -> CanonicalGLM:
         return CanonicalGLM(Log())
 
+    scale = "logarithm of the mean"
+
     def outcome(self, labeled: pd.DataFrame) -> np.ndarray:
         y = super().outcome(labeled)
         if (y < 0).any():
@@ -150,6 +157,7 @@ class Multinomial(Regression):
     classes: tuple | None = None
 
     surrogate = "classes"
+    scale = "log odds of each class against the base class"
 
     def __post_init__(self) -> None:
         super().__post_init__()

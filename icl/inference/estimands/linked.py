@@ -187,6 +187,8 @@ class LinkedGLM(EstimatingEquation):
 class Probit(Logistic):
     """Coefficients of a probit regression of a binary outcome; predictions are probabilities. See `Logistic`."""
 
+    _of = "normal quantile of the share"
+
     @classmethod
     def examples(cls) -> tuple[Example, ...]:
         return (Example(cls("event ~ x"), "p", has_units=False),)
@@ -199,6 +201,8 @@ class Probit(Logistic):
 @dataclass(frozen=True)
 class Cloglog(Logistic):
     """Log hazard ratios of a binary outcome with the complementary log-log link; predictions are probabilities."""
+
+    _of = "log hazard"
 
     @classmethod
     def examples(cls) -> tuple[Example, ...]:
@@ -233,6 +237,8 @@ class NegativeBinomial(Poisson):
 @dataclass(frozen=True)
 class Gamma(Regression):
     """Log ratios of means of a positive outcome whose deviation is in proportion to its mean; see `Regression`."""
+
+    scale = "logarithm of the mean"
 
     @classmethod
     def examples(cls) -> tuple[Example, ...]:

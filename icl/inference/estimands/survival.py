@@ -145,6 +145,8 @@ class Cox(_Timed):
 
     covariates: str = ""
 
+    scale = "logarithm of the hazard"
+
     def __post_init__(self) -> None:
         if not self.covariates:
             raise ValueError("Cox needs covariates: Cox('time', 'died', 'age + C(sex)').")

@@ -109,6 +109,7 @@ def facts(result: Reported) -> list[tuple[str, str]]:
         kind += f" by cluster ({result.n_clusters} with labels)"
     pairs = [
         ("estimand", str(result.estimand)),
+        *([("scale", result.estimand.scale)] if result.estimand.scale else []),
         ("rows", result.rows_in_words),
         *([("design", result.design.described)] if result.design.described else []),
         ("predictions", result.predictions),
