@@ -203,7 +203,9 @@ class InContextEstimator(TimedMixin, BaseEstimator):
         """What answers for the table of `fit`; several such tables can be asked in shared passes."""
         check_one_target(self, "_context_NF")
         settings = (self.temperature_, self.memory_gb, self.fit_mode)
-        return Fitted(self._members, self._voices, self._model(), self._average, *settings, self._encoder)
+        made = next((member.made for member in self._members if member.made is not None), None)
+        surprise = None if made is None else made.surprise
+        return Fitted(self._members, self._voices, self._model(), self._average, *settings, self._encoder, surprise)
 
     def _base_model(self):
         if isinstance(self.checkpoint, torch.nn.Module):

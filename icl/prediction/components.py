@@ -69,6 +69,12 @@ class Components:
         turned_MK = np.clip((filled_MF - self._centre_F) @ self._turn_FK, -_FARTHEST, _FARTHEST)
         return np.round(turned_MK, _DECIMALS) + 0.0  # no negative zero
 
+    def fill(self, cells_MF: np.ndarray) -> np.ndarray:
+        """(M, F) cells in their own units, gaps at what the row's other cells say."""
+        filled_MF = np.round(self._filled(self._standardised(cells_MF.astype(np.float64))), _DECIMALS)
+        own_MF = (filled_MF * self._std_F + self._mean_F) * self._unit_F
+        return np.where(np.isnan(cells_MF), own_MF, cells_MF)
+
     def _standardised(self, cells_MF: np.ndarray) -> np.ndarray:
         return np.clip((cells_MF / self._unit_F - self._mean_F) / self._std_F, -_FARTHEST, _FARTHEST)
 

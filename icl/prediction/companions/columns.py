@@ -16,6 +16,7 @@ from icl.prediction.companions import crossfit, kernel, trees
 from icl.prediction.companions.points import PointVoice
 from icl.prediction.companions.protocol import LEAST_SHARE, Companion, Kind, Labelled, narrowed, shares_of
 from icl.prediction.companions.ridge import RidgeColumns
+from icl.prediction.companions.surprise import Surprise
 from icl.prediction.companions.trees import Trees
 from icl.prediction.companions.voice import ClassVoice, NumberVoice, Voice
 
@@ -99,6 +100,7 @@ class Columns:
         apart: np.ndarray | None = None,
         n_learnt: int | None = None,
     ):
+        self.surprise = Surprise(labelled.cells_NF, labelled.n_levels_F)
         self._fitted: list[Companion] = []
         self._widths: list[int] = []
         self._speaking: list[tuple[str, Companion, np.ndarray]] = []
@@ -136,8 +138,15 @@ class Columns:
 
     def __call__(self, rows_MF: np.ndarray) -> np.ndarray:
         """(M, S) float32 columns of rows that are not in the context."""
-        made = [one(rows_MF) for one in self._fitted]
+        made = [self._answers(companion, one, rows_MF) for companion, one in zip(self.shown, self._fitted)]
         return np.concatenate([*made, np.empty((len(rows_MF), 0), "f4")], 1)
+
+    def _answers(self, companion: str | BaseEstimator, one: Companion, rows_MF: np.ndarray) -> np.ndarray:
+        """(M, T) float32 answers, with gaps that are a surprise filled; of classes shares are averaged."""
+        if self._n_classes is None or companion == "ridge":
+            return self.surprise.answered(rows_MF, one)
+        told = self._told
+        return self.surprise.answered(rows_MF, one, lambda shown_DMT: told.shown(told.shares(shown_DMT).mean(0)))
 
     def alone(self, rows_MF: np.ndarray) -> dict[str, np.ndarray]:
         """What companions say by themselves of rows that are not in the context, by name.
@@ -149,7 +158,7 @@ class Columns:
         for companion, one in zip(self.shown, self._fitted):
             if companion == "ridge":
                 continue
-            answers_MT = one(rows_MF)
+            answers_MT = self._answers(companion, one, rows_MF)
             if self._n_classes is not None:
                 answers_MT = shares_of(answers_MT)
                 if self._n_classes == 2:

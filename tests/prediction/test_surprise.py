@@ -1,0 +1,102 @@
+"""Gaps of new rows where labelled rows have none: companions are asked with them filled, and nothing else changes."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from icl import ICLClassifier, ICLRegressor
+from icl.prediction.companions.surprise import Surprise, mean_of_logarithms
+
+
+@pytest.fixture
+def cells():
+    """Two near copies, a number apart from them, a column that often has gaps, and three levels."""
+    rng = np.random.default_rng(0)
+    a = rng.normal(size=400)
+    b, c, d = 5 + 3 * a + 0.01 * rng.normal(size=400), rng.normal(size=400), rng.normal(size=400)
+    d[::4] = np.nan
+    return np.stack([a, b, c, d, np.arange(400) % 3], 1).astype("f4"), np.array([0, 0, 0, 0, 3])
+
+
+def seen_by(surprise, rows):
+    """What a companion is asked."""
+    asked = []
+    surprise.answered(rows, lambda filled: (asked.append(filled), np.zeros((len(filled), 1)))[1])
+    return asked
+
+
+def test_rows_without_surprises_are_asked_as_they_are(cells):
+    X, levels = cells
+    [asked] = seen_by(Surprise(X, levels), X)  # with the gaps that the context has too
+    assert asked is X
+
+
+def test_a_number_is_what_the_others_say(cells):
+    X, levels = cells
+    rows = X[:4].copy()
+    rows[0, 0] = rows[1, 1] = rows[2, 2] = rows[3, 3] = np.nan
+    [asked] = seen_by(Surprise(X, levels), rows)
+    np.testing.assert_allclose(asked[0, 0], X[0, 0], atol=0.03)  # by its near copy
+    np.testing.assert_allclose(asked[1, 1], X[1, 1], atol=0.1)
+    assert abs(asked[2, 2] - X[:, 2].mean()) < 0.3  # nothing says anything of it
+    assert np.isnan(asked[3, 3])  # companions have met such gaps
+    kept = ~np.isnan(rows)
+    np.testing.assert_array_equal(asked[kept], rows[kept])
+    # A Gaussian's conditional mean: least squares on the other column, of many rows.
+    slope, intercept = np.polyfit(X[:, 0], X[:, 1], 1)
+    np.testing.assert_allclose(asked[1, 1], intercept + slope * X[1, 0], atol=0.02)
+
+
+def test_levels_are_borrowed_and_answers_averaged(cells):
+    X, levels = cells
+    rows = X[:3].copy()
+    rows[0, 4] = np.nan
+    surprise = Surprise(X, levels)
+    answers = surprise.answered(rows, lambda filled: (filled[:, 4:] == np.arange(3)).astype(float))
+    np.testing.assert_array_equal(answers[1:], np.eye(3)[1:])
+    lent = surprise._donors[:, 4].astype(int)
+    np.testing.assert_allclose(answers[0], np.bincount(lent, minlength=3) / len(lent))
+    assert answers[0].min() > 0.1  # a third each, give or take sixteen draws
+    masses = surprise.answered(rows, lambda filled: np.log((filled[:, 4:] == np.arange(3)) + 0.5), mean_of_logarithms)
+    np.testing.assert_allclose(np.exp(masses[0]), answers[0] + 0.5)
+
+
+def test_answers_hang_on_neither_other_rows_nor_the_order_of_the_context(cells):
+    X, levels = cells
+    rng = np.random.default_rng(1)
+    rows = np.where(rng.random((60, 5)) < 0.3, np.nan, X[:60]).astype("f4")
+    weights = np.random.default_rng(2).normal(size=(5, 2))
+    ask = lambda filled: np.nan_to_num(filled) @ weights
+    whole = Surprise(X, levels).answered(rows, ask)
+    for i in (0, 7, 31):
+        alone = Surprise(X, levels).answered(rows[i : i + 1], ask)
+        np.testing.assert_allclose(alone[0], whole[i], rtol=1e-6, atol=1e-6)
+    other = Surprise(X[rng.permutation(400)], levels).answered(rows, ask)
+    np.testing.assert_allclose(other, whole, rtol=1e-4, atol=1e-4)
+
+
+def test_many_columns_take_the_mean():
+    X = np.random.default_rng(0).normal(size=(50, 120)).astype("f4") + 2
+    rows = X[:2].copy()
+    rows[0, 5] = np.nan
+    [asked] = seen_by(Surprise(X, np.zeros(120, int)), rows)
+    np.testing.assert_allclose(asked[0, 5], X[:, 5].mean(), rtol=1e-5)
+
+
+@pytest.mark.parametrize("Estimator", [ICLClassifier, ICLRegressor])
+def test_companions_do_no_harm_where_new_rows_lack_cells(Estimator):
+    """A tenth of the cells of new rows gone, columns that say much of each other: better than without companions."""
+    rng = np.random.default_rng(0)
+    Z = rng.normal(size=(700, 3))
+    X = pd.DataFrame(np.repeat(Z, 4, axis=1) + 0.1 * rng.normal(size=(700, 12)))
+    y = Z[:, 0] + np.abs(Z[:, 1]) * Z[:, 2] + 0.1 * rng.normal(size=700)
+    y = (y > 0).astype(int) if Estimator is ICLClassifier else y
+    new = X[300:].mask(rng.random((400, 12)) < 0.1)
+    fit = lambda **options: Estimator("nano", n_estimators=1, **options).fit(X[:300], y[:300])
+
+    def loss(model):
+        if Estimator is ICLRegressor:
+            return np.mean((model.predict(new) - y[300:]) ** 2)
+        return -np.log(model.predict_proba(new)[np.arange(400), y[300:]]).mean()
+
+    assert loss(fit()) < loss(fit(companions=()))
