@@ -24,8 +24,10 @@ _RARE = 0.05
 _MOST_NUMBERS = 100
 # Rows of the context that relations of columns are learnt from.
 _MOST_ROWS = 5_000
-# Rows of the context that lend their levels.
+# Rows of the context that lend their levels, and by how much their numbers are off what their others say.
 _N_DONORS = 16
+# Rows that are filled at a time.
+_BLOCK_ROWS = 512
 
 Answers = Callable[[np.ndarray], np.ndarray]
 
@@ -41,33 +43,57 @@ class Surprise:
     def answered(self, rows_MF: np.ndarray, ask: Answers, mean: Answers | None = None) -> np.ndarray:
         """(M, T) what `ask` answers for (M, F) rows, whose gaps are filled where they are a surprise.
 
-        A number is what the row's other numbers say, given the context. Levels are borrowed from rows of the context,
-        the same ones for every row, so that no answer hangs on which rows are asked together, and answers averaged.
+        Answers are averaged over draws. A number is what the row's other numbers say, given the context, and as much
+        more as that is off in one of its rows; levels are borrowed from that row. These are the same for every row
+        asked, so that no answer hangs on which rows are asked together.
 
         Args:
             mean: of (D, m, T) answers their average, (m, T); the arithmetic one by default.
         """
         gap_MF = np.isnan(rows_MF)
         numbers_MF, levels_MF = gap_MF & self._numbers_F, gap_MF & self._levels_F
-        if numbers_MF.any():
-            rows_MF = rows_MF.copy()
-            if self._numbers_F.sum() <= _MOST_NUMBERS:
-                rows_MF[:, self._numbers_F] = self._components.fill(rows_MF[:, self._numbers_F])
-            else:
-                rows_MF = np.where(numbers_MF, self._means_F, rows_MF)
-        answers_MT = ask(rows_MF)
-        if (lent_M := levels_MF.any(1)).any():
-            rows_mF, levels_mF = rows_MF[lent_M], levels_MF[lent_M]
-            answers_DmT = np.stack([ask(np.where(levels_mF, lent_F, rows_mF)) for lent_F in self._donors])
-            answers_MT = np.array(answers_MT)
-            answers_MT[lent_M] = answers_DmT.mean(0) if mean is None else mean(answers_DmT)
+        lent_M = (numbers_MF | levels_MF).any(1)
+        if not lent_M.any():
+            return ask(rows_MF)
+        answers_MT = np.array(ask(rows_MF))
+        places = np.flatnonzero(lent_M)
+        for at in (places[start : start + _BLOCK_ROWS] for start in range(0, len(places), _BLOCK_ROWS)):
+            filled_mF, off_DmF = self._filled(rows_MF[at], numbers_MF[at])
+            drawn = [
+                ask(np.where(levels_MF[at], lent_F, filled_mF + off_mF).astype(rows_MF.dtype))
+                for lent_F, off_mF in zip(self._donors, off_DmF)
+            ]
+            answers_MT[at] = np.mean(drawn, 0) if mean is None else mean(np.stack(drawn))
         return answers_MT
+
+    def _filled(self, rows_mF: np.ndarray, gap_mF: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """(m, F) rows with numbers at their expectation, and (D, m, F) by how much each donor is off its own."""
+        own = self._numbers_F
+        off_DmF = np.zeros((len(self._donors), *rows_mF.shape))
+        if not gap_mF.any():
+            return rows_mF, off_DmF
+        filled_mF = rows_mF.astype(float)
+        if own.sum() > _MOST_NUMBERS:
+            filled_mF = np.where(gap_mF, self._means_F, filled_mF)
+            off_DmF[:] = np.where(gap_mF, np.nan_to_num(self._donors - self._means_F)[:, None], 0.0)
+            return filled_mF, off_DmF
+        filled_mF[:, own] = self._components.fill(rows_mF[:, own])
+        patterns, of_row = np.unique(gap_mF, axis=0, return_inverse=True)
+        for k, gap_F in enumerate(patterns):
+            if gap_F.any():
+                masked_DF = np.where(gap_F, np.nan, self._donors)
+                off_DF = np.zeros(masked_DF.shape)
+                off_DF[:, own] = np.where(
+                    gap_F[own], self._donors[:, own] - self._components.fill(masked_DF[:, own]), 0.0
+                )
+                off_DmF[:, of_row.reshape(-1) == k] = np.nan_to_num(off_DF)[:, None]
+        return filled_mF, off_DmF
 
     @functools.cached_property
     def _donors(self) -> np.ndarray:
         """(D, F) rows of the context, spread over it, the same whatever its order."""
         order_N = np.lexsort(self._cells_NF.T[::-1])
-        return self._cells_NF[order_N[np.unique(np.linspace(0, len(order_N) - 1, _N_DONORS).astype(int))]]
+        return self._cells_NF[order_N[np.unique(np.linspace(0, len(order_N) - 1, 2 * _N_DONORS + 1)[1::2].astype(int))]]
 
     @functools.cached_property
     def _means_F(self) -> np.ndarray:
