@@ -100,7 +100,7 @@ def table(tmp_path):
     ("estimand", "said"),
     [
         ("mean: Risc", ["the rows of the table have no column 'Risc'", "(did you mean 'risk'?)", "cost, plan €, risk"]),
-        ("logistic: kind ~ cost", ["not numbers", "or say with event=... (--event on the command line)"]),
+        ("logistic: kind ~ cost", ["not numbers", "or say which value counts as 1", "--event on the command line"]),
         ("ols: risk ~ (cost > 3)", ["cannot be read", "A comparison stands in I(...), as in I(age > 30)"]),
         ("ols: risk ~ cost == 3", ["A comparison stands in I(...)"]),
         ("ols: risk ~ plan €", ["cannot be read", "stands in backticks, as in `cost (EUR)`"]),
