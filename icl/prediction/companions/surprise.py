@@ -10,7 +10,8 @@ alone were .28 (elevators), log losses .53 and .44 (vehicle). With the gaps fill
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
 
 import numpy as np
 from scipy.special import logsumexp
@@ -28,6 +29,7 @@ _MOST_ROWS = 5_000
 _N_DONORS = 16
 # Rows that are filled at a time.
 _BLOCK_ROWS = 512
+_MOST_KEPT = 2**24  # cells, 64 MB of them
 
 Answers = Callable[[np.ndarray], np.ndarray]
 
@@ -38,6 +40,7 @@ class Surprise:
     def __init__(self, cells_NF: np.ndarray, n_levels_F: np.ndarray):
         self._cells_NF = cells_NF[:: -(-len(cells_NF) // _MOST_ROWS)] if len(cells_NF) else cells_NF
         is_met_F = np.isnan(cells_NF).mean(0) >= _RARE
+        self._last: tuple[np.ndarray | None, list] = (None, [])
         self._numbers_F, self._levels_F = ~is_met_F & (n_levels_F == 0), ~is_met_F & (n_levels_F > 0)
 
     def answered(self, rows_MF: np.ndarray, ask: Answers, mean: Answers | None = None) -> np.ndarray:
@@ -56,15 +59,37 @@ class Surprise:
         if not lent_M.any():
             return ask(rows_MF)
         answers_MT = np.array(ask(rows_MF))
-        places = np.flatnonzero(lent_M)
-        for at in (places[start : start + _BLOCK_ROWS] for start in range(0, len(places), _BLOCK_ROWS)):
-            filled_mF, off_DmF = self._filled(rows_MF[at], numbers_MF[at])
-            drawn = [
-                ask(np.where(levels_MF[at], lent_F, filled_mF + off_mF).astype(rows_MF.dtype))
-                for lent_F, off_mF in zip(self._donors, off_DmF)
-            ]
-            answers_MT[at] = np.mean(drawn, 0) if mean is None else mean(np.stack(drawn))
+        for at, drawn_DmF in self._drawn(rows_MF, numbers_MF, levels_MF):
+            # Asked at once: two hundred trees take as long for one row as for some hundred.
+            answers_DmT = ask(drawn_DmF.reshape(-1, rows_MF.shape[1])).reshape(len(drawn_DmF), len(at), -1)
+            answers_MT[at] = answers_DmT.mean(0) if mean is None else mean(answers_DmT)
         return answers_MT
+
+    def _drawn(
+        self, rows_MF: np.ndarray, numbers_MF: np.ndarray, levels_MF: np.ndarray
+    ) -> Iterable[tuple[np.ndarray, np.ndarray]]:
+        """Numbers of rows with gaps, block by block, and (D, m, F) how they are filled.
+
+        Kept for the next companion, who is asked about the same rows.
+        """
+        rows, kept = self._last
+        if rows is rows_MF:
+            return kept
+        places = np.flatnonzero((numbers_MF | levels_MF).any(1))
+        blocks = (places[start : start + _BLOCK_ROWS] for start in range(0, len(places), _BLOCK_ROWS))
+
+        def drawn() -> Iterator[tuple[np.ndarray, np.ndarray]]:
+            for at in blocks:
+                filled_mF, off_DmF = self._filled(rows_MF[at], numbers_MF[at])
+                yield at, np.where(levels_MF[at], self._donors[:, None], filled_mF + off_DmF).astype(rows_MF.dtype)
+
+        if len(places) * rows_MF.shape[1] * _N_DONORS > _MOST_KEPT:
+            return drawn()
+        self._last = rows_MF, list(drawn())
+        return self._last[1]
+
+    def __getstate__(self) -> dict[str, Any]:
+        return self.__dict__ | {"_last": (None, [])}
 
     def _filled(self, rows_mF: np.ndarray, gap_mF: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """(m, F) rows with numbers at their expectation, and (D, m, F) by how much each donor is off its own."""
