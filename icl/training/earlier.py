@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from lightning.pytorch.utilities import rank_zero_info
 
+from icl.releases.names import CheckpointError
 from icl.releases.provenance import provenance_in
 
 
@@ -41,11 +42,11 @@ def _numbered(path: Path, number: int) -> Path:
 
 def _steps(path: Path) -> int | None:
     """Steps of the run that a checkpoint or a release is of; None where it does not say."""
-    if path.is_dir():
-        found: Any = provenance_in(path).get("steps")
-    else:
-        try:
+    try:
+        if path.is_dir():
+            found: Any = provenance_in(path).get("steps")
+        else:
             found = torch.load(path, map_location="cpu", weights_only=True, mmap=True).get("global_step")
-        except (OSError, RuntimeError, pickle.UnpicklingError, AttributeError):  # damaged, or of another program
-            return None
+    except (OSError, RuntimeError, pickle.UnpicklingError, AttributeError, CheckpointError):
+        return None  # damaged, or of another program
     return found if isinstance(found, int) else None

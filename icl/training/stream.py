@@ -148,7 +148,7 @@ class TaskDataModule(L.LightningDataModule):
 
     def setup(self, stage: str) -> None:
         """Refuses priors that cannot be trained on, before the first step (`priors.contract`)."""
-        for prior in {id(prior): prior for prior in self.priors}.values():
+        for prior in {} if self.folders else {id(prior): prior for prior in self.priors}.values():
             check_prior(prior, self.shapes)
 
     @property

@@ -126,6 +126,7 @@ def test_a_shorter_run_replaces_no_longer_one(tmp_path, monkeypatch):
     assert states == {"last.ckpt": 2, "last-1.ckpt": 3}
     assert len(said) == 2 and all("of an earlier run of 3 steps, and this one has 1: it is kept as" in s for s in said)
     (tmp_path / "checkpoints" / "last.ckpt").write_bytes(b"no checkpoint")
+    (tmp_path / "release" / "provenance.json").write_text("{")
     fit(tmp_path, "--trainer.max_steps=1")  # damaged: no run to keep
     assert state_of(tmp_path)["global_step"] == 1
 
