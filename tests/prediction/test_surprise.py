@@ -1,5 +1,7 @@
 """Gaps of new rows where labelled rows have none: companions are asked with them filled, and nothing else changes."""
 
+import pickle
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -106,3 +108,19 @@ def test_companions_do_no_harm_where_new_rows_lack_cells(Estimator):
         return -np.log(model.predict_proba(new)[np.arange(400), y[300:]]).mean()
 
     assert loss(fit()) < loss(fit(companions=()))
+
+
+def test_nothing_is_kept_of_rows_that_are_gone(cells):
+    """Filled once for all companions; a predictor that has answered holds neither the rows nor how they were filled."""
+    X, levels = cells
+    surprise = Surprise(X, levels)
+    whole = np.where(np.random.default_rng(0).random((40, 5)) < 0.3, np.nan, X[:40]).astype("f4")
+    rows, other = whole[:20], whole[20:]
+    first, second = (seen_by(surprise, rows)[1] for _ in range(2))
+    assert first.base is not None and np.shares_memory(first, second)
+    assert not np.array_equal(seen_by(surprise, other)[1], first, equal_nan=True)
+    np.testing.assert_array_equal(seen_by(surprise, rows)[1], first)
+    kept = pickle.loads(pickle.dumps(surprise))
+    assert kept._last == (None, []) and surprise._last[1]
+    del rows
+    assert surprise._last == (None, [])

@@ -10,6 +10,7 @@ alone were .28 (elevators), log losses .53 and .44 (vehicle). With the gaps fill
 from __future__ import annotations
 
 import functools
+import weakref
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
@@ -40,7 +41,7 @@ class Surprise:
     def __init__(self, cells_NF: np.ndarray, n_levels_F: np.ndarray):
         self._cells_NF = cells_NF[:: -(-len(cells_NF) // _MOST_ROWS)] if len(cells_NF) else cells_NF
         is_met_F = np.isnan(cells_NF).mean(0) >= _RARE
-        self._last: tuple[np.ndarray | None, list] = (None, [])
+        self._last: tuple[weakref.ref | None, list] = (None, [])
         self._numbers_F, self._levels_F = ~is_met_F & (n_levels_F == 0), ~is_met_F & (n_levels_F > 0)
 
     def answered(self, rows_MF: np.ndarray, ask: Answers, mean: Answers | None = None) -> np.ndarray:
@@ -70,10 +71,10 @@ class Surprise:
     ) -> Iterable[tuple[np.ndarray, np.ndarray]]:
         """Numbers of rows with gaps, block by block, and (D, m, F) how they are filled.
 
-        Kept for the next companion, who is asked about the same rows.
+        Kept for the next companion, who is asked about the same rows, as long as these are there.
         """
-        rows, kept = self._last
-        if rows is rows_MF:
+        of_rows, kept = self._last
+        if of_rows is not None and of_rows() is rows_MF:
             return kept
         places = np.flatnonzero((numbers_MF | levels_MF).any(1))
         blocks = (places[start : start + _BLOCK_ROWS] for start in range(0, len(places), _BLOCK_ROWS))
@@ -85,8 +86,13 @@ class Surprise:
 
         if len(places) * rows_MF.shape[1] * _N_DONORS > _MOST_KEPT:
             return drawn()
-        self._last = rows_MF, list(drawn())
-        return self._last[1]
+        kept = list(drawn())
+        self._last = weakref.ref(rows_MF, self._forget), kept
+        return kept
+
+    def _forget(self, of_rows: weakref.ref) -> None:
+        if self._last[0] is of_rows:
+            self._last = (None, [])
 
     def __getstate__(self) -> dict[str, Any]:
         return self.__dict__ | {"_last": (None, [])}
