@@ -25,7 +25,7 @@ from icl.estimators.prior_limits import warn_of_size
 from icl.estimators.timed import TimedMixin
 from icl.estimators.weights import worth_of
 from icl.prediction.alone import by_itself
-from icl.prediction.blend import Blend
+from icl.prediction.blend import Blend, usual_temperature
 from icl.prediction.companions.columns import Columns
 from icl.prediction.companions.protocol import Labelled
 from icl.prediction.forward import prepare
@@ -56,7 +56,7 @@ class InContextEstimator(TimedMixin, BaseEstimator):
         n_estimators="auto",
         device="auto",
         random_state=0,
-        softmax_temperature=1.0,
+        softmax_temperature="auto",
         calibrate=False,
         max_rows="auto",
         memory_gb=2.0,
@@ -139,11 +139,11 @@ class InContextEstimator(TimedMixin, BaseEstimator):
         self._plan, self._companion_seed, self._n_bins = plan, seed or 0, config.n_bins
         self._atoms_A = np.asarray(atoms, dtype=np.float64)
         made = self._dress(guises)
-        self.blend_ = self._choose_blend(made, seed)
+        self.blend_ = self._choose_blend(made, n_classes, seed)
         if self.fit_mode == "cache":
             prepare(self._model(), [c for member in self._members for c in member.contexts], self.memory_gb)
         self.left_out_, self.n_members_ = list(plan.left_out), plan.n_members
-        self.temperature_ = float(self.softmax_temperature)
+        self.temperature_ = self._temperature()
         self.n_features_in_ = len(encoder.columns_)
         self.dropped_columns_ = encoder.dropped_columns_
         self.__dict__.pop("feature_names_in_", None)  # of an earlier fit
@@ -167,9 +167,15 @@ class InContextEstimator(TimedMixin, BaseEstimator):
         self._members = [Member(guise, *shown) for guise in guises]
         return made
 
-    def _choose_blend(self, made: Columns | None, seed) -> Blend:
+    def _temperature(self) -> float:
+        if self.softmax_temperature != "auto":
+            return float(self.softmax_temperature)
+        # What was tuned on a table's own rows is as sure of them as they say.
+        return 1.0 if self._tuned is not None else self.blend_.temperature
+
+    def _choose_blend(self, made: Columns | None, n_classes: int | None, seed) -> Blend:
         if made is None or not self._voices:
-            return Blend()
+            return Blend(temperature=usual_temperature(n_classes))
         shown = (self._context_NF, self._y_N, self._encoder.is_categorical_, made, self._atoms_A)
         held_out = HeldOut(shown, self._worth, is_classifier(self), seed or 0)
         # Of the network before it was tuned: tuned on these very labels, it would seem better than it is.

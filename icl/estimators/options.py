@@ -33,10 +33,12 @@ def check_params(estimator, weighted: bool = False) -> None:
             raise ValueError(f"{name} must be {_MOST:,} at most, got {value:,}.")
     if not isinstance(estimator.quality, str) or estimator.quality not in QUALITIES:
         raise ValueError(f"quality must be one of {', '.join(map(repr, QUALITIES))}, got {estimator.quality!r}.")
-    for name in ("softmax_temperature", "memory_gb"):
+    for name, or_auto in (("softmax_temperature", " or 'auto'"), ("memory_gb", "")):
         value = getattr(estimator, name)
+        if or_auto and isinstance(value, str) and value == "auto":
+            continue
         if not isinstance(value, Real) or not 0 < float(value) < np.inf:
-            raise ValueError(f"{name} must be a positive number, got {value!r}.")
+            raise ValueError(f"{name} must be a positive number{or_auto}, got {value!r}.")
     if isinstance(estimator.checkpoint, type):
         raise ValueError(
             f"checkpoint got the class {estimator.checkpoint.__name__}; pass a name, a release folder, or an instance."

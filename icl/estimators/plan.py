@@ -1,6 +1,7 @@
 """What of a table, and of the classical models beside it, a fit shows to the network; and what a time budget leaves.
 
-A budget is kept by giving up, one after the other, what costs most and tells least: members down to one; then, as long
+A budget is kept by giving up, one after the other, what costs most and tells least: passes beyond the first that weigh
+companions; members down to one; then, as long
 as they cost more than the companions, half of the rows that the network reads, else half of the rows that companions
 of a long context learn from, at last the dearest companion.
 """
@@ -68,8 +69,11 @@ def plan_of(estimator, n_rows: int, n_classes: int | None, config: TabularConfig
     else:
         n_shown = _MOST_ROWS
     quality = QUALITIES[estimator.quality]
-    n_members = quality.n_members(n_rows) if estimator.n_estimators == "auto" else estimator.n_estimators
-    return Plan(n_members, companions, n_shown, n_made, quality.n_held_out)
+    n_members, n_held_out = quality.n_members(n_rows), quality.n_passes(n_rows, n_classes)
+    if estimator.n_estimators != "auto":
+        # One pass: as little as the choice can do with, and what `Plan.options` stand for.
+        n_members, n_held_out = estimator.n_estimators, min(n_held_out, 1)
+    return Plan(n_members, companions, n_shown, n_made, n_held_out)
 
 
 def within(
@@ -91,7 +95,9 @@ def within(
             break
         n_shown = min(plan.n_rows, n_rows)
         more_rows = n_shown > _FEWEST_ROWS
-        if plan.n_members > 1:
+        if work.n_held_out > 1:
+            plan = replace(plan, n_held_out=1)
+        elif plan.n_members > 1:
             plan = replace(plan, n_members=plan.n_members // 2)
         elif more_rows and (seconds.network > seconds.companions or not plan.companions):
             plan = replace(plan, n_rows=max(n_shown // 2, _FEWEST_ROWS))
@@ -103,15 +109,18 @@ def within(
             plan = replace(plan, companions=fewer, n_made=_n_made(fewer, n_classes, config))
         else:
             break
-    return replace(plan, left_out=tuple(_left_out(full, plan, n_rows)))
+    return replace(plan, left_out=tuple(_left_out(full, plan, n_rows, n_classes)))
 
 
 def _n_made(companions: tuple, n_classes: int | None, config: TabularConfig) -> int:
     return most_columns(companions, n_classes and min(n_classes, config.max_classes))
 
 
-def _left_out(full: Plan, plan: Plan, n_rows: int) -> list[str]:
+def _left_out(full: Plan, plan: Plan, n_rows: int, n_classes: int | None) -> list[str]:
     said = []
+    if plan.n_held_out < full.n_held_out and any(speaks(one, n_classes) for one in plan.companions):
+        gone_passes = full.n_held_out - plan.n_held_out
+        said.append(f"{gone_passes} of {full.n_held_out} passes that weigh companions")
     if plan.n_members < full.n_members:
         said.append(f"{full.n_members - plan.n_members} of {full.n_members} members")
     gone = [str(companion) for companion in full.companions if not any(companion is kept for kept in plan.companions)]

@@ -76,7 +76,8 @@ class NetworkColumn:
         self.strays: Strays | None = None
         self.common: np.ndarray | None = None
         self.shares: np.ndarray | None = None
-        settings = {"quality": "fast", **options, "random_state": seed}
+        # A temperature of its own is learnt from cells that were left out (`icl.joint.left_out`).
+        settings = {"quality": "fast", "softmax_temperature": 1.0, **options, "random_state": seed}
         make = ICLClassifier if kind.is_class else ICLRegressor
         y = known.astype(np.int64) if kind.is_class else known
         self.straight: Straight | None = None

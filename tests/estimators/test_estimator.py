@@ -155,7 +155,7 @@ def test_units_of_numeric_columns_do_not_matter(tiny_release, table, target, reg
 
 
 def test_one_member_is_the_model_itself(tiny_model, tiny_release, table, labels, query):
-    fitted = ICLClassifier(tiny_release, n_estimators=1, companions=()).fit(table, labels)
+    fitted = ICLClassifier(tiny_release, n_estimators=1, companions=(), softmax_temperature=1.0).fit(table, labels)
     X_BRF = torch.from_numpy(np.concatenate([fitted._encoder.transform(table), fitted._encoder.transform(query)]))
     y_BN = torch.from_numpy(np.searchsorted(fitted.classes_, labels))
     flags_BF = torch.from_numpy(fitted._encoder.is_categorical_)

@@ -7,6 +7,7 @@ import pytest
 
 from icl import ICLClassifier, ICLRegressor
 from icl.estimators.quality import QUALITIES
+from icl.prediction.blend import usual_temperature
 
 
 def table(n=260, seed=0):
@@ -75,6 +76,40 @@ def test_the_blend_predicts_better_than_its_network(fitted):
     again = pickle.loads(pickle.dumps(model))
     np.testing.assert_array_equal(again.predict(X[:20]), model.predict(X[:20]))
     assert len(pickle.dumps(model)) < 200_000  # no trees in it
+
+
+@pytest.mark.parametrize(("rows", "more"), [(599, 1), (600, 3), (5_000, 3), (5_001, 1)])
+def test_more_is_held_out_of_classes_where_it_was_found_to_pay(rows, more):
+    assert [QUALITIES[word].n_passes(rows, 4) for word in ("fast", "default", "best")] == [0, more, 4]
+    assert QUALITIES["default"].n_passes(rows, None) == 1
+
+
+@pytest.mark.parametrize("quality", ["fast", "default"])
+@pytest.mark.parametrize("n_classes", [2, 3])
+def test_classes_are_as_sure_as_what_was_held_out_says(quality, n_classes):
+    """The average of the members to a power, which a number that is given sets instead; the labels stay the same."""
+    X, y = table()
+    labels = np.digitize(y, [0.0, 1.0][: n_classes - 1])
+    as_it_is, auto = (
+        ICLClassifier("nano", quality=quality, softmax_temperature=t).fit(X, labels) for t in (1.0, "auto")
+    )
+    usual = usual_temperature(n_classes)
+    assert as_it_is.temperature_ == 1.0
+    assert auto.temperature_ == (usual if quality == "fast" else pytest.approx(usual, rel=0.15))
+    plain, surer = (m.predict_distribution(X[:50]).log_probs.numpy() for m in (as_it_is, auto))
+    powered = plain / auto.temperature_
+    np.testing.assert_allclose(surer, powered - np.logaddexp.reduce(powered, 1)[:, None], atol=1e-4)
+    assert as_it_is.blend_ == auto.blend_
+    with pytest.raises(ValueError, match="softmax_temperature must be a positive number or 'auto', got 'cold'"):
+        ICLClassifier("nano", softmax_temperature="cold").fit(X, labels)
+
+
+def test_numbers_and_tuned_networks_are_as_sure_as_they_say():
+    X, y = table(120)
+    assert ICLRegressor("nano").fit(X, y).temperature_ == 1.0
+    model = ICLClassifier("nano").fit(X, (y > 0).astype(int))
+    model._tuned = model._released()
+    assert model._temperature() == 1.0 != model.temperature_
 
 
 @pytest.mark.parametrize("kind", [ICLRegressor, ICLClassifier])

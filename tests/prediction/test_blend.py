@@ -7,7 +7,15 @@ from scipy.stats import norm
 
 from icl import ICLRegressor
 from icl.network.distribution import CategoricalPredictive, HistogramPredictive, histogram_edges
-from icl.prediction.blend import OF_CLASSES, OF_NUMBERS, Blend, class_shares, number_shares, prior_shares
+from icl.prediction.blend import (
+    OF_CLASSES,
+    OF_NUMBERS,
+    Blend,
+    class_shares,
+    number_shares,
+    prior_shares,
+    usual_temperature,
+)
 from icl.prediction.companions.columns import KINDS
 from icl.prediction.companions.points import PointVoice
 from icl.prediction.companions.protocol import Labelled
@@ -24,10 +32,12 @@ def normal_masses(mean_H, std):
 
 
 def test_no_rows_and_voices_alike_leave_the_prior():
-    nothing = class_shares(np.empty((0, 3, 2)), np.empty(0, int), np.empty(0))
+    nothing, usual = class_shares(np.empty((0, 3, 2)), np.empty(0, int), np.empty(0))
     np.testing.assert_allclose(nothing, prior_shares(3, OF_CLASSES[0]), atol=1e-6)
-    alike = class_shares(np.log(np.full((200, 2, 3), 1 / 3)), np.zeros(200, int), np.ones(200))
+    assert usual == pytest.approx(usual_temperature(2), abs=1e-6)
+    alike, usual = class_shares(np.log(np.full((200, 2, 3), 1 / 3)), np.zeros(200, int), np.ones(200))
     np.testing.assert_allclose(alike, prior_shares(2, OF_CLASSES[0]), atol=1e-6)
+    assert usual == pytest.approx(usual_temperature(3), abs=1e-6)
     same = normal_masses(np.zeros(50), 1.0)
     y = np.random.default_rng(0).normal(size=50)
     np.testing.assert_allclose(
@@ -43,18 +53,37 @@ def test_many_rows_find_the_voice_that_knows():
     assert number_shares([knows, guesses], EDGES, y, np.ones(400))[0] > 0.85
     log_probs = np.log(np.broadcast_to([[0.5, 0.5], [0.1, 0.9]], (400, 2, 2)))
     right = np.ones(400, int)
-    assert class_shares(log_probs, right, np.ones(400))[1] > 0.85
-    assert class_shares(log_probs[:3], right[:3], np.ones(3))[1] < 0.35  # three rows move little
+    assert class_shares(log_probs, right, np.ones(400))[0][1] > 0.8  # and colder
+    assert class_shares(log_probs[:3], right[:3], np.ones(3))[0][1] < 0.35  # three rows move little
+
+
+@pytest.mark.parametrize("n_classes", [2, 5])
+@pytest.mark.parametrize("surer", [0.7, 1.0, 1.6])
+def test_many_rows_find_how_sure_the_pool_should_have_been(surer, n_classes):
+    """An oracle: labels of the pooled odds to a known power; and few rows, or many of no weight, hardly move it."""
+    rng = np.random.default_rng(8)
+    one = np.log(rng.dirichlet(np.ones(n_classes), size=20_000))
+    two = one + 0.3 * rng.normal(size=one.shape)
+    log_probs = np.stack([one, two - np.logaddexp.reduce(two, 1)[:, None]], 1)
+    pooled = surer * log_probs.mean(1)
+    odds = np.exp(pooled - pooled.max(1)[:, None])
+    y = (odds.cumsum(1) > rng.random((20_000, 1)) * odds.sum(1)[:, None]).argmax(1)
+    shares, temperature = class_shares(log_probs, y, np.ones(20_000))
+    assert temperature == pytest.approx(1 / surer, rel=0.05)
+    assert abs(shares[0] - 0.5) < 0.1
+    usual = usual_temperature(n_classes)
+    assert class_shares(log_probs[:5], y[:5], np.ones(5))[1] == pytest.approx(usual, rel=0.06)
+    assert class_shares(log_probs, y, np.full(20_000, 1e-6))[1] == pytest.approx(usual, rel=0.01)
 
 
 def test_class_shares_are_the_best_of_a_grid():
     rng = np.random.default_rng(2)
     log_probs = np.log(rng.dirichlet(np.ones(3), size=(60, 2)))
     y, weight = rng.integers(0, 3, 60), rng.uniform(0.2, 2, size=60)
-    found = class_shares(log_probs, y, weight)
+    found, temperature = class_shares(log_probs, y, weight)
     grid = np.linspace(0.001, 0.999, 999)
     network, n_rows = OF_CLASSES
-    parts = [CategoricalPredictive(torch.from_numpy(log_probs[:, v])) for v in (0, 1)]
+    parts = [CategoricalPredictive(torch.from_numpy(log_probs[:, v] / temperature)) for v in (0, 1)]
     pooled = [
         CategoricalPredictive.pool(parts, np.log([share, 1 - share])).log_prob(torch.from_numpy(y)) for share in grid
     ]

@@ -52,7 +52,7 @@ def test_chain_rule(tiny_model):
     """Probabilities of 12 classes are products of the model's own answers along the tree, worked out here by hand."""
     rng = np.random.default_rng(0)
     X, y, query = rng.normal(size=(60, 3)).astype(np.float32), np.arange(60) % 12, rng.normal(size=(9, 3))
-    fitted = ICLClassifier(tiny_model, n_estimators=1).fit(X, y)
+    fitted = ICLClassifier(tiny_model, n_estimators=1, softmax_temperature=1.0).fit(X, y)
     rows = torch.from_numpy(fitted._encoder.transform(query))
     context = torch.from_numpy(fitted._encoder.transform(X))
     expected = np.ones((9, 12))

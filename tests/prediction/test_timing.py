@@ -1,6 +1,7 @@
 """Seconds that are foreseen: right to a factor of two in processor time, which other processes leave alone."""
 
 import time
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -90,6 +91,21 @@ def test_a_budget_is_kept_by_giving_up_what_costs_most():
     assert (least.n_members, least.companions, least.n_rows) == (1, (), 250)
 
 
+def test_passes_that_weigh_companions_are_the_first_to_be_left_out():
+    full = Plan(2, ("ridge", "trees"), 10_000, 2, 3)
+    seconds_of = lambda w: expected(w, CONFIG, Pace(1e-10, 1.0, 1))
+    size = (800, 10, 3, 100)
+    before, without = (seconds_of(replace(full, n_held_out=n).work(*size, CONFIG.max_features)).total for n in (3, 1))
+    assert without < before
+    plan = within(full, (before + without) / 2, size, seconds_of, CONFIG)
+    assert (plan.n_held_out, plan.n_members) == (1, 2)
+    assert plan.left_out == ("2 of 3 passes that weigh companions",)
+    fewer = within(full, without / 2, size, seconds_of, CONFIG)
+    assert fewer.n_held_out == 1 == fewer.n_members
+    silent = within(replace(full, companions=("ridge",)), 1e-9, size, seconds_of, CONFIG)
+    assert not any("passes" in said for said in silent.left_out)  # of classes ridge has no voice
+
+
 def test_companions_of_a_long_context_learn_from_fewer_rows_before_they_are_left_out():
     full = Plan(2, ("boosting", "trees"), 2_500, 2)
     seconds_of = lambda w: expected(w, CONFIG, Pace(2e-11, 1.0, 1))
@@ -114,6 +130,7 @@ def test_an_estimator_keeps_its_budget_and_says_what_it_left_out(monkeypatch):
     # Folds are planned as the whole was.
     assert model.predict_set(X[:5], 0.8, method="split").shape == (5, 2)
     [part] = [p for c in model._calibrations.values() for p in c.parts.models]
+    assert part._plan.n_held_out == model._plan.n_held_out == 1
     assert part.time_budget is None and len(part._members) == len(model._members)
     assert ICLClassifier("nano").fit(X[:100], y[:100]).left_out_ == []
 
