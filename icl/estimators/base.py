@@ -50,6 +50,8 @@ _INSTEAD = {
 class InContextEstimator(TimedMixin, BaseEstimator):
     """Base of `ICLClassifier` and `ICLRegressor`, which document the parameters."""
 
+    _offsets_C = np.empty(0)  # of classes, where none are chosen; estimators that were saved before have none
+
     def __init__(
         self,
         checkpoint=None,
@@ -143,7 +145,7 @@ class InContextEstimator(TimedMixin, BaseEstimator):
         if self.fit_mode == "cache":
             prepare(self._model(), [c for member in self._members for c in member.contexts], self.memory_gb)
         self.left_out_, self.n_members_ = list(plan.left_out), plan.n_members
-        self.temperature_ = self._temperature()
+        self.temperature_, self._offsets_C = self._sureness()
         self.n_features_in_ = len(encoder.columns_)
         self.dropped_columns_ = encoder.dropped_columns_
         self.__dict__.pop("feature_names_in_", None)  # of an earlier fit
@@ -167,11 +169,13 @@ class InContextEstimator(TimedMixin, BaseEstimator):
         self._members = [Member(guise, *shown) for guise in guises]
         return made
 
-    def _temperature(self) -> float:
+    def _sureness(self) -> tuple[float, np.ndarray]:
+        """The temperature, and (C,) offsets of classes or none."""
         if self.softmax_temperature != "auto":
-            return float(self.softmax_temperature)
-        # What was tuned on a table's own rows is as sure of them as they say.
-        return 1.0 if self._tuned is not None else self.blend_.temperature
+            return float(self.softmax_temperature), np.empty(0)
+        if self._tuned is not None:  # on the table's own rows, hence as sure of them as they say
+            return 1.0, np.empty(0)
+        return self.blend_.temperature, np.array(self.blend_.offsets)
 
     def _choose_blend(self, made: Columns | None, n_classes: int | None, seed) -> Blend:
         if made is None or not self._voices:

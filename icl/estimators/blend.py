@@ -3,8 +3,8 @@
 Companions answer every labelled row out of context already; the network is asked once more, as one member that has all
 but a quarter of the rows as context. A row's label chooses shares that answer for query rows, never for itself.
 
-The same answers choose a temperature of classes, about a usual one that is below 1 (`icl.prediction.blend`); about 1,
-and moved further by few rows, it gained nothing.
+The same answers choose a temperature of classes, about a usual one that is below 1 (`icl.prediction.blend`), and where
+they are many what is added to each class.
 
 Dimension key: N context rows, F columns, H held-out rows.
 """
@@ -21,7 +21,16 @@ from icl.estimators.weights import Worth
 from icl.network.distribution import histogram_edges
 from icl.network.reader import Model
 from icl.prediction.atoms import in_bins
-from icl.prediction.blend import OF_CLASSES, OF_FEW_NUMBERS, OF_LONG, OF_NUMBERS, Blend, class_shares, number_shares
+from icl.prediction.blend import (
+    OF_CLASSES,
+    OF_FEW_NUMBERS,
+    OF_LONG,
+    OF_MIXTURES,
+    OF_NUMBERS,
+    Blend,
+    class_shares,
+    number_shares,
+)
 from icl.prediction.companions.columns import SOME_ROWS, Columns
 from icl.prediction.companions.voice import Voice
 from icl.prediction.forward import answer
@@ -31,6 +40,8 @@ from icl.prediction.member import Member
 _N_FOLDS = 4
 # A member that reads more rows is asked as one that reads so many: enough to choose two numbers by.
 _MOST_ROWS = 3_000
+# Fewer held-out rows say too little about each class: log loss was no better with offsets chosen by them.
+_MANY_HELD = 400
 
 
 @dataclass(frozen=True)
@@ -52,8 +63,10 @@ class HeldOut:
     def blend(
         self, model: Model, guises: Sequence[Guise], voices: Sequence[Voice], n_passes: int, memory_gb: float
     ) -> Blend:
-        """Shares of the network and of these voices, and a temperature, by so many of four folds, each asked of another
-        member."""
+        """Shares of the network and of these voices, of classes a temperature and offsets too.
+
+        By so many of four folds, each asked of another member.
+        """
         y_N, atoms, apart = self.shown[1], self.shown[4], guises[0].apart
         folds, said = [], []
         for k, held in enumerate(self._folds(guises[0])[:n_passes]):
@@ -63,18 +76,19 @@ class HeldOut:
         rows = np.concatenate(folds)
         of_voice = [np.concatenate(parts) for parts in zip(*said)]
         weight = self.worth.weights(len(y_N))[rows] / self.worth.total_and_unit(np.arange(len(y_N)))[1]
-        temperature = 1.0
+        temperature, offsets = OF_MIXTURES, np.empty(0)
         if self.classify:
-            shares, temperature = class_shares(
-                np.stack(of_voice, 1), y_N[rows], weight, OF_LONG if apart else OF_CLASSES
-            )
+            prior = OF_LONG if apart else OF_CLASSES
+            said_HVC, many = np.stack(of_voice, 1), len(rows) >= _MANY_HELD
+            shares, temperature, offsets = class_shares(said_HVC, y_N[rows], weight, prior, many)
         else:
             edges = histogram_edges(of_voice[0].shape[1] - len(atoms)).numpy()
             in_atoms = np.searchsorted(edges, atoms)
             said_in_bins = [in_bins(masses, in_atoms) for masses in of_voice]
             prior = OF_LONG if apart else OF_NUMBERS if len(y_N) >= SOME_ROWS else OF_FEW_NUMBERS
             shares = number_shares(said_in_bins, edges, y_N[rows], weight, prior)
-        return Blend(tuple(shares.tolist()), ("network", *(voice.name for voice in voices)), temperature)
+        names = ("network", *(voice.name for voice in voices))
+        return Blend(tuple(shares.tolist()), names, temperature, tuple(offsets.tolist()))
 
     def _folds(self, guise: Guise) -> list[np.ndarray]:
         y_N = self.shown[1]

@@ -5,7 +5,7 @@ import pickle
 import numpy as np
 import pytest
 
-from icl import ICLClassifier, ICLRegressor
+from icl import ICLClassifier, ICLRegressor, load
 from icl.estimators.quality import QUALITIES
 from icl.prediction.blend import usual_temperature
 
@@ -104,12 +104,31 @@ def test_classes_are_as_sure_as_what_was_held_out_says(quality, n_classes):
         ICLClassifier("nano", softmax_temperature="cold").fit(X, labels)
 
 
-def test_numbers_and_tuned_networks_are_as_sure_as_they_say():
+def test_numbers_without_voices_and_tuned_networks_are_as_sure_as_they_say():
     X, y = table(120)
-    assert ICLRegressor("nano").fit(X, y).temperature_ == 1.0
+    sure = {words: ICLRegressor("nano", companions=words).fit(X, y).temperature_ for words in ((), "auto")}
+    assert sure == {(): 1.0, "auto": 0.9}
     model = ICLClassifier("nano").fit(X, (y > 0).astype(int))
     model._tuned = model._released()
-    assert model._temperature() == 1.0 != model.temperature_
+    assert model._sureness()[0] == 1.0 != model.temperature_
+
+
+def test_offsets_of_classes_come_from_many_rows_and_are_kept(tmp_path):
+    X, y = table(600)
+    labels = np.digitize(y, [0.0, 1.0])
+    model, plain = (
+        ICLClassifier("nano", softmax_temperature=t, companions=("trees",)).fit(X, labels) for t in ("auto", 1.0)
+    )
+    offsets = np.array(model.blend_.offsets)
+    assert offsets.shape == (3,) and 1e-3 < np.abs(offsets).max() < 1
+    logs = plain.predict_distribution(X[:30]).log_probs.numpy() / model.temperature_ + offsets
+    said = model.predict_distribution(X[:30]).log_probs.numpy()
+    np.testing.assert_allclose(said, logs - np.logaddexp.reduce(logs, 1)[:, None], atol=1e-4)
+    for again in (pickle.loads(pickle.dumps(model)), load(model.save(tmp_path / "model"))):
+        np.testing.assert_array_equal(again.predict_proba(X[:30]), model.predict_proba(X[:30]))
+    # One member that is asked for goes with one pass, whose rows say too little about each class.
+    one = ICLClassifier("nano", n_estimators=1, companions=("trees",)).fit(X, labels)
+    assert not any(one.blend_.offsets) and one._plan.n_held_out == 1
 
 
 @pytest.mark.parametrize("kind", [ICLRegressor, ICLClassifier])

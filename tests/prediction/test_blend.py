@@ -32,10 +32,10 @@ def normal_masses(mean_H, std):
 
 
 def test_no_rows_and_voices_alike_leave_the_prior():
-    nothing, usual = class_shares(np.empty((0, 3, 2)), np.empty(0, int), np.empty(0))
+    nothing, usual, offsets = class_shares(np.empty((0, 3, 2)), np.empty(0, int), np.empty(0))
     np.testing.assert_allclose(nothing, prior_shares(3, OF_CLASSES[0]), atol=1e-6)
-    assert usual == pytest.approx(usual_temperature(2), abs=1e-6)
-    alike, usual = class_shares(np.log(np.full((200, 2, 3), 1 / 3)), np.zeros(200, int), np.ones(200))
+    assert usual == pytest.approx(usual_temperature(2), abs=1e-6) and not offsets.any()
+    alike, usual, _ = class_shares(np.log(np.full((200, 2, 3), 1 / 3)), np.zeros(200, int), np.ones(200))
     np.testing.assert_allclose(alike, prior_shares(2, OF_CLASSES[0]), atol=1e-6)
     assert usual == pytest.approx(usual_temperature(3), abs=1e-6)
     same = normal_masses(np.zeros(50), 1.0)
@@ -68,7 +68,7 @@ def test_many_rows_find_how_sure_the_pool_should_have_been(surer, n_classes):
     pooled = surer * log_probs.mean(1)
     odds = np.exp(pooled - pooled.max(1)[:, None])
     y = (odds.cumsum(1) > rng.random((20_000, 1)) * odds.sum(1)[:, None]).argmax(1)
-    shares, temperature = class_shares(log_probs, y, np.ones(20_000))
+    shares, temperature, _ = class_shares(log_probs, y, np.ones(20_000))
     assert temperature == pytest.approx(1 / surer, rel=0.05)
     assert abs(shares[0] - 0.5) < 0.1
     usual = usual_temperature(n_classes)
@@ -76,11 +76,51 @@ def test_many_rows_find_how_sure_the_pool_should_have_been(surer, n_classes):
     assert class_shares(log_probs, y, np.full(20_000, 1e-6))[1] == pytest.approx(usual, rel=0.01)
 
 
+def test_offsets_of_classes_are_found_and_held_back():
+    """An oracle: labels of one voice's odds, each class times a number that is known."""
+    rng = np.random.default_rng(9)
+    log_probs = np.log(rng.dirichlet(np.ones(4), size=20_000))
+    true = np.array([0.5, -0.2, 0.0, -0.3])
+    odds = np.exp(log_probs / usual_temperature(4) + true)
+    y = (odds.cumsum(1) > rng.random((20_000, 1)) * odds.sum(1)[:, None]).argmax(1)
+    _, temperature, found = class_shares(log_probs[:, None], y, np.ones(20_000), with_offsets=True)
+    np.testing.assert_allclose(found - found.mean(), true, atol=0.06)
+    assert temperature == pytest.approx(usual_temperature(4), rel=0.05)
+    for rows, most in ((slice(0, 0), 1e-6), (slice(0, 5), 0.15)):
+        _, _, few = class_shares(log_probs[rows, None], y[rows], np.ones(len(y[rows])), with_offsets=True)
+        assert np.abs(few).max() < most
+    order = np.array([2, 0, 3, 1])  # what classes are called changes nothing
+    _, _, other = class_shares(log_probs[:, None, order], np.argsort(order)[y], np.ones(20_000), with_offsets=True)
+    np.testing.assert_allclose(other, found[order], atol=1e-3)
+
+
+def test_what_is_chosen_for_classes_leaves_no_slope():
+    """Of the posterior density, by differences, in every direction at once and alone."""
+    rng = np.random.default_rng(10)
+    log_probs = np.log(rng.dirichlet(np.ones(3), size=(80, 3)))
+    y, weight = rng.integers(0, 3, 80), rng.uniform(0.2, 2, size=80)
+    shares, temperature, offsets = class_shares(log_probs, y, weight, with_offsets=True)
+
+    def density(free):
+        own = np.exp(free[:3] - np.logaddexp.reduce(free[:3]))
+        logs = np.einsum("hvc,v->hc", log_probs, own) / np.exp(free[3]) + free[4:]
+        logs -= np.logaddexp.reduce(logs, 1)[:, None]
+        prior = OF_CLASSES[1] * prior_shares(3, OF_CLASSES[0]) @ np.log(own)
+        off = (free[3] - np.log(usual_temperature(3))) / 0.1
+        return weight @ logs[np.arange(80), y] + prior - off**2 / 2 - ((free[4:] / 0.2) ** 2).sum() / 2
+
+    best = np.concatenate([np.log(shares), [np.log(temperature)], offsets])
+    for way in [*np.eye(7), *rng.normal(size=(20, 7))]:
+        slope = (density(best + 1e-4 * way) - density(best - 1e-4 * way)) / 2e-4
+        assert abs(slope) < 0.02, way
+        assert density(best) > density(best + 0.1 * way)
+
+
 def test_class_shares_are_the_best_of_a_grid():
     rng = np.random.default_rng(2)
     log_probs = np.log(rng.dirichlet(np.ones(3), size=(60, 2)))
     y, weight = rng.integers(0, 3, 60), rng.uniform(0.2, 2, size=60)
-    found, temperature = class_shares(log_probs, y, weight)
+    found, temperature, _ = class_shares(log_probs, y, weight)
     grid = np.linspace(0.001, 0.999, 999)
     network, n_rows = OF_CLASSES
     parts = [CategoricalPredictive(torch.from_numpy(log_probs[:, v] / temperature)) for v in (0, 1)]
