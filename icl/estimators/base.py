@@ -173,7 +173,7 @@ class InContextEstimator(TimedMixin, BaseEstimator):
         """The temperature, and (C,) offsets of classes or none."""
         if self.softmax_temperature != "auto":
             return float(self.softmax_temperature), np.empty(0)
-        if self._tuned is not None:  # on the table's own rows, hence as sure of them as they say
+        if self._tuned is not None and is_classifier(self):  # on the table's own rows, hence as sure as they say
             return 1.0, np.empty(0)
         return self.blend_.temperature, np.array(self.blend_.offsets)
 

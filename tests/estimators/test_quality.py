@@ -104,10 +104,13 @@ def test_classes_are_as_sure_as_what_was_held_out_says(quality, n_classes):
         ICLClassifier("nano", softmax_temperature="cold").fit(X, labels)
 
 
-def test_numbers_without_voices_and_tuned_networks_are_as_sure_as_they_say():
+def test_numbers_without_voices_and_classes_of_tuned_networks_are_as_sure_as_they_say():
     X, y = table(120)
     sure = {words: ICLRegressor("nano", companions=words).fit(X, y).temperature_ for words in ((), "auto")}
     assert sure == {(): 1.0, "auto": 0.9}
+    mixed = ICLRegressor("nano").fit(X, y)
+    mixed._tuned = mixed._released()  # the voices are as wide beside it
+    assert mixed._sureness()[0] == 0.9
     model = ICLClassifier("nano").fit(X, (y > 0).astype(int))
     model._tuned = model._released()
     assert model._sureness()[0] == 1.0 != model.temperature_
