@@ -37,7 +37,7 @@ def check_params(estimator, weighted: bool = False) -> None:
         value = getattr(estimator, name)
         if or_auto and isinstance(value, str) and value == "auto":
             continue
-        if not isinstance(value, Real) or not 0 < float(value) < np.inf:
+        if not isinstance(value, Real) or isinstance(value, bool) or not 0 < float(value) < np.inf:
             raise ValueError(f"{name} must be a positive number{or_auto}, got {value!r}.")
     if isinstance(estimator.checkpoint, type):
         raise ValueError(

@@ -129,7 +129,13 @@ def test_labels_of_the_wrong_kind(tiny_release, X):
 @both
 @pytest.mark.parametrize(
     ("name", "value"),
-    [("n_estimators", 0), ("n_estimators", 1.5), ("softmax_temperature", 0.0), ("memory_gb", -1)]
+    [
+        ("n_estimators", 0),
+        ("n_estimators", 1.5),
+        ("softmax_temperature", 0.0),
+        ("softmax_temperature", True),
+        ("memory_gb", -1),
+    ]
     + [("max_rows", 1), ("random_state", "zero"), ("random_state", -1), ("calibrate", "yes")],
 )
 def test_parameters_out_of_range(Estimator, tiny_release, X, y, name, value):
