@@ -45,8 +45,8 @@ class ICLClassifier(
             little by what was held out to choose `blend_`, which from 400 rows on chooses `blend_.offsets` of the
             classes too; 1 and none for a network that `finetune` has tuned.
         calibrate: whether fit chooses the temperature, in place of `softmax_temperature`: the one that scores best
-            when each fifth of the labelled rows is predicted from the others, held back towards 1. Costs five more
-            fits and a prediction of the labelled rows.
+            when each fifth of the labelled rows is predicted from the others, held back towards 1; offsets of
+            classes ("auto") stay. Costs five more fits and a prediction of the labelled rows.
         max_rows: context rows that a member sees. Of a longer context all members see one sample, drawn in proportion
             over y, and companions learn from all other rows, so that they answer for the sample out of context, too;
             without companions each member sees another sample. "auto" shows up to 5,000 rows as they are and 2,500 of

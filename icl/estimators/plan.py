@@ -1,9 +1,8 @@
 """What of a table, and of the classical models beside it, a fit shows to the network; and what a time budget leaves.
 
 A budget is kept by giving up, one after the other, what costs most and tells least: passes beyond the first that weigh
-companions; members down to one; then, as long
-as they cost more than the companions, half of the rows that the network reads, else half of the rows that companions
-of a long context learn from, at last the dearest companion.
+companions; members down to one; then, as long as they cost more than the companions, half of the rows that the network
+reads, else half of the rows that companions of a long context learn from, at last the dearest companion.
 """
 
 from __future__ import annotations
@@ -49,7 +48,7 @@ class Plan:
         return Work(*sizes, companions, stacked and n_rows > self.n_rows, n_held_out, self.n_learnt)
 
     def options(self) -> dict[str, Any]:
-        """Arguments of an estimator that does the same without a budget."""
+        """Arguments of an estimator that does the same without a budget, where one has left something out."""
         return {
             "n_estimators": self.n_members,
             "companions": self.companions,

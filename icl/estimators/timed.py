@@ -76,6 +76,8 @@ class TimedMixin(Host):
         if self.time_budget is None:
             return {}
         if hasattr(self, "_plan"):
+            if not self._plan.left_out:
+                return {"time_budget": None}
             # How many rows companions learn from is no option: such parts plan for themselves.
             return {} if self._plan.n_learnt else self._plan.options()
         return self.shared(n_folds)

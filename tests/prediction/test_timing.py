@@ -135,6 +135,20 @@ def test_an_estimator_keeps_its_budget_and_says_what_it_left_out(monkeypatch):
     assert ICLClassifier("nano").fit(X[:100], y[:100]).left_out_ == []
 
 
+def test_parts_of_what_had_time_enough_are_those_of_no_budget(monkeypatch):
+    X, y = table(800, 3)
+    monkeypatch.setattr(timed, "pace_here", lambda model: Pace(1e-12, 1e-3, 1))
+    sets, plans = [], []
+    for budget in (None, 1_000.0):
+        model = ICLClassifier("nano", companions=("trees",), time_budget=budget).fit(X, y)
+        sets.append(model.predict_set(X[:20], 0.8, method="split"))
+        [part] = [p for c in model._calibrations.values() for p in c.parts.models]
+        plans.append((part._plan.n_members, part._plan.n_held_out, part.temperature_))
+        assert model.left_out_ == [] and model._plan.n_held_out == 3
+    assert plans[0] == plans[1]
+    np.testing.assert_array_equal(*sets)
+
+
 def test_what_takes_long_says_so(monkeypatch):
     X, y = table(300, 4)
     monkeypatch.setattr(timed, "_LONG", 1e-3)
