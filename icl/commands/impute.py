@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from jsonargparse.typing import NonNegativeInt, OpenUnitInterval, PositiveFloat, PositiveInt
+from jsonargparse.typing import NonNegativeInt, OpenUnitInterval, PositiveInt
 
 from icl.commands.console import make_console
+from icl.commands.number import PositiveNumber
 from icl.commands.options import refuse_idle
 from icl.commands.outputs import check_ending, check_output
 from icl.tables.reading import Reading, read_names, read_words
@@ -20,7 +21,7 @@ def impute(
     keep: str = "",
     shift: str = "",
     rounds: PositiveInt | Literal["auto"] = "auto",
-    budget: PositiveFloat = 4e6,
+    budget: PositiveNumber = 4e6,
     checkpoint: str | None = None,
     level: OpenUnitInterval = 0.95,
     output: str = "",

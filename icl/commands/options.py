@@ -6,8 +6,9 @@ import re
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from jsonargparse.typing import NonNegativeInt, PositiveFloat, PositiveInt
+from jsonargparse.typing import NonNegativeInt, PositiveInt
 
+from icl.commands.number import PositiveNumber
 from icl.tables.reading import Reading, read_words
 
 # What the estimators call their arguments -> the options of the command.
@@ -45,12 +46,12 @@ class ModelOptions(Reading):
     max_rows: PositiveInt | Literal["auto"] = "auto"
     """Labelled rows that the network sees at most; cost grows with the square. Companions learn from all. "auto" is
     2,500 of more than 5,000 rows, 10,000 without companions."""
-    memory_gb: PositiveFloat = 2.0
+    memory_gb: PositiveNumber = 2.0
     """Memory that predictions may take, in gigabytes."""
     companions: str = "auto"
     """Classical models whose predictions the network sees too: ridge, kernel, trees, boosting, separated by commas;
     "none" for the network alone, "auto" for those that suit the number of rows."""
-    time_budget: PositiveFloat | None = None
+    time_budget: PositiveNumber | None = None
     """Seconds that the work may take: members, rows before the network and companions are left out until it fits."""
     device: str = "auto"
     """Where the network runs: auto, cpu or cuda."""

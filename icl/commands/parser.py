@@ -21,7 +21,7 @@ _TAKES = {
     "ClosedUnitInterval": "a fraction from 0 to 1, such as 0.9",
     "PositiveInt": "a whole number of at least 1",
     "NonNegativeInt": "a whole number of at least 0",
-    "PositiveFloat": "a number above 0",
+    "PositiveNumber": "a number above 0 and below 1e12",
     "NonNegativeFloat": "a number of at least 0",
     "int": "a whole number",
     "float": "a number",

@@ -37,7 +37,8 @@ def identity_of(estimator: Any) -> dict[str, Any]:
     learnt = {k: v for k, v in state.items() if k not in params and k not in _NOT_LEARNT}
     # Found by the network, whose numbers differ a little from device to device.
     learnt |= {"blend_": str(estimator.blend_), "temperature_": f"{estimator.temperature_:.3g}"}
-    learnt["_offsets_C"] = np.array2string(np.asarray(state.get("_offsets_C", ())), precision=2)
+    # Without the sign of what rounds to 0.
+    learnt["_offsets_C"] = np.array2string(np.round(np.asarray(state.get("_offsets_C", ()), float), 2) + 0.0)
     learnt["_plan"] = replace(state["_plan"], left_out=())
     network = _settings(fitted.model), [(k, str(v.dtype), tuple(v.shape)) for k, v in tensors.items()]
     return {

@@ -66,6 +66,13 @@ def check_params(estimator, weighted: bool = False) -> None:
         )
 
 
+def check_sizes(sizes: dict[str, Any]) -> None:
+    """Raises ValueError for the first size of a table that is no whole number of at least 1."""
+    for name, value in sizes.items():
+        if not isinstance(value, Integral) or isinstance(value, bool) or not 1 <= int(value) <= _MOST:
+            raise ValueError(f"{name} must be a whole number from 1 to {_MOST:,}, got {value!r}.")
+
+
 def companions_of(estimator, n_rows: int, n_classes: int | None) -> tuple:
     """The companions of a context of so many rows and classes; `stacking` of earlier versions still counts."""
     if estimator.stacking is not None:

@@ -10,6 +10,7 @@ from typing import Any, cast
 from sklearn.base import is_classifier
 
 from icl.estimators.host import Host
+from icl.estimators.options import check_params, check_sizes
 from icl.estimators.plan import Plan, plan_of, within
 from icl.network.config import TabularConfig
 from icl.prediction.timing import NOMINAL, LongWorkWarning, Seconds, expected, pace_here
@@ -64,7 +65,12 @@ class TimedMixin(Host):
         Args:
             n_queries: rows to predict; None: those of `time_budget`, 1,000 without one.
             n_classes: of the target; a regressor does without.
+        Raises:
+            ValueError: for a size that no table has, or options that no fit takes.
         """
+        check_params(self)
+        sizes = {"n_rows": n_rows, "n_columns": n_columns, "n_classes": n_classes}
+        check_sizes(sizes if n_queries is None else sizes | {"n_queries": n_queries})
         config = self._released().config
         table = (n_rows, n_columns, n_classes if is_classifier(self) else None, n_queries or self._budget()[1])
         plan = self._cut(plan_of(self, n_rows, table[2], config), table, config, 0.0)

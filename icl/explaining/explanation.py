@@ -78,7 +78,10 @@ class Explanation:
         return found.sort_values("importance", ascending=False, kind="stable")
 
     def to_frame(self, row: int = 0, output: Any = None) -> pd.DataFrame:
-        """One row's columns, largest value first: what the cell holds, what it adds, and the error of that."""
+        """One row's columns, largest value first: what the cell holds, what it adds, and the error of that.
+
+        Of a classifier the columns are named "of CLASS": to the probability of that class.
+        """
         one = self.of(output)
         found = pd.DataFrame(
             {
@@ -88,6 +91,8 @@ class Explanation:
             },
             index=self.data.columns,
         )
+        if self.output_names is not None:
+            found = found.rename_axis(columns=f"of {self.output_names[-1] if output is None else output}")
         return found.reindex(found["value"].abs().sort_values(ascending=False, kind="stable").index)
 
     def plot(self, ax: Any = None, row: int | None = None, output: Any = None, most: int = 12) -> Any:

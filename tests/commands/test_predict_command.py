@@ -84,8 +84,9 @@ def test_a_time_budget_leaves_out_what_it_names(predict, monkeypatch):
     assert "baseline" not in shown
     code, shown, err = predict("--target", "amount", "--members", "1", "--time_budget", "1000")
     assert code == 0 and "left out" not in shown
-    code, shown, err = predict("--target", "amount", "--time_budget", "0")
-    assert code != 0 and "time_budget" in err
+    for budget in ("0", "inf", "1e300", "nan"):
+        code, shown, err = predict("--target", "amount", "--time_budget", budget)
+        assert code != 0 and f"--time_budget takes a number above 0 and below 1e12; got {budget}" in err
 
 
 def test_writes_what_the_regressor_says(predict, tiny_release, train, test):

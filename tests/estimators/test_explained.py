@@ -62,6 +62,7 @@ def test_shown_as_tables_and_pictures(table, classifier):
     assert found.importance().index[-1] == "one" and (found.importance()["importance"] >= 0).all()
     one = found.to_frame(1, "L!")
     assert set(one.index) == set(table.columns) and one["cell"]["town"] == table["town"][1]
+    assert one.columns.name == "of L!" and found.to_frame(1).columns.name == f"of {found.output_names[-1]}"
     assert one["value"].abs().is_monotonic_decreasing and found.of("L!").values.shape == (3, 4)
     labels = [text.get_text() for text in found.plot(row=1, output="L!").get_yticklabels()]
     assert any(text.startswith("town = ") for text in labels) and found.plot().get_xlabel()

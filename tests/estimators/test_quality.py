@@ -1,11 +1,13 @@
 """`quality` in one word, what is named beside it, and the blend inside cross-fitting and pickles."""
 
+import copy
 import pickle
 
 import numpy as np
 import pytest
 
 from icl import ICLClassifier, ICLRegressor, load
+from icl.estimators.identity import identity_of
 from icl.estimators.quality import QUALITIES
 from icl.prediction.blend import usual_temperature
 
@@ -116,6 +118,12 @@ def test_numbers_without_voices_and_classes_of_tuned_networks_are_as_sure_as_the
     assert model._sureness()[0] == 1.0 != model.temperature_
 
 
+def _with_offsets(model, offsets):
+    other = copy.copy(model)
+    other._offsets_C = offsets
+    return other
+
+
 def test_offsets_of_classes_come_from_many_rows_and_are_kept(tmp_path):
     X, y = table(600)
     labels = np.digitize(y, [0.0, 1.0])
@@ -129,6 +137,10 @@ def test_offsets_of_classes_come_from_many_rows_and_are_kept(tmp_path):
     np.testing.assert_allclose(said, logs - np.logaddexp.reduce(logs, 1)[:, None], atol=1e-4)
     for again in (pickle.loads(pickle.dumps(model)), load(model.save(tmp_path / "model"))):
         np.testing.assert_array_equal(again.predict_proba(X[:30]), model.predict_proba(X[:30]))
+    # What rounds to nothing has no sign, which may differ between devices.
+    known = identity_of(model)
+    assert all(identity_of(_with_offsets(model, o)) == identity_of(_with_offsets(model, -o)) for o in [0.003 * offsets])
+    assert identity_of(_with_offsets(model, offsets)) == known != identity_of(_with_offsets(model, -offsets))
     # One member that is asked for goes with one pass, whose rows say too little about each class.
     one = ICLClassifier("nano", n_estimators=1, companions=("trees",)).fit(X, labels)
     assert not any(one.blend_.offsets) and one._plan.n_held_out == 1

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose
 
-from icl.inference import Design, Estimand, infer
+from icl.inference import OLS, Cox, Design, Estimand, Mean, TwoStage, infer
 from icl.inference.estimands.registry import example_table, registered
 
 OUTCOMES = ["y", "event", "count", "level"]
@@ -152,3 +152,22 @@ def test_standard_errors_shrink_with_the_root_of_the_rows(name):
     once, often = (analyse(example, table, std_error="HC0", weight=1) for table in (TABLE, pd.concat([TABLE] * 4)))
     assert_allclose(once.std_error / often.std_error, 2, rtol=1e-6)
     assert_allclose(often.estimate, once.estimate, rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    "ask",
+    [
+        lambda: OLS("y ~ y + x").covariate_columns,
+        lambda: OLS("y ~ x + I(y**2)").covariate_columns,
+        lambda: OLS("np.log(y) ~ x:y").outcome_columns,
+        lambda: OLS("y", covariates=["x", "y"]),
+        lambda: Mean("y", by=["x", "y"]),
+        lambda: Mean(["x", "y"], by="y"),
+        lambda: Cox("y", "died", "x + y").covariate_columns,
+        lambda: Cox("time", "y", "x + C(y)").covariate_columns,
+        lambda: TwoStage("y ~ x", {"x": "y"}).resolve(None),
+    ],
+)
+def test_an_outcome_that_explains_itself_is_refused(ask):
+    with pytest.raises(ValueError, match=r"'y' as outcome and as covariate; leave it out of the covariates"):
+        ask()

@@ -135,6 +135,15 @@ def test_an_estimator_keeps_its_budget_and_says_what_it_left_out(monkeypatch):
     assert ICLClassifier("nano").fit(X[:100], y[:100]).left_out_ == []
 
 
+def test_sizes_that_no_table_has_are_refused():
+    model = ICLClassifier("nano")
+    for sizes in ({"n_rows": 0}, {"n_rows": 2.5}, {"n_columns": -1}, {"n_queries": 0}, {"n_classes": True}):
+        with pytest.raises(ValueError, match=f"{next(iter(sizes))} must be a whole number from 1 to"):
+            model.time_estimate(**({"n_rows": 100, "n_columns": 3} | sizes))
+    with pytest.raises(ValueError, match="quality must be one of"):
+        ICLClassifier("nano", quality="swift").time_estimate(100, 3)
+
+
 def test_parts_of_what_had_time_enough_are_those_of_no_budget(monkeypatch):
     X, y = table(800, 3)
     monkeypatch.setattr(timed, "pace_here", lambda model: Pace(1e-12, 1e-3, 1))

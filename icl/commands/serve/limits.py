@@ -5,7 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from jsonargparse.typing import NonNegativeInt, PositiveFloat, PositiveInt
+from jsonargparse.typing import NonNegativeInt, PositiveInt
+
+from icl.commands.number import PositiveNumber
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -16,7 +18,7 @@ class ServeOptions:
     """Address to listen at; any but this machine's own demands a token."""
     port: NonNegativeInt = 8000
     """Port to listen at; 0 for any that is free."""
-    max_mb: PositiveFloat = 20.0
+    max_mb: PositiveNumber = 20.0
     """Megabytes of a request."""
     most_rows: PositiveInt = 20_000
     """Rows of a table."""
@@ -24,7 +26,7 @@ class ServeOptions:
     """Columns of a table."""
     most_explained: PositiveInt = 20
     """Rows that one request may have explained."""
-    seconds: PositiveFloat = 120.0
+    seconds: PositiveNumber = 120.0
     """Of one request, with the time that it waits for others; beyond them it is answered by 503."""
     at_once: PositiveInt = 8
     """Requests that are taken at a time: one is worked on, the others wait for it; more are answered by 503."""

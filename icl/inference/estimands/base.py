@@ -137,6 +137,13 @@ def as_numbers(column: pd.Series, advice: str) -> np.ndarray:
     return numbers
 
 
+def refuse_own(outcome: Iterable, covariates: Iterable, what: str) -> None:
+    """ValueError for an outcome that explains itself: unlabeled rows have none, and labeled ones fit it exactly."""
+    own = [name for name in covariates if name in {*outcome}]
+    if own:
+        raise ValueError(f"{what} has {own[0]!r} as outcome and as covariate; leave it out of the covariates.")
+
+
 def as_tuple(names: Any) -> tuple:
     """A tuple of column names from one name or several."""
     return tuple(names) if isinstance(names, (list, tuple)) else (names,)

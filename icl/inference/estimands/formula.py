@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from icl.inference.estimands.base import Estimand, as_numbers, as_tuple
+from icl.inference.estimands.base import Estimand, as_numbers, as_tuple, refuse_own
 from icl.inference.estimands.formula_language import (
     check_expression,
     check_formula,
@@ -55,6 +55,7 @@ class Regression(Estimand):
         check_functions(self.functions)
         if self.covariates is not None:
             object.__setattr__(self, "covariates", as_tuple(self.covariates))
+            refuse_own((self.formula,), self.covariates, str(self))
         elif not isinstance(self.formula, str):
             raise ValueError(
                 f"{type(self).__name__}({self.formula!r}) is no formula; write 'outcome ~ covariates', or pass "
@@ -92,6 +93,7 @@ class Regression(Estimand):
             )
         for code in [*_calls(parsed.lhs), *_calls(parsed.rhs)]:  # as the parser rewrote them
             check_expression(code, self.formula, self.functions)
+        refuse_own(_variables(parsed.lhs), _variables(parsed.rhs), f"the formula {self.formula!r}")
         return parsed
 
     @property

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from icl.inference.checks import Diagnostic
-from icl.inference.estimands.base import Estimand, Example, as_numbers
+from icl.inference.estimands.base import Estimand, Example, as_numbers, refuse_own
 from icl.inference.estimands.equations import EstimatingEquation
 from icl.inference.estimands.linear import OLS
 from icl.inference.estimands.strength import FirstStage, basis, check_strength, strength_findings
@@ -121,6 +121,7 @@ class TwoStage(Estimand):
         missing = [name for name in self.instruments if name not in self._plain.covariate_columns]
         if missing:
             raise ValueError(f"{missing} are instrumented, but not in the formula {self.formula!r}.")
+        refuse_own(self.outcome_columns, self._excluded, str(self))
         return self
 
     def outcome(self, labeled: pd.DataFrame) -> np.ndarray:

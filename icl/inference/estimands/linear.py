@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from icl.inference.estimands.base import Estimand, Example, as_numbers, as_tuple
+from icl.inference.estimands.base import Estimand, Example, as_numbers, as_tuple, refuse_own
 from icl.inference.estimands.equations import CanonicalGLM
 from icl.inference.estimands.families import Identity
 from icl.inference.estimands.formula import Regression
@@ -46,6 +46,7 @@ class Mean(Estimand):
             object.__setattr__(self, "by", tuple(self.by))
         if self.event is not None and len(as_tuple(self.column)) > 1:
             raise ValueError(f"Mean got {len(self.column)} columns and event={self.event!r}; an event has one column.")
+        refuse_own(as_tuple(self.column), () if self.by is None else as_tuple(self.by), str(self))
 
     default_std_error = "jackknife"
 

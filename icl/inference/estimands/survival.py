@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from icl.inference.checks import Diagnostic
-from icl.inference.estimands.base import Example, as_numbers
+from icl.inference.estimands.base import Example, as_numbers, refuse_own
 from icl.inference.estimands.linear import OLS
 from icl.inference.estimands.linearised import Linearised
 from icl.inference.estimands.partial_likelihood import PartialLikelihood
@@ -156,7 +156,9 @@ class Cox(_Timed):
 
     @cached_property
     def _right(self) -> OLS:
-        return OLS(f"{self.time} ~ {self.covariates}")
+        right = OLS(f"{self.time} ~ {self.covariates}")
+        refuse_own((self.time, self.event), right.covariate_columns, str(self))
+        return right
 
     @property
     def covariate_columns(self) -> tuple[str, ...]:
