@@ -24,10 +24,12 @@ from icl.estimators.plan import Plan, plan_of
 from icl.estimators.prior_limits import warn_of_size
 from icl.estimators.timed import TimedMixin
 from icl.estimators.weights import worth_of
+from icl.network.distribution import bin_centers
 from icl.prediction.alone import by_itself
 from icl.prediction.blend import Blend, usual_temperature
 from icl.prediction.companions.columns import Columns
 from icl.prediction.companions.protocol import Labelled
+from icl.prediction.doubt import Doubt
 from icl.prediction.forward import prepare
 from icl.prediction.guise import Limits, draw_guises, stacks
 from icl.prediction.member import Member
@@ -213,9 +215,19 @@ class InContextEstimator(TimedMixin, BaseEstimator):
         """What answers for the table of `fit`; several such tables can be asked in shared passes."""
         check_one_target(self, "_context_NF")
         settings = (self.temperature_, self.memory_gb, self.fit_mode)
+        return Fitted(
+            self._members, self._voices, self._model(), self._average, *settings, self._encoder, self._doubt()
+        )
+
+    def _doubt(self) -> Doubt | None:
         made = next((member.made for member in self._members if member.made is not None), None)
-        surprise = None if made is None else made.surprise
-        return Fitted(self._members, self._voices, self._model(), self._average, *settings, self._encoder, surprise)
+        if made is None or not self._voices:
+            return None
+        shares_V = np.array(self.blend_.shares[1:])
+        if is_classifier(self):
+            return Doubt(made.surprise, shares_V, np.eye(int(self._y_N.max()) + 1), True)
+        values_T = np.concatenate([bin_centers(self._n_bins), self._atoms_A])
+        return Doubt(made.surprise, shares_V, values_T[:, None], False)
 
     def _base_model(self):
         if isinstance(self.checkpoint, torch.nn.Module):

@@ -33,6 +33,12 @@ def histogram_edges(
     return reach * torch.sinh(bend * u) / math.sinh(bend)
 
 
+def bin_centers(n_bins: int) -> np.ndarray:
+    """(n_bins,) middles of the bins, of the open ones half a standard deviation beyond their edge."""
+    edges = histogram_edges(n_bins).numpy()
+    return np.concatenate([[edges[0] - 0.5], (edges[1:] + edges[:-1]) / 2, [edges[-1] + 0.5]])
+
+
 def _seeded(generator: torch.Generator | None, random_state: RandomState, like: Tensor) -> torch.Generator:
     if generator is not None:
         return generator

@@ -10,8 +10,8 @@ import torch
 
 from icl.network.distribution import CategoricalPredictive, HistogramPredictive
 from icl.network.reader import Model
-from icl.prediction.companions.surprise import Surprise, mean_of_logarithms
 from icl.prediction.companions.voice import Voice
+from icl.prediction.doubt import Doubt
 from icl.prediction.forward import Context, answer
 from icl.prediction.member import Member, columns_made
 from icl.tables.encoder import TableEncoder
@@ -37,8 +37,8 @@ class Fitted:
     fit_mode: str
     encoder: TableEncoder
     """How rows of its table become what `log_probs_of` and `distributions` take."""
-    surprise: Surprise | None = None
-    """Where companions have answers: which rows lack cells that the context has."""
+    doubt: Doubt | None = None
+    """Where companions have voices: what the gaps of a row leave open."""
 
 
 def log_probs_of(fitted: list[Fitted], rows: list[np.ndarray]) -> Iterator[list[torch.Tensor]]:
@@ -56,15 +56,10 @@ def log_probs_of(fitted: list[Fitted], rows: list[np.ndarray]) -> Iterator[list[
     answers = iter(_answer_each(models, contexts, views, fitted[0].memory_gb, fitted[0].fit_mode))
     for one, block in zip(fitted, rows):
         asked = [m.log_probs([next(answers)[: len(block)] for _ in m.contexts]) for m in one.members]
-        yield [*asked, *(_said(one, voice, block) for voice in one.voices)]
-
-
-def _said(one: Fitted, voice: Voice, rows_MF: np.ndarray) -> torch.Tensor:
-    """What a voice says, with gaps that are a surprise filled."""
-    if one.surprise is None:
-        return voice(rows_MF)
-    ask = lambda filled_MF: voice(filled_MF).numpy()
-    return torch.from_numpy(one.surprise.answered(rows_MF, ask, mean_of_logarithms))
+        if one.doubt is None:
+            yield [*asked, *(voice(block) for voice in one.voices)]
+        else:
+            yield one.doubt.heard(asked, one.voices, block)
 
 
 def distributions(fitted: list[Fitted], rows: list[np.ndarray], block_rows: int = BLOCK_ROWS) -> Iterator[list]:

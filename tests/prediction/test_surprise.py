@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 
 from icl import ICLClassifier, ICLRegressor
+from icl.prediction.companions.donors import Donors
 from icl.prediction.companions.surprise import Surprise, mean_of_logarithms
 
 
@@ -61,11 +62,59 @@ def test_levels_are_borrowed_and_answers_averaged(cells):
     surprise = Surprise(X, levels)
     answers = surprise.answered(rows, lambda filled: (filled[:, 4:] == np.arange(3)).astype(float))
     np.testing.assert_array_equal(answers[1:], np.eye(3)[1:])
-    lent = surprise._donors[:, 4].astype(int)
+    lent = surprise._donors.cells_NF[surprise._donors(rows[:1], 16)[0], 4].astype(int)
     np.testing.assert_allclose(answers[0], np.bincount(lent, minlength=3) / len(lent))
     assert answers[0].min() > 0.1  # a third each, give or take sixteen draws
     masses = surprise.answered(rows, lambda filled: np.log((filled[:, 4:] == np.arange(3)) + 0.5), mean_of_logarithms)
     np.testing.assert_allclose(np.exp(masses[0]), answers[0] + 0.5)
+
+
+def test_donors_are_the_rows_most_like_it(cells):
+    """By brute force over the cells that both have; the row itself comes first if the context holds it."""
+    X, levels = cells
+    donors = Donors(X, levels)
+    rows = np.where(np.random.default_rng(3).random((40, 5)) < 0.3, np.nan, X[:40]).astype("f4")
+    numbers = X[:, :4].astype(float)
+    mean, std = np.nanmean(numbers, 0), np.nanstd(numbers, 0)
+    scaled = lambda values: np.clip((values - mean) / std, -5, 5)
+    for row, chosen in zip(rows, donors(rows, 16)):
+        assert len(set(chosen)) == 16
+        known = ~np.isnan(row)
+        apart = np.where(np.isnan(donors.cells_NF), 2.0, 0.0)
+        apart[:, :4] += np.nan_to_num(np.square(scaled(donors.cells_NF[:, :4]) - scaled(row[:4])))
+        apart[:, 4] = 2.0 * (donors.cells_NF[:, 4] != row[4])
+        apart = apart[:, known].sum(1)
+        assert apart[chosen].max() <= np.sort(apart)[15] + 1e-5
+        assert not known.all() or apart[chosen].min() < 1e-5
+
+
+def test_rows_that_tie_are_drawn_from_all():
+    """Of a row with no cells, or of equal ones, donors are spread over the context, and more than it has are not."""
+    X = np.stack([np.sort(np.random.default_rng(0).normal(size=1000)), np.zeros(1000)], 1).astype("f4")
+    donors = Donors(X, np.array([0, 2]))
+    empty = np.full((9, 2), np.nan, "f4")
+    lent = donors.cells_NF[donors(empty, 16), 0]
+    assert np.quantile(X[:, 0], 0.3) < np.median(lent) < np.quantile(X[:, 0], 0.7) and lent.std() > 0.5
+    np.testing.assert_array_equal(donors(empty, 16)[0], donors(empty[:1], 16)[0])
+    assert donors(empty, 2000).shape == (9, 1000)
+
+
+def test_what_donors_are_off_counts_where_relations_are_no_lines():
+    """A column on a parabola of another takes its donors' word, one on a line or apart from all does not."""
+    rng = np.random.default_rng(0)
+    a = rng.normal(size=500)
+    columns = [a, a**2 + 0.1 * rng.normal(size=500), 2 * a + 0.5 * rng.normal(size=500), rng.normal(size=500)]
+    X = np.stack(columns, 1).astype("f4")
+    surprise = Surprise(X, np.zeros(4, int))
+    kept = surprise._kept_f
+    assert kept.shape == (4,) and kept[1] > 0.8 and kept[2] < 0.3 and kept[3] < 0.3
+    rows = X[:200].copy()
+    rows[:, 1] = rows[:, 3] = np.nan
+    _, draws = seen_by(surprise, rows)
+    mean = draws.reshape(-1, 200, 4).mean(0)
+    assert np.square(mean[:, 1] - X[:200, 1]).mean() < 0.2 * X[:, 1].var()
+    # Of sixteen draws alone the mean of what nothing says would be off by a sixteenth of its variance.
+    assert np.square(mean[:, 3] - X[:, 3].mean()).mean() < 0.03 * X[:, 3].var()
 
 
 def test_answers_hang_on_neither_other_rows_nor_the_order_of_the_context(cells):
@@ -88,7 +137,8 @@ def test_many_columns_are_borrowed():
     rows[0, 5] = np.nan
     surprise = Surprise(X, np.zeros(120, int))
     _, draws = seen_by(surprise, rows)
-    np.testing.assert_allclose(sorted(draws[:, 5]), sorted(surprise._donors[:, 5]), rtol=1e-5)
+    [donors] = surprise._donors(rows[:1], 16)
+    np.testing.assert_allclose(draws[:, 5], surprise._donors.cells_NF[donors, 5], rtol=1e-5)
 
 
 @pytest.mark.parametrize("Estimator", [ICLClassifier, ICLRegressor])

@@ -3,8 +3,9 @@
 What companions answer out of context is as good as where such cells are there, and the network has learnt in context to
 believe it. Asked for rows without them, trees and boosting send these anywhere and regressions take the mean for
 granted: with a tenth of the cells of new rows gone, squared errors of the default were .39 where those of the network
-alone were .28 (elevators), log losses .53 and .44 (vehicle). With the gaps filled as here they are .17 and .34
-(benchmarks/surprise.md). The network itself is shown the gaps as they are.
+alone were .28 (elevators), log losses .55 and .42 (vehicle). With the gaps filled as here they are .16 and .33
+(benchmarks/surprise.md). The network itself is shown the gaps as they are; what they leave open it is told by
+`icl.prediction.doubt`.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from typing import Any
 import numpy as np
 from scipy.special import logsumexp
 
+from icl.prediction.companions.donors import Donors
 from icl.prediction.components import Components
 
 # A column with gaps in a twentieth of its labelled rows is one in which companions have met them.
@@ -26,8 +28,11 @@ _RARE = 0.05
 _MOST_NUMBERS = 100
 # Rows of the context that relations of columns are learnt from.
 _MOST_ROWS = 5_000
-# Rows of the context that lend their levels, and by how much their numbers are off what their others say.
+# Rows of the context, most like a row, that lend it their levels, and by how much their numbers are off what their
+# others say.
 _N_DONORS = 16
+# Of these, that are asked how much of their own is in what their donors are off.
+_N_JUDGED = 100
 # Rows that are filled at a time.
 _BLOCK_ROWS = 512
 _MOST_KEPT = 2**24  # cells, 64 MB of them
@@ -42,14 +47,15 @@ class Surprise:
         self._cells_NF = cells_NF[:: -(-len(cells_NF) // _MOST_ROWS)] if len(cells_NF) else cells_NF
         is_met_F = np.isnan(cells_NF).mean(0) >= _RARE
         self._last: tuple[weakref.ref | None, list] = (None, [])
+        self._n_levels_F = n_levels_F
         self._numbers_F, self._levels_F = ~is_met_F & (n_levels_F == 0), ~is_met_F & (n_levels_F > 0)
 
     def answered(self, rows_MF: np.ndarray, ask: Answers, mean: Answers | None = None) -> np.ndarray:
         """(M, T) what `ask` answers for (M, F) rows, whose gaps are filled where they are a surprise.
 
         Answers are averaged over draws. A number is what the row's other numbers say, given the context, and as much
-        more as that is off in one of its rows; levels are borrowed from that row. These are the same for every row
-        asked, so that no answer hangs on which rows are asked together.
+        more as that is off in a row of the context like it (`icl.prediction.companions.donors`), for relations are no
+        lines; levels are borrowed from that row. No answer hangs on which rows are asked together.
 
         Args:
             mean: of (D, m, T) answers their average, (m, T); the arithmetic one by default.
@@ -81,8 +87,7 @@ class Surprise:
 
         def drawn() -> Iterator[tuple[np.ndarray, np.ndarray]]:
             for at in blocks:
-                filled_mF, off_DmF = self._filled(rows_MF[at], numbers_MF[at])
-                yield at, np.where(levels_MF[at], self._donors[:, None], filled_mF + off_DmF).astype(rows_MF.dtype)
+                yield at, self._filled(rows_MF[at], numbers_MF[at], levels_MF[at]).astype(rows_MF.dtype, order="C")
 
         if len(places) * rows_MF.shape[1] * _N_DONORS > _MOST_KEPT:
             return drawn()
@@ -97,34 +102,46 @@ class Surprise:
     def __getstate__(self) -> dict[str, Any]:
         return self.__dict__ | {"_last": (None, [])}
 
-    def _filled(self, rows_mF: np.ndarray, gap_mF: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """(m, F) rows with numbers at their expectation, and (D, m, F) by how much each donor is off its own."""
+    def _filled(self, rows_mF: np.ndarray, numbers_mF: np.ndarray, levels_mF: np.ndarray) -> np.ndarray:
+        """(D, m, F) rows with numbers off their expectation by as much as a donor's are, and with its levels."""
+        donors_mDF = self._donors.cells_NF[self._donors(rows_mF, _N_DONORS)]
+        filled_mDF = np.where(levels_mF[:, None], donors_mDF, rows_mF[:, None]).astype(float)
         own = self._numbers_F
-        off_DmF = np.zeros((len(self._donors), *rows_mF.shape))
-        if not gap_mF.any():
-            return rows_mF, off_DmF
-        filled_mF = rows_mF.astype(float)
         if own.sum() > _MOST_NUMBERS:
-            filled_mF = np.where(gap_mF, self._means_F, filled_mF)
-            off_DmF[:] = np.where(gap_mF, np.nan_to_num(self._donors - self._means_F)[:, None], 0.0)
-            return filled_mF, off_DmF
-        filled_mF[:, own] = self._components.fill(rows_mF[:, own])
-        patterns, of_row = np.unique(gap_mF, axis=0, return_inverse=True)
-        for k, gap_F in enumerate(patterns):
-            if gap_F.any():
-                masked_DF = np.where(gap_F, np.nan, self._donors)
-                off_DF = np.zeros(masked_DF.shape)
-                off_DF[:, own] = np.where(
-                    gap_F[own], self._donors[:, own] - self._components.fill(masked_DF[:, own]), 0.0
-                )
-                off_DmF[:, of_row.reshape(-1) == k] = np.nan_to_num(off_DF)[:, None]
-        return filled_mF, off_DmF
+            known_mDF = np.where(np.isnan(donors_mDF), self._means_F, donors_mDF)
+            filled_mDF = np.where(numbers_mF[:, None], known_mDF, filled_mDF)
+        elif numbers_mF.any():
+            gap_m1f, seen_mDf = numbers_mF[:, None, own], donors_mDF[..., own]
+            expected_m1f = self._components.fill(rows_mF[:, own])[:, None]
+            masked_mDf = np.where(gap_m1f, np.nan, seen_mDf)
+            of_donor_mDf = self._components.fill(masked_mDf.reshape(-1, masked_mDf.shape[-1])).reshape(seen_mDf.shape)
+            off_mDf = np.nan_to_num(seen_mDf - of_donor_mDf)
+            off_mDf -= (1 - self._kept_f) * off_mDf.mean(1, keepdims=True)
+            filled_mDF[..., own] = np.where(gap_m1f, expected_m1f + off_mDf, filled_mDF[..., own])
+        return filled_mDF.swapaxes(0, 1)
 
     @functools.cached_property
-    def _donors(self) -> np.ndarray:
-        """(D, F) rows of the context, spread over it, the same whatever its order."""
-        order_N = np.lexsort(self._cells_NF.T[::-1])
-        return self._cells_NF[order_N[np.unique(np.linspace(0, len(order_N) - 1, 2 * _N_DONORS + 1)[1::2].astype(int))]]
+    def _donors(self) -> Donors:
+        return Donors(self._cells_NF, self._n_levels_F)
+
+    @functools.cached_property
+    def _kept_f(self) -> np.ndarray:
+        """(f,) of each number how much of the mean by which donors are off is the row's own, and how little chance.
+
+        The slope of one on the other, in rows of the context without this cell: 0 where the expectation leaves nothing
+        that rows alike share, as of columns that are independent, or on lines.
+        """
+        cells_NF, own = self._donors.cells_NF, np.flatnonzero(self._numbers_F)
+        rows_mF, kept_f = cells_NF[:_N_JUDGED], np.zeros(len(own))
+        for k, j in enumerate(own):
+            asked_mF, masked_NF = rows_mF.copy(), cells_NF.copy()
+            asked_mF[:, j] = masked_NF[:, j] = np.nan
+            near_mD = self._donors(asked_mF, _N_DONORS + 1)
+            off_N = np.nan_to_num(cells_NF[:, j] - self._components.fill(masked_NF[:, own])[:, k])
+            other_mD = near_mD != np.arange(len(rows_mF))[:, None]
+            mean_m = (off_N[near_mD] * other_mD).sum(1) / np.maximum(other_mD.sum(1), 1)
+            kept_f[k] = np.clip(mean_m @ off_N[: len(rows_mF)] / max(mean_m @ mean_m, 1e-300), 0, 1)
+        return kept_f
 
     @functools.cached_property
     def _means_F(self) -> np.ndarray:

@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from scipy.special import ndtr
 
-from icl.network.distribution import histogram_edges
+from icl.network.distribution import bin_centers, histogram_edges
 from icl.prediction.atoms import match_atoms
 from icl.prediction.blend import best_temperature
 from icl.prediction.companions.protocol import Companion, Labelled
@@ -130,8 +130,7 @@ class NumberVoice:
 def _moved(n_bins: int, spread: float) -> np.ndarray:
     """(K, K) share of what lies in the middle of each bin that lies in each other bin, once it is spread."""
     edges = histogram_edges(n_bins).numpy()
-    centers_K = np.concatenate([[edges[0] - 0.5], (edges[1:] + edges[:-1]) / 2, [edges[-1] + 0.5]])
-    below = ndtr((edges - centers_K[:, None]) / spread)
+    below = ndtr((edges - bin_centers(n_bins)[:, None]) / spread)
     return np.diff(np.pad(below, ((0, 0), (1, 1)), constant_values=(0, 1)), axis=1)
 
 
