@@ -75,6 +75,16 @@ class Components:
         own_MF = (filled_MF * self._std_F + self._mean_F) * self._unit_F
         return np.where(np.isnan(cells_MF), own_MF, cells_MF)
 
+    def off(self, cells_MF: np.ndarray) -> np.ndarray:
+        """(M, F) by how much each cell, in its own units, is off what the row's other cells say; NaN where it is a gap.
+
+        By the inverse of the covariance, in which a column's row is its regression on all others.
+        """
+        Z_MF = self._standardised(cells_MF.astype(np.float64))
+        precision_FF = np.linalg.inv(self._covariance_FF + _RIDGE * np.eye(Z_MF.shape[1]))
+        off_MF = (self._filled(Z_MF) - self._centre_F) @ precision_FF / np.diag(precision_FF)
+        return np.where(np.isnan(cells_MF), np.nan, off_MF * self._std_F * self._unit_F)
+
     def _standardised(self, cells_MF: np.ndarray) -> np.ndarray:
         return np.clip((cells_MF / self._unit_F - self._mean_F) / self._std_F, -_FARTHEST, _FARTHEST)
 

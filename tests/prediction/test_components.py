@@ -179,3 +179,16 @@ def test_a_member_may_be_shown_no_cell_of_a_column(make):
         model = make("nano", n_estimators=3, max_rows=40, random_state=0, **options).fit(X, y)
         answer = model.predict_proba(X) if make is ICLClassifier else model.predict(X)
         assert np.isfinite(answer).all()
+
+
+def test_what_a_cell_is_off_is_what_filling_it_would_miss():
+    rng = np.random.default_rng(0)
+    X = 3 + rng.normal(size=(200, 5)) @ rng.normal(size=(5, 5))
+    components = Components(X, 0)
+    off = components.off(X)
+    for j in range(5):
+        masked = X.copy()
+        masked[:, j] = np.nan
+        np.testing.assert_allclose(off[:, j], X[:, j] - components.fill(masked)[:, j], atol=1e-5)
+    X[3, 2] = np.nan
+    assert np.isnan(components.off(X)).sum() == 1

@@ -88,6 +88,18 @@ def test_donors_are_the_rows_most_like_it(cells):
         assert not known.all() or apart[chosen].min() < 1e-5
 
 
+def test_donors_of_rows_of_the_context_are_those_they_had_without_a_cell(cells):
+    X, levels = cells
+    donors = Donors(X, levels)
+    found = list(donors.of_others(30, 17))
+    assert len(found) == 4
+    for j, near in enumerate(found):
+        rows = donors.cells_NF[:30].copy()
+        rows[:, j] = np.nan
+        for i, (own, wanted) in enumerate(zip(near, donors(rows, 17))):
+            assert set(own) - {-1} == set(wanted) - {i}
+
+
 def test_rows_that_tie_are_drawn_from_all():
     """Of a row with no cells, or of equal ones, donors are spread over the context, and more than it has are not."""
     X = np.stack([np.sort(np.random.default_rng(0).normal(size=1000)), np.zeros(1000)], 1).astype("f4")

@@ -5,6 +5,8 @@ Dimension key: N context rows, M rows, F columns, D donors.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 
 # Standard deviations from the mean beyond which a cell counts no more.
@@ -35,7 +37,22 @@ class Donors:
 
     def __call__(self, rows_MF: np.ndarray, n_donors: int) -> np.ndarray:
         """(M, D) numbers of rows of `cells_NF`: those nearest to each row by the cells that it has."""
-        n_donors = min(n_donors, len(self.cells_NF))
+        return self._nearest(self._apart(rows_MF), n_donors)
+
+    def of_others(self, n_rows: int, n_donors: int) -> Iterator[np.ndarray]:
+        """For each column of numbers the donors (m, D) of the first rows of `cells_NF`, were they without its cell.
+
+        -1 in place of the row itself, where it is among them.
+        """
+        rows_mF = self.cells_NF[:n_rows]
+        apart_mN, Z_mf = self._apart(rows_mF), self._standardised(rows_mF[:, self._is_number_F].astype(float))
+        for z_m, z_N, has_N in zip(Z_mf.T, self._Z_Nf.T, self._has_Nf.T):
+            by_it_mN = np.where(has_N, np.square(np.nan_to_num(z_m)[:, None] - z_N), _APART)
+            near_mD = self._nearest(apart_mN - np.where(np.isnan(z_m)[:, None], 0.0, by_it_mN), n_donors)
+            yield np.where(near_mD == np.arange(len(near_mD))[:, None], -1, near_mD)
+
+    def _apart(self, rows_MF: np.ndarray) -> np.ndarray:
+        """(M, N) squared distances by the cells that a row has."""
         Z_Mf = self._standardised(rows_MF[:, self._is_number_F].astype(float))
         has_Mf = ~np.isnan(Z_Mf)
         Z_Mf, known_Mf = np.where(has_Mf, Z_Mf, 0.0), has_Mf.astype(float)
@@ -44,8 +61,12 @@ class Donors:
         for j in np.flatnonzero(~self._is_number_F):
             cells_M1 = rows_MF[:, j, None]
             apart_MN += _APART * (~np.isnan(cells_M1) & (cells_M1 != self.cells_NF[:, j]))
-        apart_MN = np.round(apart_MN, _DECIMALS) + _TIE * np.arange(len(self.cells_NF))
-        return np.argpartition(apart_MN, n_donors - 1, axis=1)[:, :n_donors]
+        return apart_MN
+
+    def _nearest(self, apart_MN: np.ndarray, n_donors: int) -> np.ndarray:
+        n_donors = min(n_donors, len(self.cells_NF))
+        ordered_MN = np.round(apart_MN, _DECIMALS) + _TIE * np.arange(len(self.cells_NF))
+        return np.argpartition(ordered_MN, n_donors - 1, axis=1)[:, :n_donors]
 
     def _standardised(self, numbers_Mf: np.ndarray) -> np.ndarray:
         return np.clip((numbers_Mf - self._mean_f) / self._std_f, -_FARTHEST, _FARTHEST)

@@ -131,16 +131,15 @@ class Surprise:
         The slope of one on the other, in rows of the context without this cell: 0 where the expectation leaves nothing
         that rows alike share, as of columns that are independent, or on lines.
         """
-        cells_NF, own = self._donors.cells_NF, np.flatnonzero(self._numbers_F)
-        rows_mF, kept_f = cells_NF[:_N_JUDGED], np.zeros(len(own))
-        for k, j in enumerate(own):
-            asked_mF, masked_NF = rows_mF.copy(), cells_NF.copy()
-            asked_mF[:, j] = masked_NF[:, j] = np.nan
-            near_mD = self._donors(asked_mF, _N_DONORS + 1)
-            off_N = np.nan_to_num(cells_NF[:, j] - self._components.fill(masked_NF[:, own])[:, k])
-            other_mD = near_mD != np.arange(len(rows_mF))[:, None]
-            mean_m = (off_N[near_mD] * other_mD).sum(1) / np.maximum(other_mD.sum(1), 1)
-            kept_f[k] = np.clip(mean_m @ off_N[: len(rows_mF)] / max(mean_m @ mean_m, 1e-300), 0, 1)
+        of_numbers = self._n_levels_F == 0
+        off_Nf = np.nan_to_num(self._components.off(self._donors.cells_NF[:, self._numbers_F]))
+        asked = np.flatnonzero(self._numbers_F[of_numbers])
+        near = list(self._donors.of_others(_N_JUDGED, _N_DONORS + 1))
+        kept_f = np.zeros(len(asked))
+        for k, near_mD in enumerate(near[place] for place in asked):
+            other_mD = near_mD >= 0
+            mean_m = (off_Nf[near_mD, k] * other_mD).sum(1) / np.maximum(other_mD.sum(1), 1)
+            kept_f[k] = np.clip(mean_m @ off_Nf[: len(mean_m), k] / max(mean_m @ mean_m, 1e-300), 0, 1)
         return kept_f
 
     @functools.cached_property
