@@ -38,7 +38,8 @@ def identity_of(estimator: Any) -> dict[str, Any]:
     # Found by the network, whose numbers differ a little from device to device.
     learnt |= {"blend_": str(estimator.blend_), "temperature_": f"{estimator.temperature_:.3g}"}
     # Without the sign of what rounds to 0.
-    learnt["_offsets_C"] = np.array2string(np.round(np.asarray(state.get("_offsets_C", ()), float), 2) + 0.0)
+    offsets = np.asarray(state.get("_offsets_C", ()))
+    learnt["_offsets_C"] = np.array2string(offsets, formatter={"float_kind": lambda offset: f"{offset:z.2f}"})
     learnt["_plan"] = replace(state["_plan"], left_out=())
     network = _settings(fitted.model), [(k, str(v.dtype), tuple(v.shape)) for k, v in tensors.items()]
     return {

@@ -16,6 +16,7 @@ from icl.prediction.forward import check_fit_mode
 
 _MOST = 10**9
 """Of members and rows; more is a slip of the pen, and overflows."""
+_MOST_QUERIES = 10**12  # a folder of files may hold billions of rows to predict
 
 
 def check_params(estimator, weighted: bool = False) -> None:
@@ -69,8 +70,8 @@ def check_params(estimator, weighted: bool = False) -> None:
 def check_sizes(sizes: dict[str, Any]) -> None:
     """Raises ValueError for the first size of a table that is no whole number of at least 1."""
     for name, value in sizes.items():
-        if not isinstance(value, Integral) or isinstance(value, bool) or not 1 <= int(value) <= _MOST:
-            raise ValueError(f"{name} must be a whole number from 1 to {_MOST:,}, got {value!r}.")
+        if not isinstance(value, Integral) or isinstance(value, bool) or not 1 <= int(value) <= _MOST_QUERIES:
+            raise ValueError(f"{name} must be a whole number from 1 to {_MOST_QUERIES:,}, got {value!r}.")
 
 
 def companions_of(estimator, n_rows: int, n_classes: int | None) -> tuple:

@@ -140,6 +140,7 @@ def test_sizes_that_no_table_has_are_refused():
     for sizes in ({"n_rows": 0}, {"n_rows": 2.5}, {"n_columns": -1}, {"n_queries": 0}, {"n_classes": True}):
         with pytest.raises(ValueError, match=f"{next(iter(sizes))} must be a whole number from 1 to"):
             model.time_estimate(**({"n_rows": 100, "n_columns": 3} | sizes))
+    assert model.time_estimate(100, np.int64(3), n_queries=2_000_000_000).n_queries == 2_000_000_000
     with pytest.raises(ValueError, match="quality must be one of"):
         ICLClassifier("nano", quality="swift").time_estimate(100, 3)
 
