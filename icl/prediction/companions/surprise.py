@@ -31,7 +31,7 @@ _MOST_ROWS = 5_000
 # Rows of the context, most like a row, that lend it their levels, and by how much their numbers are off what their
 # others say.
 _N_DONORS = 16
-# Of these, that are asked how much of their own is in what their donors are off.
+# Rows of the context that are asked how much of what they are off themselves their donors share.
 _N_JUDGED = 100
 # Rows that are filled at a time.
 _BLOCK_ROWS = 512
